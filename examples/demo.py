@@ -1,0 +1,90 @@
+"""What `make demo` runs: train, score, export and restore, each with the project's own command.
+
+python examples/demo.py [--minutes=5] [--data=FOLDER_IN_GOPROS_LAYOUT]
+"""
+
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+from absl import app, flags
+
+_MINUTES = flags.DEFINE_float("minutes", 5, "Of training.", lower_bound=0.05)
+_DATA = flags.DEFINE_string("data", None, "Pairs of your own: a folder in GoPro's layout.")
+_OUTPUT = flags.DEFINE_string("output", "demo", "Folder that this makes anew.")
+
+PHOTOGRAPHS = pathlib.Path(__file__).parent / "photographs"
+OWN = f"synthetic_blur/middling@{PHOTOGRAPHS}"
+
+
+def main(_):
+    """The whole tour, in the order in which it is shown."""
+    output = pathlib.Path(_OUTPUT.value)
+    shutil.rmtree(output, ignore_errors=True)
+    dataset = f"gopro@{_DATA.value}" if _DATA.value else OWN
+    data = [f"--dataset={dataset}", f"--data_dir={output / 'data'}"]
+    split = (
+        "test" if _DATA.value and list(pathlib.Path(_DATA.value).glob("**/test")) else "validation"
+    )
+    run, photograph = output / "run", output / "blurred.png"
+
+    train = ["--flagfile=configs/demo.flags", f"--workdir={run}", f"--minutes={_MINUTES.value}"]
+    command("train", *train, *data)
+    scores = {}
+    for model in (run, "compact"):
+        told = output / f"scores_{pathlib.Path(model).name}.json"
+        command("evaluate", f"--model={model}", f"--split={split}", f"--output={told}", *data)
+        scores[str(model)] = json.loads(told.read_text())
+    command("export", f"--model={run}", f"--output={output / 'exported'}")
+
+    write_example(dataset, split, output / "data", photograph)
+    models = {
+        "keras": run,
+        "saved_model": output / "exported/compact",
+        "tflite": output / "exported/compact.tflite",
+        "shipped": "compact",
+    }
+    for name, model in models.items():
+        command("deblur", f"--model={model}", f"--output={output / name}", photograph)
+    pictures = [photograph, *(output / name / "blurred_restored.png" for name in models)]
+    cv2.imwrite(str(output / "compare.png"), np.hstack([cv2.imread(str(p)) for p in pictures]))
+    say(output, scores, models)
+
+
+def command(name, *arguments):
+    line = [sys.executable, "-m", f"tf_deblur.{name}", *map(str, arguments)]
+    print(f"\n$ python {' '.join(line[1:])}", flush=True)
+    if status := subprocess.run(line, check=False).returncode:
+        sys.exit(status)
+
+
+def write_example(dataset, split, data_dir, path):
+    """A blurred photograph that the training has not seen, as a file."""
+    from tf_deblur import datasets, errors, images
+
+    with errors.quiet():
+        from tf_deblur import stream
+
+        pairs = stream.open_pairs(datasets.prepare(dataset, data_dir), split)
+    images.write(path, pairs.decode(pairs.read(len(pairs) - 1))["blurred"].numpy())
+
+
+def say(output, scores, models):
+    """The last lines: what was made, where, and how much better it is."""
+    print("\nOn photographs that it did not train on, mean PSNR of blurred and restored:")
+    for model, result in scores.items():
+        (blurred, restored) = (mean["psnr"] for mean in result["methods"].values())
+        who = "the weights that ship" if model == "compact" else f"trained now, {model}"
+        gain = restored - blurred
+        print(f"  {blurred:.2f} -> {restored:.2f} dB ({gain:+.2f}), {result['pairs']} pairs: {who}")
+    print(f"SavedModel for TensorFlow Serving: {models['saved_model']}; TFLite: {models['tflite']}")
+    print(f"A blurred photograph, restored by {', '.join(models)}: {output / 'compare.png'}")
+    print("Your own: .venv/bin/tf-deblur deblur photo.jpg")
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,73 @@
+"""Exports a trained network for other programs: a SavedModel and a TFLite file.
+
+python -m tf_deblur.export --model=compact --output=exported
+"""
+
+import json
+import pathlib
+
+from absl import flags
+
+from tf_deblur import errors
+
+FORMATS = ("saved_model", "tflite")
+
+_MODEL = flags.DEFINE_string(
+    "model", None, "A preset, a working directory or a .safetensors file.", required=True
+)
+_OUTPUT = flags.DEFINE_string("output", None, "Folder to write into.", required=True)
+_FORMATS = flags.DEFINE_list("formats", list(FORMATS), "Any of saved_model and tflite.")
+
+flags.register_validator(
+    "formats",
+    lambda chosen: chosen and set(chosen) <= set(FORMATS),
+    message=f"use one or both of {', '.join(FORMATS)}, with a comma between",
+)
+
+
+def main(argv):
+    if len(argv) > 1:
+        raise errors.UserError(f"{argv[1]}: not a flag; export takes flags only")
+    from tf_deblur.export import saved_model, tflite
+
+    from tf_deblur import devices, weights
+
+    writers = {"saved_model": saved_model.write, "tflite": tflite.write}
+    with devices.layers_in("float32"):
+        model = weights.load(_MODEL.value)
+    facts = describe(model, _MODEL.value)
+    for name in _FORMATS.value:
+        try:
+            path = writers[name](model, facts, pathlib.Path(_OUTPUT.value))
+        except OSError as error:
+            problem = f"{error.filename}: cannot be written ({error.strerror})"
+            raise errors.UserError(problem) from error
+        print(f"{path}: {size(path) / 1e6:.1f} MB", flush=True)
+
+
+def describe(model, name):
+    """What a user of the exported network has to know, as JSON can hold it."""
+    from tf_deblur import __version__, networks, weights
+
+    return {
+        **json.loads(model.description),
+        "radius": networks.receptive_radius(model),
+        "size_multiple": networks.size_multiple(model),
+        "channels": 3,
+        "weights_sha256": weights.file_hash(name),
+        "weights_notes": weights.describe(name),
+        "code_version": __version__,
+    }
+
+
+def size(path):
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def cli():
+    errors.run(main)
+
+
+if __name__ == "__main__":
+    cli()

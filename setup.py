@@ -1,0 +1,3 @@
+from setuptools import setup
+
+setup()  # all of it stands in setup.cfg

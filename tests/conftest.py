@@ -1,0 +1,72 @@
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """Real pictures that lie beside the repository on some machines."""
+    folder = pathlib.Path(__file__).parents[2] / "shared"
+    if not (folder / "data").is_dir():
+        pytest.skip("needs the real pictures beside the repository")
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Runs a command of ours as a user does: run("deblur", "photo.jpg") in an empty folder."""
+
+    def start(command, *arguments):
+        line = [sys.executable, "-m", f"tf_deblur.{command}", *map(str, arguments)]
+        return subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, timeout=300)
+
+    return start
+
+
+def make_picture(height, width, seed=0):
+    """Blocks of colour under fine noise: (height, width, 3) uint8."""
+    rng = np.random.default_rng(seed)
+    blocks = rng.integers(30, 226, (-(-height // 8), -(-width // 8), 3))
+    picture = np.kron(blocks, np.ones((8, 8, 1)))[:height, :width]
+    return np.clip(picture + rng.normal(0, 8, picture.shape), 0, 255).round().astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def picture():
+    """A maker of small pictures: picture(height, width, seed=0)."""
+    return make_picture
+
+
+@pytest.fixture(scope="session")
+def small_workdir(tmp_path_factory):
+    """A working directory with a small `compact` whose random weights change every pixel."""
+    from tf_deblur import networks, weights
+
+    model = networks.build_generator(
+        "compact", filters=(8, 16, 32), down=(1, 1), middle=1, up=(1, 1)
+    )
+    rng = np.random.default_rng(0)
+    for layer in model.layers:
+        if layer.weights:
+            kernel, bias = layer.get_weights()
+            spread = 1 / np.sqrt(kernel[..., 0].size)
+            layer.set_weights(
+                [rng.normal(0, spread, kernel.shape), rng.normal(0, 0.02, bias.shape)]
+            )
+    folder = tmp_path_factory.mktemp("small workdir")
+    weights.save(folder / weights.IN_WORKDIR, model, trained_on="nothing")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def exported(small_workdir, tmp_path_factory):
+    """What `tf-deblur export` writes of the small network."""
+    output = tmp_path_factory.mktemp("exported")
+    arguments = ["--model", small_workdir, "--output", output]
+    line = [sys.executable, "-m", "tf_deblur.export", *map(str, arguments)]
+    done = subprocess.run(line, capture_output=True, text=True, cwd=output, timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")
+    return output

@@ -1,0 +1,136 @@
+"""The training step does what the paper says, to the networks it says."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_deblur import gan, networks
+
+SMALL = {"filters": 8, "blocks": 1, "kernel": 3, "output_activation": "linear"}
+RNG = np.random.default_rng(0)
+BATCH = tuple(RNG.random((2, 4, 8, 8, 3), "float32"))
+
+
+def small_gan(adversarial_weight=1e-4, rates=(1e-3, 1e-3), decay=0.0, **options):
+    keras.utils.set_random_seed(1)
+    generator, average = (networks.build_generator("paper", **SMALL) for _ in range(2))
+    critic = networks.with_logits(networks.build_discriminator(8))
+    model = gan.DeblurGAN(generator, critic, average, average_decay=decay)
+    optimizers = [keras.optimizers.SGD(rate) for rate in rates]
+    model.compile(*optimizers, adversarial_weight=adversarial_weight, **options)
+    return model
+
+
+def values(network):
+    return [np.array(w) for w in network.get_weights()]
+
+
+def changed(before, after):
+    return any(not np.array_equal(a, b) for a, b in zip(before, after))
+
+
+def step(model, batch=BATCH):
+    return {name: float(x) for name, x in model.train_step(tuple(map(tf.constant, batch))).items()}
+
+
+def test_a_step_updates_both_networks_and_counts():
+    model = small_gan()
+    before = values(model.generator), values(model.critic)
+    scalars = step(model)
+    assert changed(before[0], values(model.generator)) and changed(before[1], values(model.critic))
+    assert int(model.step) == 1
+    assert {"loss", "content", "adversarial", "discriminator", "d_sharp", "d_restored"} <= set(
+        scalars
+    )
+
+
+def test_gs_update_leaves_d_and_ds_leaves_g():
+    only_g, only_d = small_gan(rates=(1e-3, 0.0)), small_gan(rates=(0.0, 1e-3))
+    before = values(only_g.critic), values(only_d.generator)
+    step(only_g), step(only_d)
+    assert not changed(before[0], values(only_g.critic))
+    assert not changed(before[1], values(only_d.generator))
+
+
+def test_without_content_gs_gradient_comes_from_d_alone_and_is_not_zero():
+    model = small_gan(adversarial_weight=1.0, content_weight=0.0)
+    before = values(model.generator)
+    step(model)
+    assert changed(before, values(model.generator))
+
+
+def test_a_content_phase_neither_runs_nor_trains_d():
+    model = small_gan(adversarial_weight=0.0)
+    before = values(model.critic)
+    scalars = step(model)
+    assert not changed(before, values(model.critic)) and "discriminator" not in scalars
+
+
+def test_gs_step_is_gradient_descent_on_the_sum_of_both_losses():
+    model = small_gan(adversarial_weight=0.5, rates=(0.01, 0.0))
+    blurred, sharp = BATCH
+    bias = model.generator.get_layer("tail").bias
+
+    def loss():  # by hand, in NumPy, from the networks' outputs
+        restored = np.asarray(model.generator(blurred), "float64")
+        logits = np.asarray(model.critic(restored.astype("float32")), "float64")
+        return ((restored - sharp) ** 2).mean() + 0.5 * np.log2(1 + np.exp(-logits)).mean()
+
+    start, nudge = bias.numpy(), 1e-3
+    slopes = []
+    for channel in range(3):
+        losses = []
+        for sign in (1, -1):
+            bias.assign(start + sign * nudge * np.eye(3, dtype="float32")[channel])
+            losses.append(loss())
+        slopes.append((losses[0] - losses[1]) / (2 * nudge))
+    bias.assign(start)
+    step(model)
+    np.testing.assert_allclose((start - bias.numpy()) / 0.01, slopes, rtol=0.05, atol=1e-3)
+
+
+def test_d_learns_to_tell_sharp_patches_from_a_frozen_gs():
+    model = small_gan(rates=(0.0, 0.02))
+    sharp = RNG.random((4, 8, 8, 3)).astype("float32")
+    blurred = np.repeat(sharp.mean((1, 2), keepdims=True), 8, 1).repeat(8, 2)
+    train = tf.function(model.train_step)
+    for _ in range(60):
+        scalars = train((tf.constant(blurred), tf.constant(sharp)))
+    assert scalars["d_sharp"] > 0.8 and scalars["d_restored"] < 0.2
+
+
+def test_the_average_follows_slowly_and_without_a_decay_at_once():
+    slow, none = small_gan(decay=0.5), small_gan(decay=0.0)
+    begin = values(slow.average)
+    step(slow), step(none)
+    # its rest is 1 - min(0.5, 2 / 11) on the first step
+    for a, mean, live in zip(begin, values(slow.average), values(slow.generator)):
+        np.testing.assert_allclose(mean, a + 9 / 11 * (live - a), atol=1e-6)
+    assert not changed(values(none.average), values(none.generator))
+
+
+@pytest.mark.parametrize("level", [100, 101])
+def test_validation_reports_the_blurred_inputs_psnr(level):
+    model = small_gan()
+    blurred = np.full((1, 9, 10, 3), level / 255, "float32")
+    sharp = np.full((1, 9, 10, 3), 100 / 255, "float32")
+    frames = tf.data.Dataset.from_tensors((blurred, sharp))
+    scores = model.evaluate(frames, verbose=0, return_dict=True)
+    expected = 48.1308 if level == 101 else np.inf  # one grey level of 255
+    assert scores["blurred_psnr"] == pytest.approx(expected, abs=1e-3)
+
+
+def test_the_paper_overfits_a_batch_until_it_beats_the_blurred_input():
+    keras.utils.set_random_seed(0)
+    generator, average = (networks.build_generator("paper", blocks=2, filters=16) for _ in range(2))
+    critic = networks.with_logits(networks.build_discriminator(8))
+    model = gan.DeblurGAN(generator, critic, average)
+    model.compile(keras.optimizers.Adam(3e-3), keras.optimizers.Adam(1e-4))
+    sharp = RNG.random((2, 2, 2, 3)).astype("float32").repeat(4, 1).repeat(4, 2)
+    blurred = sum(np.roll(sharp, k, 2) for k in (-1, 0, 1)) / 3
+    train = tf.function(model.train_step)
+    for _ in range(150):
+        train((tf.constant(blurred), tf.constant(sharp)))
+    restored = np.clip(model.generator(blurred), 0, 1)
+    assert np.mean((restored - sharp) ** 2) < np.mean((blurred - sharp) ** 2)

@@ -1,0 +1,92 @@
+"""A saved network says what it is."""
+
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from tf_deblur import networks, weights
+from tf_deblur.errors import UserError
+
+SMALL = {"filters": (8, 8, 8), "down": (1, 1), "middle": 1, "up": (1, 1)}
+BLURRED = np.random.default_rng(0).random((1, 16, 16, 3), "float32")
+
+
+def saved(path, **options):
+    model = networks.build_generator("compact", **SMALL)
+    weights.save(path, model, **options)
+    return model
+
+
+def test_a_file_loads_without_being_told_what_it_is(tmp_path):
+    model = saved(tmp_path / "net.safetensors", trained="not at all")
+    loaded = weights.load(tmp_path / "net.safetensors")
+    np.testing.assert_array_equal(loaded(BLURRED), model(BLURRED))
+    assert weights.describe(tmp_path / "net.safetensors")["trained"] == "not at all"
+
+
+def test_a_workdir_stands_for_the_weights_in_it(tmp_path):
+    model = saved(tmp_path / "generator.safetensors")
+    np.testing.assert_array_equal(weights.load(tmp_path)(BLURRED), model(BLURRED))
+
+
+def test_float16_is_half_the_size_and_within_its_rounding(tmp_path):
+    model = saved(tmp_path / "half.safetensors", dtype="float16")
+    for key, half in load_file(tmp_path / "half.safetensors").items():
+        layer, variable = key.split("/")
+        exact = np.asarray(getattr(model.get_layer(layer), variable))
+        assert half.dtype == np.float16
+        np.testing.assert_allclose(half.astype("float32"), exact, rtol=2**-11, atol=2**-25)
+
+
+def test_keys_are_layer_names_and_tensorflows_order(tmp_path):
+    saved(tmp_path / "net.safetensors")
+    shapes = {k: v.shape for k, v in load_file(tmp_path / "net.safetensors").items()}
+    assert shapes["head/kernel"] == (3, 3, 12, 8) and shapes["head/bias"] == (8,)
+    assert shapes["middle_block0_conv1/kernel"] == (3, 3, 8, 8)
+
+
+def test_the_weights_that_ship_are_compact_and_small():
+    path = weights.find("compact")
+    model = weights.load("compact")
+    assert json.loads(model.description) == {"preset": "compact", "arguments": {}}
+    assert path.stat().st_size < 6_000_000
+    assert weights.describe("compact")["trained"]
+
+
+def test_a_file_cut_short_is_refused(tmp_path):
+    path = tmp_path / "net.safetensors"
+    saved(path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(UserError, match="net.safetensors: not a whole"):
+        weights.load(path)
+
+
+def test_another_architectures_weights_are_refused(tmp_path):
+    saved(tmp_path / "net.safetensors")
+    other = networks.build_generator("compact", **{**SMALL, "middle": 2})
+    with pytest.raises(UserError, match="middle_block1_conv0"):
+        weights.load_into(other, tmp_path / "net.safetensors")
+
+
+@pytest.mark.parametrize("name", ["paper", "nowhere.safetensors", "."])
+def test_what_is_no_model_says_what_would_be(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="model"):
+        weights.load(name)
+
+
+def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
+    saved(tmp_path / "net.safetensors")
+    before = (tmp_path / "net.safetensors").read_bytes()
+
+    def fail(_, path, **__):
+        path.write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(weights, "save_file", fail)
+    with pytest.raises(OSError, match="disk full"):
+        saved(tmp_path / "net.safetensors")
+    assert (tmp_path / "net.safetensors").read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 1

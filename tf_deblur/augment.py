@@ -1,0 +1,115 @@
+"""The paper's augmentations, in its order, as pure functions on a pair.
+
+Every random number is stateless: the same seed gives the same patch, on any machine.
+"""
+
+import functools
+import math
+
+import tensorflow as tf
+
+from tf_deblur.errors import quiet
+
+
+def crop_size(patch_size):
+    """Side of the crop from which a patch can be cut at any angle, no corner empty, in pixels.
+
+    Its excess over the patch is even, so that an unrotated patch falls on whole pixels.
+    """
+    return patch_size + 2 * math.ceil((math.sqrt(2) - 1) * patch_size / 2 + 1)
+
+
+def augment(pair, seed, *, patch_size, rotation_degrees, noise_stddev, identity_fraction):
+    """Turns a crop of a pair into a training patch of it.
+
+    Args:
+      pair: (2, c, c, 3) uint8, blurred and sharp, c being `crop_size(patch_size)`.
+      seed: (2,) int64; the result depends on nothing else.
+      patch_size: side of the patch, in pixels.
+      rotation_degrees: a rotation is at most this far, either way.
+      noise_stddev: spread of the patch's noise level, for pictures in [0, 1].
+      identity_fraction: share of patches whose blurred half is the sharp one.
+
+    Returns:
+      blurred, sharp: (patch_size, patch_size, 3) float32 in [0, 1].
+    """
+    seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 5))
+    pair = tf.cast(pair, tf.float32) / 255
+    pair = rotate_or_flip(pair, seeds[0], patch_size, rotation_degrees)
+    pair = shuffle_channels(pair, seeds[1])
+    pair = change_saturation(pair, seeds[2])
+    blurred, sharp = tf.unstack(pair)
+    identity = tf.random.stateless_uniform([], seeds[3]) < identity_fraction
+    blurred = add_noise(tf.where(identity, sharp, blurred), seeds[4], noise_stddev)
+    return tf.clip_by_value(blurred, 0, 1), tf.clip_by_value(sharp, 0, 1)
+
+
+def rotate_or_flip(images, seed, patch_size, rotation_degrees):
+    """A quarter each: rotation by a random angle, horizontal flip, vertical flip, neither."""
+    seeds = tf.random.experimental.stateless_split(seed, 2)
+    limit = math.radians(rotation_degrees)
+    angle = tf.random.stateless_uniform([], seeds[0], -limit, limit)
+    cos, sin = tf.cos(angle), tf.sin(angle)
+    choices = tf.stack([[cos, -sin, sin, cos], [-1, 0, 0, 1], [1, 0, 0, -1], [1, 0, 0, 1]])
+    matrix = choices[tf.random.stateless_uniform([], seeds[1], 0, 4, tf.int32)]
+    return cut_turned(images, matrix, patch_size)
+
+
+def cut_turned(images, matrix, size):
+    """Samples a size × size patch round the images' centre, turned by a 2×2 matrix.
+
+    Args:
+      images: (n, c, c, channels) float32.
+      matrix: (4,) row by row; maps (x, y) in the patch to (x, y) in the image, from
+        centre to centre. Whole-pixel positions are sampled without loss.
+      size: side of the result, in pixels.
+
+    Returns:
+      (n, size, size, channels) float32, bilinear.
+    """
+    a, b, c, d = tf.unstack(matrix)
+    inner, outer = (size - 1) / 2, (images.shape[1] - 1) / 2
+    transform = [a, b, outer - (a + b) * inner, c, d, outer - (c + d) * inner, 0.0, 0.0]
+    return projective_transform(images, tf.stack(transform)[None], (size, size))
+
+
+def projective_transform(images, transforms, output_shape):
+    """`tfa.image.transform`, bilinear; without TensorFlow Addons, the op that it wraps."""
+    addons = _addons()
+    if addons:
+        return addons.image.transform(images, transforms, "bilinear", output_shape=output_shape)
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=images,
+        transforms=transforms,
+        output_shape=output_shape,
+        fill_value=0.0,
+        interpolation="BILINEAR",
+        fill_mode="CONSTANT",
+    )
+
+
+@functools.cache
+def _addons():
+    try:
+        with quiet():  # its end-of-life notice
+            import tensorflow_addons
+    except ImportError:  # no wheels beyond Python 3.11
+        return None
+    return tensorflow_addons
+
+
+def shuffle_channels(images, seed):
+    order = tf.random.experimental.stateless_shuffle(tf.range(3), seed)
+    return tf.gather(images, order, axis=-1)
+
+
+def change_saturation(images, seed):
+    """HSV saturation times a random number in [0.5, 1.5]."""
+    return tf.image.adjust_saturation(images, tf.random.stateless_uniform([], seed, 0.5, 1.5))
+
+
+def add_noise(blurred, seed, stddev):
+    """Gaussian noise; its level is the absolute value of a normal number of spread `stddev`."""
+    seeds = tf.random.experimental.stateless_split(seed, 2)
+    level = tf.abs(tf.random.stateless_normal([], seeds[0], stddev=stddev))
+    return blurred + level * tf.random.stateless_normal(tf.shape(blurred), seeds[1])

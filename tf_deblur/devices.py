@@ -1,0 +1,101 @@
+"""Where TensorFlow runs, and in which precision it multiplies fastest there."""
+
+import contextlib
+import os
+import pathlib
+
+import tensorflow as tf
+
+POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}  # precision -> Keras's name
+PRECISIONS = ("auto", *POLICIES)
+BFLOAT16_GRAPHS = "auto_mixed_precision_onednn_bfloat16"  # processors only
+AMPERE = (8, 0)  # the first GPUs that multiply bfloat16
+
+
+def choose_precision(requested="auto"):
+    """Which precision to multiply in.
+
+    Args:
+      requested: "float32" or "bfloat16", which are taken as they are, or "auto".
+
+    Returns:
+      (name, why): "float32" or "bfloat16", and the reason in a few words.
+    """
+    if requested != "auto":
+        return requested, "as asked"
+    if gpus():
+        capability = _details(gpus()[0]).get("compute_capability", (0, 0))
+        fast, what = tuple(capability) >= AMPERE, f"compute capability {capability}"
+    else:
+        fast, what = _has_amx(), "AMX" if _has_amx() else "no AMX"
+    return ("bfloat16" if fast else "float32"), what
+
+
+def set_precision(requested="auto"):
+    """For training: layers made from here on multiply in the precision chosen.
+
+    Variables, and layers that say so themselves, stay in float32.
+
+    Returns:
+      One line that says device, precision and why.
+    """
+    import keras
+
+    precision, why = choose_precision(requested)
+    keras.mixed_precision.set_global_policy(POLICIES[precision])
+    return f"running on {device_name()} in {precision} ({why})"
+
+
+def device_name():
+    """The device in words: a GPU's name, or the number of processor cores."""
+    if gpus():
+        return ", ".join(_details(gpu).get("device_name", gpu.name) for gpu in gpus())
+    return f"{cores()} processor core{'s' if cores() > 1 else ''}"
+
+
+def cores():
+    """The processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def gpus():
+    """TensorFlow's GPUs, each told to take memory as it needs it and not all at once."""
+    found = tf.config.list_physical_devices("GPU")
+    for gpu in found:
+        with contextlib.suppress(RuntimeError):  # in use already: too late, and no harm
+            tf.config.experimental.set_memory_growth(gpu, True)
+    return found
+
+
+@contextlib.contextmanager
+def bfloat16_graphs(wanted):
+    """Whether float32 graphs that run inside multiply in bfloat16; for processors only."""
+    options = tf.config.optimizer.get_experimental_options()
+    tf.config.optimizer.set_experimental_options({BFLOAT16_GRAPHS: wanted})
+    try:
+        yield
+    finally:
+        before = options.get(BFLOAT16_GRAPHS, False)
+        tf.config.optimizer.set_experimental_options({BFLOAT16_GRAPHS: before})
+
+
+@contextlib.contextmanager
+def layers_in(precision):
+    """Layers made inside multiply in this precision, whatever the rest of the program does."""
+    import keras
+
+    before = keras.mixed_precision.global_policy()
+    keras.mixed_precision.set_global_policy(POLICIES[precision])
+    try:
+        yield
+    finally:
+        keras.mixed_precision.set_global_policy(before)
+
+
+def _details(gpu):
+    return tf.config.experimental.get_device_details(gpu)
+
+
+def _has_amx():
+    cpuinfo = pathlib.Path("/proc/cpuinfo")
+    return cpuinfo.exists() and "amx_bf16" in cpuinfo.read_text()

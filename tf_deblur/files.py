@@ -1,0 +1,39 @@
+"""Files and folders that appear whole or not at all."""
+
+import contextlib
+import os
+import pathlib
+import shutil
+
+
+@contextlib.contextmanager
+def whole(path):
+    """Yields a temporary path beside `path` that takes its name only on success.
+
+    The body writes a file, or makes a folder, at the path that it is given. When
+    the body fails, what it wrote is removed and `path` is as it was before. A
+    folder that is replaced is moved away first, since no file system swaps two.
+
+    Args:
+      path: where the file or folder is wanted. Missing parents are made.
+
+    Yields:
+      A `pathlib.Path` in the same folder, with the same suffix.
+    """
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        yield part
+        if path.is_dir():
+            old = path.with_name(part.name + ".old")
+            path.rename(old)
+            part.rename(path)
+            shutil.rmtree(old)
+        else:
+            os.replace(part, path)
+    finally:
+        if part.is_dir():
+            shutil.rmtree(part)
+        else:
+            part.unlink(missing_ok=True)

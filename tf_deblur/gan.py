@@ -1,0 +1,119 @@
+"""The training step: G and D updated once each, from the same restored patches."""
+
+import keras
+import tensorflow as tf
+
+from tf_deblur import losses
+from tf_deblur.networks import restore
+
+
+class DeblurGAN(keras.Model):
+    """A generator, a discriminator and the paper's way of training them against each other.
+
+    `compile` once for each phase (content only, adversarial, SGD), then `fit` on batches
+    of (blurred, sharp) patches and `evaluate` on whole frames.
+
+    Args:
+      generator: (n, h, w, 3) -> the same, in [0, 1].
+      critic: (n, s, s, 3) -> (n, 1), the discriminator up to its logit.
+      average: a second generator of the same kind, which holds the moving average of the
+        first one's weights; it is what validation scores.
+      average_decay: the average's memory; 0 makes it a copy of the generator.
+    """
+
+    def __init__(self, generator, critic, average, average_decay=0.999):
+        super().__init__()
+        self.generator, self.critic, self.average = generator, critic, average
+        self.average_decay = average_decay
+        self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
+        self.scores = {name: keras.metrics.Mean(name) for name in ("psnr", "blurred_psnr")}
+        self.copy_to_average()
+
+    def compile(
+        self,
+        generator_optimizer,
+        discriminator_optimizer,
+        content="squared",
+        content_weight=1.0,
+        adversarial_weight=1e-4,
+        discriminator_steps=1,
+    ):
+        """Sets a phase's optimisers and weights.
+
+        Args:
+          generator_optimizer, discriminator_optimizer: each its own, built already.
+          content: "squared" (eq. 2) or "charbonnier".
+          content_weight, adversarial_weight: of the two losses; with an adversarial
+            weight of 0 the discriminator is neither run nor trained.
+          discriminator_steps: D's updates for each of G's, on the same patches.
+        """
+        super().compile(jit_compile=False)
+        self.generator_optimizer = generator_optimizer
+        self.discriminator_optimizer = discriminator_optimizer
+        self.content = losses.CONTENT[content]
+        self.content_weight, self.adversarial_weight = content_weight, adversarial_weight
+        self.discriminator_steps = discriminator_steps
+
+    @property
+    def metrics(self):  # Keras resets them when an evaluation begins
+        return list(self.scores.values())
+
+    def call(self, blurred, training=False):
+        return self.generator(blurred, training=training)
+
+    def train_step(self, data):
+        """One update of each network. Returns the scalars of the step, by name."""
+        blurred, sharp = data
+        with tf.GradientTape() as tape:
+            restored = self.generator(blurred, training=True)
+            content = self.content(restored, sharp)
+            loss = self.content_weight * content
+            if self.adversarial_weight:
+                adversarial = losses.adversarial(self.critic(restored, training=True))
+                loss += self.adversarial_weight * adversarial
+        gradients = tape.gradient(loss, self.generator.trainable_variables)
+        scalars = {
+            "loss": loss,
+            "content": content,
+            "zeros": tf.reduce_mean(tf.cast(restored <= 0, tf.float32)),
+        }
+        if self.adversarial_weight:
+            scalars["adversarial"] = adversarial
+            for _ in range(self.discriminator_steps):
+                scalars.update(self.train_discriminator(restored, sharp))
+        self.generator_optimizer.apply_gradients(zip(gradients, self.generator.trainable_variables))
+        self.step.assign_add(1)
+        self.update_average()
+        return scalars
+
+    def train_discriminator(self, restored, sharp):
+        """Eq. 5: one update of D on patches that G has restored, and their sharp ones."""
+        with tf.GradientTape() as tape:
+            logits_sharp = self.critic(sharp, training=True)
+            logits_restored = self.critic(tf.stop_gradient(restored), training=True)
+            loss = losses.discriminator(logits_sharp, logits_restored)
+        variables = self.critic.trainable_variables
+        self.discriminator_optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables))
+        return {
+            "discriminator": loss,
+            "d_sharp": tf.reduce_mean(tf.sigmoid(logits_sharp)),
+            "d_restored": tf.reduce_mean(tf.sigmoid(logits_restored)),
+        }
+
+    def update_average(self):
+        """Moves the average a little towards the generator; further while it is young."""
+        step = tf.cast(self.step, tf.float32)
+        rest = 1 - tf.minimum(self.average_decay, (1 + step) / (10 + step))
+        for mean, live in zip(self.average.trainable_variables, self.generator.trainable_variables):
+            mean.assign_add(tf.cast(rest, mean.dtype) * (live - mean))
+
+    def copy_to_average(self):
+        self.average.set_weights(self.generator.get_weights())
+
+    def test_step(self, data):
+        """PSNR of a whole frame as it would be saved, beside the blurred input's, in dB."""
+        blurred, sharp = data
+        restored = tf.round(restore(self.average, blurred) * 255) / 255
+        self.scores["psnr"].update_state(tf.image.psnr(restored, sharp, max_val=1.0))
+        self.scores["blurred_psnr"].update_state(tf.image.psnr(blurred, sharp, max_val=1.0))
+        return {name: score.result() for name, score in self.scores.items()}

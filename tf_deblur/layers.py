@@ -1,0 +1,43 @@
+"""The few layers that Keras lacks. Alone knows that there are two Keras versions."""
+
+import keras
+import tensorflow as tf
+
+register = keras.saving.register_keras_serializable(package="tf_deblur")
+
+
+class _Rearrange(keras.layers.Layer):
+    """Moves pixels between a map's area and its depth, `block_size` a side; no parameters."""
+
+    def __init__(self, block_size=2, **kwargs):
+        super().__init__(**kwargs)
+        self.block_size = block_size
+
+    def get_config(self):
+        return {**super().get_config(), "block_size": self.block_size}
+
+
+@register
+class SpaceToDepth(_Rearrange):
+    """(n, h, w, c) -> (n, h / b, w / b, c b²); channels in (row, column, channel) order."""
+
+    def call(self, x):
+        return tf.nn.space_to_depth(x, self.block_size)
+
+    def compute_output_shape(self, input_shape):
+        n, h, w, c = input_shape
+        b = self.block_size
+        return n, h and h // b, w and w // b, c * b * b
+
+
+@register
+class DepthToSpace(_Rearrange):
+    """(n, h, w, c b²) -> (n, h b, w b, c): the inverse of SpaceToDepth."""
+
+    def call(self, x):
+        return tf.nn.depth_to_space(x, self.block_size)
+
+    def compute_output_shape(self, input_shape):
+        n, h, w, c = input_shape
+        b = self.block_size
+        return n, h and h * b, w and w * b, c // (b * b)

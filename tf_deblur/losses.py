@@ -1,0 +1,30 @@
+"""Equations 2 to 5. Logarithms are to base 2, and taken from logits: never infinite."""
+
+import math
+
+import tensorflow as tf
+
+
+def squared(restored, sharp):
+    """Eq. 2, 3: mean over batch, width, height and channels of (restored − sharp)²."""
+    return tf.reduce_mean(tf.square(restored - sharp))
+
+
+def charbonnier(restored, sharp, epsilon=1e-3):
+    """Mean of sqrt((restored − sharp)² + ε²): absolute error, smooth at zero."""
+    return tf.reduce_mean(tf.sqrt(tf.square(restored - sharp) + epsilon**2))
+
+
+CONTENT = {"squared": squared, "charbonnier": charbonnier}
+
+
+def adversarial(logits_restored):
+    """Eq. 4: the mean of −log₂ D(G(B)), in bits; D undecided (logit 0) costs one."""
+    return tf.reduce_mean(tf.math.softplus(-logits_restored)) / math.log(2)
+
+
+def discriminator(logits_sharp, logits_restored):
+    """Eq. 5: the mean of −log₂ D(S) − log₂(1 − D(G(B))), in bits; undecided costs two."""
+    sharp = tf.reduce_mean(tf.math.softplus(-logits_sharp))
+    restored = tf.reduce_mean(tf.math.softplus(logits_restored))
+    return (sharp + restored) / math.log(2)

@@ -1,0 +1,257 @@
+"""Trains a generator against a discriminator, or goes on with a training.
+
+python -m tf_deblur.train --flagfile=configs/paper.flags --workdir=runs/paper
+"""
+
+import json
+
+from absl import flags
+
+from tf_deblur import errors
+
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Folder of this training; run again with it to go on.", required=True
+)
+_DATASET = flags.DEFINE_string(
+    "dataset", "gopro", "Data sets and their shares: gopro, or gopro:0.3,synthetic_blur:0.7."
+)
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", "~/tensorflow_datasets", "Where prepared data sets are kept."
+)
+_MANUAL_DIR = flags.DEFINE_string(
+    "manual_dir", None, "Where the pictures are: the folder that holds GOPRO_Large, say."
+)
+_GENERATOR = flags.DEFINE_enum("generator", "paper", ["paper", "compact"], "The network.")
+_GENERATOR_ARGUMENTS = flags.DEFINE_string(
+    "generator_arguments", "{}", 'What differs from the preset, as JSON: {"blocks": 3}.'
+)
+_OUTPUT_ACTIVATION = flags.DEFINE_enum(
+    "output_activation", "relu", ["relu", "linear"], "The paper's last activation."
+)
+_INITIALIZER = flags.DEFINE_enum(
+    "initializer", "torch7", ["torch7", "he"], "How the paper's weights start."
+)
+_INIT_FROM = flags.DEFINE_string(
+    "init_from", None, "Start from the weights of a preset, a workdir or a .safetensors file."
+)
+_STEPS = flags.DEFINE_integer("steps", 600_000, "Training steps in all.", lower_bound=1)
+_MINUTES = flags.DEFINE_float(
+    "minutes", None, "Train by the clock instead of by --steps.", lower_bound=0.01
+)
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 6, "Patches a step.", lower_bound=1)
+_PATCH_SIZE = flags.DEFINE_integer("patch_size", 128, "Side of a patch.", lower_bound=8)
+_CONTENT_FRACTION = flags.DEFINE_float(
+    "content_fraction", 0.0, "Share of the run, at its start, with content loss only.", 0, 1
+)
+_SGD_FRACTION = flags.DEFINE_float(
+    "sgd_fraction", 0.1, "Share of the run, at its end, by SGD instead of Adam.", 0, 1
+)
+_CONTENT_LOSS = flags.DEFINE_enum(
+    "content_loss", "squared", ["squared", "charbonnier"], "The content loss."
+)
+_CONTENT_WEIGHT = flags.DEFINE_float("content_weight", 1.0, "Of the content loss.", 0)
+_ADVERSARIAL_WEIGHT = flags.DEFINE_float(
+    "adversarial_weight", 1e-4, "Of the adversarial loss; 0 trains no discriminator.", 0
+)
+_DISCRIMINATOR_STEPS = flags.DEFINE_integer(
+    "discriminator_steps", 1, "D's updates for each of G's.", lower_bound=1
+)
+_LEARNING_RATE = flags.DEFINE_float("learning_rate", 1e-4, "Adam's.", 0)
+_ADAM_BETA_1 = flags.DEFINE_float("adam_beta_1", 0.9, "Adam's momentum.", 0, 1)
+_WARMUP_STEPS = flags.DEFINE_integer(
+    "warmup_steps", 0, "Steps in which Adam's learning rate rises to its full value.", 0
+)
+_DECAY = flags.DEFINE_enum(
+    "decay", "none", ["none", "cosine"], "How Adam's learning rate falls over the run."
+)
+_SGD_LEARNING_RATE = flags.DEFINE_float("sgd_learning_rate", 1e-5, "SGD's.", 0)
+_SGD_MOMENTUM = flags.DEFINE_float("sgd_momentum", 0.9, "SGD's momentum.", 0, 1)
+_SGD_NESTEROV = flags.DEFINE_bool("sgd_nesterov", True, "Whether SGD looks ahead.")
+_AVERAGE_DECAY = flags.DEFINE_float(
+    "average_decay", 0.999, "Memory of the moving average of G's weights; 0 for none.", 0, 1
+)
+_ROTATION_DEGREES = flags.DEFINE_float(
+    "rotation_degrees", 180, "A rotated patch turns at most so far, either way.", 0, 180
+)
+_NOISE_STDDEV = flags.DEFINE_float(
+    "noise_stddev", 2 / 255, "Spread of the noise level, for pictures in [0, 1].", 0, 1
+)
+_IDENTITY_FRACTION = flags.DEFINE_float(
+    "identity_fraction", 0.0, "Share of patches whose input is sharp already.", 0, 1
+)
+_MIN_TEXTURE = flags.DEFINE_float(
+    "min_texture", 0.0, "Avoid crops whose grey levels (of 255) spread less than this.", 0, 255
+)
+_SEED = flags.DEFINE_integer("seed", 0, "Of the weights and of the stream.", lower_bound=0)
+_PRECISION = flags.DEFINE_enum(
+    "precision", "auto", ["auto", "float32", "bfloat16"], "Of the arithmetic."
+)
+_CHECKPOINT_MINUTES = flags.DEFINE_float(
+    "checkpoint_minutes", 5, "Save and validate after so many minutes.", 0
+)
+_VALIDATION_PAIRS = flags.DEFINE_integer(
+    "validation_pairs", 16, "Whole validation frames scored each time.", lower_bound=1
+)
+
+
+def main(argv):
+    """The whole job in one screen."""
+    if len(argv) > 1:
+        raise errors.UserError(f"{argv[1]}: not a flag; training takes flags only")
+    from tf_deblur import devices, stream, trainer
+
+    print(devices.set_precision(_PRECISION.value))
+    mix, frames = open_data()
+    gan, optimizers = build()
+    run = open_run(gan, optimizers)
+    schedule = trainer.Schedule(
+        total=_STEPS.value if _MINUTES.value is None else _MINUTES.value * 60,
+        by_clock=_MINUTES.value is not None,
+        content_fraction=_CONTENT_FRACTION.value,
+        sgd_fraction=_SGD_FRACTION.value,
+        warmup_steps=_WARMUP_STEPS.value,
+        cosine=_DECAY.value == "cosine",
+    )
+    if schedule.progress(run) >= 1:
+        print(
+            f"{run.path}: finished already, after {run.step} steps; its weights are {run.weights}"
+        )
+        return
+    monitor = trainer.Monitor(
+        run, schedule, frames, _BATCH_SIZE.value, _CHECKPOINT_MINUTES.value, notes()
+    )
+    adam = [optimizer for name, optimizer in optimizers.items() if name.startswith("adam")]
+    for phase, end in schedule.phases():
+        if schedule.progress(run) >= end:
+            continue
+        gan.compile(**losses_and_optimizers(phase, optimizers))
+        monitor.begin(phase, end, adam, _LEARNING_RATE.value)
+        batches = stream.training_batches(mix, start=run.step * _BATCH_SIZE.value, **patches())
+        steps = schedule.steps_until(end, run)
+        gan.fit(batches, steps_per_epoch=steps, verbose=0, callbacks=[monitor])
+    monitor.finish()
+    print(f"{run.path}: finished after {run.step} steps; its weights are {run.weights}")
+
+
+def open_data():
+    """The mixture to train on, as (Pairs, weight), and the validation frames, or None."""
+    from tf_deblur import datasets, stream
+
+    mix, held_out = [], []
+    for part in _DATASET.value.split(","):
+        spec, weight = split_weight(part)
+        builder = datasets.prepare(spec, _DATA_DIR.value, _MANUAL_DIR.value)
+        mix.append((stream.open_pairs(builder, "train"), weight))
+        held_out.append(stream.open_pairs(builder, "validation"))
+        print(f"{spec}: {len(mix[-1][0])} pairs to train on, {len(held_out[-1])} to validate on")
+    pairs = next((pairs for pairs in held_out if len(pairs)), None)
+    return mix, stream.whole_frames(pairs, _VALIDATION_PAIRS.value) if pairs else None
+
+
+def split_weight(part):
+    """gopro:0.3 -> ("gopro", 0.3); without a number the weight is 1."""
+    spec, colon, weight = part.rpartition(":")
+    try:
+        weight = float(weight) if colon else 1.0
+    except ValueError:
+        return part, 1.0
+    if not weight > 0:
+        raise errors.UserError(f"--dataset={part}: a weight is a number above 0")
+    return (spec if colon else part), weight
+
+
+def build():
+    """The two networks and every optimiser of the run, built, so that a checkpoint fits."""
+    import keras
+
+    from tf_deblur import gan, networks
+
+    keras.utils.set_random_seed(_SEED.value)
+    generator = networks.build_generator(_GENERATOR.value, **generator_arguments())
+    average = networks.build_generator(_GENERATOR.value, **generator_arguments())
+    critic = networks.with_logits(networks.build_discriminator(_PATCH_SIZE.value))
+    optimizers = {}
+    for name, network in {"generator": generator, "discriminator": critic}.items():
+        optimizers[f"adam_{name}"] = keras.optimizers.Adam(
+            _LEARNING_RATE.value, beta_1=_ADAM_BETA_1.value
+        )
+        optimizers[f"sgd_{name}"] = keras.optimizers.SGD(
+            _SGD_LEARNING_RATE.value, _SGD_MOMENTUM.value, nesterov=_SGD_NESTEROV.value
+        )
+        for kind in ("adam", "sgd"):
+            optimizers[f"{kind}_{name}"].build(network.trainable_variables)
+    return gan.DeblurGAN(generator, critic, average, _AVERAGE_DECAY.value), optimizers
+
+
+def generator_arguments():
+    """What differs from the preset, with the paper's own two flags."""
+    try:
+        arguments = json.loads(_GENERATOR_ARGUMENTS.value)
+    except ValueError as error:
+        raise errors.UserError(f"--generator_arguments: not JSON ({error})") from error
+    if _GENERATOR.value == "paper":
+        paper = {"output_activation": _OUTPUT_ACTIVATION.value, "initializer": _INITIALIZER.value}
+        arguments = {**paper, **arguments}
+    return arguments
+
+
+def open_run(gan, optimizers):
+    """The working directory, gone on with or begun; begun from --init_from where given."""
+    from tf_deblur import weights, workdir
+
+    architecture = {**weights.described(gan.generator), "patch_size": _PATCH_SIZE.value}
+    run = workdir.Workdir(_WORKDIR.value, architecture, flags_as_run())
+    if run.restore(gan, optimizers):
+        print(f"{run.path}: going on from step {run.step}")
+    elif _INIT_FROM.value:
+        weights.load_into(gan.generator, _INIT_FROM.value)
+        gan.copy_to_average()
+        print(f"{run.path}: starting from the weights of {_INIT_FROM.value}")
+    return run
+
+
+def flags_as_run():
+    """Every flag of this module, as a flag file."""
+    mine = flags.FLAGS.flags_by_module_dict()[flags.FLAGS.find_module_defining_flag("workdir")]
+    return "".join(f"{flag.serialize()}\n" for flag in mine if flag.value is not None)
+
+
+def losses_and_optimizers(phase, optimizers):
+    """What `compile` gets in a phase."""
+    kind = "sgd" if phase == "sgd" else "adam"
+    return {
+        "generator_optimizer": optimizers[f"{kind}_generator"],
+        "discriminator_optimizer": optimizers[f"{kind}_discriminator"],
+        "content": _CONTENT_LOSS.value,
+        "content_weight": _CONTENT_WEIGHT.value,
+        "adversarial_weight": 0.0 if phase == "content" else _ADVERSARIAL_WEIGHT.value,
+        "discriminator_steps": _DISCRIMINATOR_STEPS.value,
+    }
+
+
+def patches():
+    """What the stream needs to know of a patch."""
+    return {
+        "batch_size": _BATCH_SIZE.value,
+        "patch_size": _PATCH_SIZE.value,
+        "seed": _SEED.value,
+        "min_texture": _MIN_TEXTURE.value,
+        "rotation_degrees": _ROTATION_DEGREES.value,
+        "noise_stddev": _NOISE_STDDEV.value,
+        "identity_fraction": _IDENTITY_FRACTION.value,
+    }
+
+
+def notes():
+    """For the metadata of the weights: what made them."""
+    made_from = {"started_from": _INIT_FROM.value} if _INIT_FROM.value else {}
+    batch = f"{_BATCH_SIZE.value} patches of {_PATCH_SIZE.value}"
+    return {"data": _DATASET.value, "batch": batch, **made_from}
+
+
+def cli():
+    errors.run(main)
+
+
+if __name__ == "__main__":
+    cli()

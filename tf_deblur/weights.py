@@ -1,0 +1,137 @@
+"""One `.safetensors` file per network, which says what it is.
+
+Keys are `layer/kernel` (rows, columns, inputs, outputs) and `layer/bias`; the metadata
+holds the preset and its arguments as JSON, and what made the weights. No pickle, and the
+same file for both Keras versions.
+"""
+
+import hashlib
+import json
+import pathlib
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from tf_deblur import __version__
+from tf_deblur.errors import UserError
+from tf_deblur.files import whole
+
+PACKAGED = pathlib.Path(__file__).parent / "pretrained"
+IN_WORKDIR = "generator.safetensors"
+
+
+def find(name):
+    """The `.safetensors` file that a preset, working directory or file name stands for."""
+    name = str(name)
+    packaged = PACKAGED / f"{name}.safetensors"
+    path = pathlib.Path(name)
+    if path.is_dir():
+        path = path / IN_WORKDIR
+        if not path.exists():
+            raise UserError(f"{name}: no {IN_WORKDIR} in it; train first, or name another model")
+    elif packaged.exists():
+        return packaged
+    if path.suffix != ".safetensors" or not path.exists():
+        presets = ", ".join(sorted(p.stem for p in PACKAGED.glob("*.safetensors")))
+        raise UserError(
+            f"{name}: no such model; use a preset with weights ({presets}), "
+            "a working directory or a .safetensors file"
+        )
+    return path
+
+
+def save(path, model, dtype="float32", **notes):
+    """Writes a generator's weights; the file appears whole or not at all.
+
+    Args:
+      path: the `.safetensors` file to write.
+      model: a generator of `networks.build_generator`.
+      dtype: "float32", or "float16" for shipping: half the size, errors near 2⁻¹¹.
+      **notes: strings for the metadata: what it was trained on, for how long, licence.
+    """
+    tensors = {key: value.astype(dtype) for key, value in read_variables(model).items()}
+    notes = {key: str(value) for key, value in notes.items()}
+    metadata = {"code_version": __version__, "licence": "Apache-2.0", **notes}
+    with whole(path) as part:
+        save_file(tensors, part, metadata={**metadata, **described(model)})
+
+
+def load(name):
+    """Builds the generator that a file describes and gives it the file's weights.
+
+    Args:
+      name: a preset with packaged weights, a working directory or a `.safetensors` file.
+
+    Returns:
+      A `keras.Model`, as `networks.build_generator` makes it.
+
+    Raises:
+      UserError: no such file, or it is not whole or not one of this project's.
+    """
+    from tf_deblur import networks
+
+    path = find(name)
+    preset, arguments = _kind(path, describe(path))
+    model = networks.build_generator(preset, **arguments)
+    load_into(model, path)
+    return model
+
+
+def load_into(model, name):
+    """Gives `model` the weights in a file; UserError when they are another architecture's."""
+    path = find(name)
+    with _open(path) as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}
+    mine = {key: value.shape for key, value in read_variables(model).items()}
+    theirs = {key: value.shape for key, value in tensors.items()}
+    if mine != theirs:
+        odd = sorted(k for k in mine.keys() | theirs.keys() if mine.get(k) != theirs.get(k))
+        raise UserError(
+            f"{path}: weights of another architecture than {json.loads(model.description)}: "
+            f"{odd[0]} is {theirs.get(odd[0])}, not {mine.get(odd[0])}"
+        )
+    for layer in model.layers:
+        if layer.weights:
+            names = ("kernel", "bias")[: len(layer.weights)]
+            layer.set_weights([tensors[f"{layer.name}/{n}"].astype("float32") for n in names])
+
+
+def describe(name):
+    """A file's metadata, read without TensorFlow: a dict of strings."""
+    with _open(find(name)) as file:
+        return dict(file.metadata() or {})
+
+
+def described(model):
+    """Preset and arguments of a generator, as the metadata holds them."""
+    kind = json.loads(model.description)
+    return {"preset": kind["preset"], "arguments": json.dumps(kind["arguments"])}
+
+
+def file_hash(name):
+    """SHA-256 of the file behind `name`, in hexadecimal."""
+    return hashlib.sha256(find(name).read_bytes()).hexdigest()
+
+
+def read_variables(model):
+    """Layer and variable name -> array, for every weight of a functional model."""
+    return {
+        f"{layer.name}/{name}": np.ascontiguousarray(value)
+        for layer in model.layers
+        for name, value in zip(("kernel", "bias"), layer.get_weights())
+    }
+
+
+def _open(path):
+    try:
+        return safe_open(path, framework="numpy")
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: not a whole .safetensors file ({error})") from error
+
+
+def _kind(path, metadata):
+    try:
+        return metadata["preset"], json.loads(metadata.get("arguments", "{}"))
+    except (KeyError, ValueError) as error:
+        raise UserError(f"{path}: its metadata names no preset; not a file of tf-deblur") from error
