@@ -1,6 +1,9 @@
 """What builders of blurred and sharp files share: matching them by name, checking them."""
 
 import io
+import os
+import pathlib
+import struct
 
 import cv2
 import numpy as np
@@ -9,9 +12,10 @@ import tensorflow_datasets as tfds
 from tf_deblur.errors import UserError
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
+PNG_RGB = 2  # colour type in a PNG file's header
 
 
-def info(builder, description=None):
+def info(builder):
     """A builder's `DatasetInfo`: the features that all of them have, in the order of writing."""
 
     def picture():
@@ -35,86 +39,137 @@ def info(builder, description=None):
 def match(folder, blurred_name="blur", sharp_name="sharp"):
     """Pairs the files of every `blur` folder below `folder` with the `sharp` one's, by name.
 
+    Before anything is built it looks at every file's header (JPEG: at the whole file).
+
+    Args:
+      folder: a `pathlib.Path`; folders below it may be links.
+      blurred_name, sharp_name: of the two folders in each sequence; others are ignored.
+
     Returns:
       A list of (sequence, frame, blurred path, sharp path) in the order of sequence and
-      frame; the sequence is the path from `folder` to the one that holds both.
+      frame; the sequence is the path from `folder` to the one that holds both, "." where
+      that is `folder` itself, and the frame is the file's name without its suffix.
 
     Raises:
-      UserError: a file without its other half, or no pairs at all.
+      UserError: a file without its other half, two of one name, a pair of unequal sizes,
+        a file that is not 8-bit RGB, or no pairs at all.
     """
     found = []
-    for blurred in sorted(path for path in folder.rglob(blurred_name) if path.is_dir()):
-        sharp = blurred.with_name(sharp_name)
-        halves = [{p.stem: p for p in _pictures(half)} for half in (blurred, sharp)]
-        alone = sorted(halves[0].keys() ^ halves[1].keys())
-        if alone:
-            there = halves[0].get(alone[0]) or halves[1][alone[0]]
-            missing = sharp if alone[0] in halves[0] else blurred
-            raise UserError(
-                f"{there}: has no other half in {missing}; add it, or take this one away "
-                f"({len(alone)} such)"
+    for where, folders, _ in sorted(os.walk(folder, followlinks=True)):
+        if blurred_name in folders or sharp_name in folders:
+            sequence = pathlib.Path(where).relative_to(folder).as_posix()
+            found += _match_sequence(
+                sequence, *(pathlib.Path(where, n) for n in (blurred_name, sharp_name))
             )
-        sequence = str(blurred.parent.relative_to(folder))
-        found += [
-            (sequence, name, path, halves[1][name]) for name, path in sorted(halves[0].items())
-        ]
     if not found:
         raise UserError(
             f"{folder}: no pairs; it wants folders {blurred_name} and {sharp_name} with pictures "
             "of the same names"
         )
-    return found
+    for _, _, *paths in found:
+        _check_sizes(*paths)
+    return sorted(found)
 
 
-def _pictures(folder):
-    if not folder.is_dir():
-        return []
-    return [p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file()]
+def _match_sequence(sequence, blurred, sharp):
+    halves = [_by_name(blurred), _by_name(sharp)]
+    alone = sorted(halves[0].keys() ^ halves[1].keys())
+    if alone:
+        there = halves[0].get(alone[0]) or halves[1][alone[0]]
+        missing = sharp if alone[0] in halves[0] else blurred
+        raise UserError(
+            f"{there}: has no other half in {missing}; add it, or take this one away "
+            f"({len(alone)} such)"
+        )
+    return [(sequence, frame, path, halves[1][frame]) for frame, path in halves[0].items()]
+
+
+def _by_name(folder):
+    pictures = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
+            continue
+        if path.stem in pictures:
+            raise UserError(f"{path}: {pictures[path.stem].name} has its name too; take one away")
+        pictures[path.stem] = path
+    return pictures
+
+
+def _check_sizes(blurred, sharp):
+    sizes = [f"{width}x{height}" for width, height in map(_size, (blurred, sharp))]
+    if sizes[0] != sizes[1]:
+        raise UserError(f"{blurred}: is {sizes[0]}, but {sharp} is {sizes[1]}; make them equal")
+
+
+def _size(path):
+    """(width, height); UserError if it is no 8-bit RGB picture."""
+    if path.suffix.lower() != ".png":
+        height, width, _ = read(path).shape
+        return width, height
+    with path.open("rb") as file:
+        header = file.read(26)
+        file.seek(max(path.stat().st_size - 12, 0))
+        end = file.read()
+    if header[:8] != b"\x89PNG\r\n\x1a\n" or b"IEND" not in end:
+        raise UserError(f"{path}: not a whole PNG file; fetch it again")
+    width, height, bits, colour = struct.unpack(">IIBB", header[16:])
+    if (bits, colour) != (8, PNG_RGB):
+        raise UserError(f"{path}: has {bits} bits and colour type {colour}; 8-bit RGB is wanted")
+    return width, height
 
 
 def examples(builder, pairs):
-    """Reads, checks and yields matched pairs as TFDS wants them, keyed by their number."""
-    for number, (sequence, frame, blurred, sharp) in enumerate(pairs):
-        shapes = [read(path).shape for path in (blurred, sharp)]
-        if shapes[0] != shapes[1]:
-            sizes = [f"{width}x{height}" for height, width, _ in shapes]
-            raise UserError(f"{blurred}: is {sizes[0]}, but {sharp} is {sizes[1]}; make them equal")
-        yield number, example(builder, _png(blurred), _png(sharp), sequence, frame, shapes[0])
+    """Reads matched pairs and yields them as TFDS wants them, keyed by their number.
+
+    PNG files keep their own bytes; others are decoded, so that nothing more is lost.
+
+    Raises:
+      UserError: a file that cannot be decoded to its end.
+    """
+    for number, (sequence, frame, *paths) in enumerate(pairs):
+        images = [read(path) for path in paths]
+        halves = [
+            path.read_bytes() if path.suffix.lower() == ".png" else encoded(image)
+            for path, image in zip(paths, images)
+        ]
+        yield number, example(builder, *map(io.BytesIO, halves), sequence, frame, images[0].shape)
 
 
 def example(builder, blurred, sharp, sequence, frame, shape):
-    """One example, its smallest side noted in the builder's metadata."""
+    """One example, its smallest side noted in the builder's metadata.
+
+    Args:
+      builder: the one that writes it.
+      blurred, sharp: PNG files in memory, as `io.BytesIO`, which TFDS stores as they are.
+      sequence, frame: their names.
+      shape: (height, width, 3) of both.
+    """
     smallest = min(builder.info.metadata["smallest_side"], *shape[:2])
     builder.info.metadata["smallest_side"] = int(smallest)
     return {"blurred": blurred, "sharp": sharp, "sequence": sequence, "frame": frame}
 
 
 def read(path):
-    """A picture file that can be trained on: (h, w, 3) uint8, RGB; UserError if it is another."""
-    image = (
-        cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
-        if path.stat().st_size
-        else None
-    )
+    """A picture file to train on: (h, w, 3) uint8, RGB; UserError if it is another kind."""
+    try:
+        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    except (cv2.error, OSError):  # no bytes at all, or none that we may read
+        image = None
     if image is None:
         raise UserError(f"{path}: not a whole PNG or JPEG file; fetch it again")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        kind = (
-            f"{image.dtype.itemsize * 8} bits, {image.shape[2] if image.ndim == 3 else 1} channels"
+        channels = image.shape[2] if image.ndim == 3 else 1
+        raise UserError(
+            f"{path}: has {image.dtype.itemsize * 8} bits and {channels} channels; "
+            "8-bit RGB is wanted"
         )
-        raise UserError(f"{path}: has {kind}; 8-bit RGB is wanted")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def _png(path):
-    """A PNG file as it is; anything else decoded, so that it is kept without further loss."""
-    return str(path) if path.suffix.lower() == ".png" else encoded(read(path))
-
-
 def encoded(image):
-    """(h, w, 3) uint8 RGB as a PNG file in memory: compressed little, and so quickly."""
+    """(h, w, 3) uint8 RGB -> the bytes of a PNG file, compressed little, and so quickly."""
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    return io.BytesIO(cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes())
+    return cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
 
 
 def count_sequences(pairs):
@@ -123,3 +178,13 @@ def count_sequences(pairs):
     for sequence, *_ in pairs:
         counts[sequence] = counts.get(sequence, 0) + 1
     return [[sequence, count] for sequence, count in counts.items()]
+
+
+def pictures_below(folder):
+    """Every PNG or JPEG file below `folder`, in the order of names."""
+    files = (
+        pathlib.Path(where, n)
+        for where, _, names in os.walk(folder, followlinks=True)
+        for n in names
+    )
+    return sorted(p for p in files if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))

@@ -26,13 +26,11 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     pkg_dir_path = epath.Path(__file__).parent  # an editable install maps it elsewhere
     VERSION = tfds.core.Version("1.0.0")
-    MANUAL_DOWNLOAD_INSTRUCTIONS = f"A folder with GOPRO_Large/ or {ARCHIVE} (8.8 GB), from {URL}"
+    MANUAL_DOWNLOAD_INSTRUCTIONS = f"the folder that holds GOPRO_Large/ or {ARCHIVE} ({URL})"
     BUILDER_CONFIGS = [
+        GoproConfig(name="blur", description="Averages of encoded values: what most papers use."),
         GoproConfig(
-            name="blur", description="averages of the encoded values: what most papers use"
-        ),
-        GoproConfig(
-            name="blur_gamma", description="averages after gamma 2.2", blurred="blur_gamma"
+            name="blur_gamma", description="Averages after a gamma of 2.2.", blurred="blur_gamma"
         ),
     ]
 
@@ -40,17 +38,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         return pairs.info(self)
 
     def _split_generators(self, dl_manager):
-        folder = pathlib.Path(dl_manager.manual_dir)
-        if not _root(folder):
-            archive = folder / ARCHIVE
-            folder = pathlib.Path(
-                dl_manager.extract(archive)
-                if archive.exists()
-                else dl_manager.download_and_extract(URL)
-            )
-        root = _root(folder)
-        if not root:
-            raise UserError(f"{folder}: no train/ or test/ of GOPRO_Large in it")
+        root = self._unpacked(dl_manager)
         splits = {
             split: pairs.match(root / split, self.builder_config.blurred)
             for split in OFFICIAL
@@ -59,17 +47,35 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         self.info.metadata["sequences"] = {s: pairs.count_sequences(p) for s, p in splits.items()}
         return {split: self._generate_examples(found) for split, found in splits.items()}
 
+    def _unpacked(self, dl_manager):
+        """The folder with train/ and test/: the user's, his archive's, or the published one's."""
+        try:
+            root, files = source(pathlib.Path(dl_manager.manual_dir))
+        except AssertionError:  # TFDS's word for no such folder, or an empty one
+            root, files = None, []
+        if not files:
+            folder = dl_manager.download_and_extract(URL)
+        else:
+            folder = dl_manager.extract(root) if root.is_file() else root
+        root = _root(pathlib.Path(folder))
+        if not root:
+            raise UserError(f"{ARCHIVE}: holds no GOPRO_Large/train/ or test/; fetch it again")
+        return root
+
     def _generate_examples(self, found):
         yield from pairs.examples(self, found)
+
+
+def source(folder):
+    """Where the pictures are, and the files of which the pairs are made: folder, files."""
+    root = _root(folder)
+    if root:
+        return root, sorted(root.rglob("*.png"))
+    archive = folder / ARCHIVE
+    return archive, [archive] if archive.is_file() else []
 
 
 def _root(folder):
     """The folder that holds train/ and test/, at `folder` or in its GOPRO_Large; or None."""
     candidates = (folder, folder / "GOPRO_Large")
     return next((c for c in candidates if any((c / s).is_dir() for s in OFFICIAL)), None)
-
-
-def source_files(folder):
-    """What the pairs are made of: the pictures, or the archive."""
-    root = _root(folder)
-    return sorted(root.rglob("*.png")) if root else sorted(folder.glob(ARCHIVE))

@@ -12,13 +12,13 @@ SPLITS = ("train", "validation", "test")
 class Builder(tfds.core.GeneratorBasedBuilder):
     """Pairs matched by folder and name; every folder with both halves is a sequence.
 
-    Folders named after splits at the top are splits; without them all pairs are both
-    `train` and `test`, of which a training holds out sequences for its validation.
+    Folders train/, validation/ or test/ at the top are splits, and then nothing beside them
+    is read. Without them all pairs are `train`, which can be scored too (--split=train).
     """
 
     pkg_dir_path = epath.Path(__file__).parent  # an editable install maps it elsewhere
     VERSION = tfds.core.Version("1.0.0")
-    MANUAL_DOWNLOAD_INSTRUCTIONS = "A folder with blur/ and sharp/, at any depth."
+    MANUAL_DOWNLOAD_INSTRUCTIONS = "a folder with blur/ and sharp/ in it, at any depth"
     BUILDER_CONFIGS = [tfds.core.BuilderConfig(name="pairs")]
 
     def _info(self):
@@ -26,10 +26,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager):
         folder = pathlib.Path(dl_manager.manual_dir)
-        named = [split for split in SPLITS if (folder / split).is_dir()]
-        splits = {split: pairs.match(folder / split) for split in named} or {
-            "train": pairs.match(folder)
-        }
+        named = {split: folder / split for split in SPLITS if (folder / split).is_dir()}
+        splits = {s: pairs.match(where) for s, where in (named or {"train": folder}).items()}
         self.info.metadata["sequences"] = {s: pairs.count_sequences(p) for s, p in splits.items()}
         return {split: self._generate_examples(found) for split, found in splits.items()}
 
@@ -37,6 +35,6 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         yield from pairs.examples(self, found)
 
 
-def source_files(folder):
-    """What the pairs are made of."""
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in pairs.SUFFIXES)
+def source(folder):
+    """Where the pictures are, and the files of which the pairs are made: folder, files."""
+    return folder, pairs.pictures_below(folder)

@@ -1,7 +1,10 @@
 """Pairs from any folder of sharp photographs, their blur synthesised (`tf_deblur.motion`)."""
 
+import concurrent.futures
 import dataclasses
+import io
 import math
+import os
 import pathlib
 
 import cv2
@@ -10,7 +13,7 @@ import tensorflow_datasets as tfds
 from etils import epath
 from tf_deblur.datasets import pairs
 
-from tf_deblur import motion
+from tf_deblur import images, motion
 from tf_deblur.errors import UserError
 
 HELD_OUT = 8  # the 1st, 9th, 17th … photograph by name is for validation
@@ -39,13 +42,28 @@ class BlurConfig(tfds.core.BuilderConfig):
     side: int = 640
     seed: int = 0
 
+    def __post_init__(self):
+        low, high = self.extent
+        demands = {
+            "extent": (0 < low <= high < 1000, "two numbers of pixels above 0, the smaller first"),
+            "variants": (self.variants >= 1, "1 or more"),
+            "moving": (0 <= self.moving <= 1, "a share, from 0 to 1"),
+            "linear": (0 <= self.linear <= 1, "a share, from 0 to 1"),
+            "shrink": (0 < self.shrink <= 1, "above 0, at most 1"),
+            "side": (self.side >= 32, "32 or more"),
+            "seed": (self.seed >= 0, "0 or more"),
+        }
+        for field, (met, wanted) in demands.items():
+            if not met:
+                raise UserError(f"{field}={getattr(self, field)}: must be {wanted}")
+
 
 class Builder(tfds.core.GeneratorBasedBuilder):
     """A photograph is a sequence; its pairs are the frames, each blurred on a path of its own."""
 
     pkg_dir_path = epath.Path(__file__).parent  # an editable install maps it elsewhere
     VERSION = tfds.core.Version("1.0.0")
-    MANUAL_DOWNLOAD_INSTRUCTIONS = "A folder of sharp photographs, JPEG or PNG."
+    MANUAL_DOWNLOAD_INSTRUCTIONS = "a folder of sharp photographs, or one that holds it as sharp/"
     BUILDER_CONFIGS = [
         BlurConfig(name="mixed", description="blur of 2 to 46 pixels, for training"),
         BlurConfig(
@@ -59,41 +77,47 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         return pairs.info(self)
 
     def _split_generators(self, dl_manager):
-        folder = pathlib.Path(dl_manager.manual_dir)
-        photographs = source_files(folder)
+        folder, photographs = source(pathlib.Path(dl_manager.manual_dir))
         if not photographs:
             raise UserError(f"{folder}: no JPEG or PNG photographs in it")
+        for path in photographs:
+            images.read(path)  # a damaged one is found before hours of work
         splits = {
             "train": [p for n, p in enumerate(photographs) if n % HELD_OUT],
             "validation": photographs[::HELD_OUT],
         }
         variants = self.builder_config.variants
-        counts = {s: [[p.stem, variants] for p in found] for s, found in splits.items()}
-        self.info.metadata["sequences"] = counts
-        return {split: self._generate_examples(found) for split, found in splits.items()}
+        named = {s: [(_sequence(p, folder), p) for p in found] for s, found in splits.items()}
+        self.info.metadata["sequences"] = {
+            split: [[sequence, variants] for sequence, _ in found] for split, found in named.items()
+        }
+        return {split: self._generate_examples(found) for split, found in named.items()}
 
-    def _generate_examples(self, photographs):
-        for place, path in enumerate(photographs):
-            photograph = pairs.read(path)
-            for variant in range(self.builder_config.variants):
-                rng = np.random.default_rng(
-                    [self.builder_config.seed, variant, *path.name.encode()]
-                )
-                yield (
-                    place * self.builder_config.variants + variant,
-                    self._example(
-                        path, variant, *blurred_pair(photograph, self.builder_config, rng)
-                    ),
-                )
+    def _generate_examples(self, named):
+        config = self.builder_config
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            for place, (sequence, path) in enumerate(named):
+                photograph = images.to_uint8(images.to_float(images.read(path)))
 
-    def _example(self, path, variant, blurred, sharp):
-        halves = pairs.encoded(blurred), pairs.encoded(sharp)
-        return pairs.example(self, *halves, path.stem, f"{variant:03d}", sharp.shape)
+                def make(variant, photograph=photograph, sequence=sequence):
+                    rng = np.random.default_rng([config.seed, variant, *sequence.encode()])
+                    pair = blurred_pair(photograph, config, rng)
+                    return pair[0].shape, [io.BytesIO(pairs.encoded(half)) for half in pair]
+
+                for variant, (shape, halves) in enumerate(pool.map(make, range(config.variants))):
+                    example = pairs.example(self, *halves, sequence, f"{variant:03d}", shape)
+                    yield place * config.variants + variant, example
 
 
-def source_files(folder):
-    """What the pairs are made of."""
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in pairs.SUFFIXES)
+def source(folder):
+    """Where the photographs are, and which there are: folder, files."""
+    if (folder / "sharp").is_dir():
+        folder = folder / "sharp"
+    return folder, pairs.pictures_below(folder)
+
+
+def _sequence(path, folder):
+    return path.relative_to(folder).with_suffix("").as_posix()
 
 
 def blurred_pair(photograph, config, rng):
@@ -105,7 +129,8 @@ def blurred_pair(photograph, config, rng):
       rng: a NumPy generator; the pair depends on nothing else.
 
     Returns:
-      blurred, sharp: uint8, of equal shape; no pixel of theirs saw beyond the border.
+      blurred, sharp: uint8, of equal shape; no pixel of theirs saw beyond the border,
+      unless the photograph is so small that this would leave less than half of it.
     """
     middle = rng.random() < 0.5
     path = motion.camera_path(rng, _extent(rng, config), middle)
