@@ -5,6 +5,7 @@ import sys
 
 COMMANDS = {
     "deblur": ("tf_deblur.deblur", "restore blurred photographs"),
+    "blur": ("tf_deblur.blur", "blur photographs, as a shaking hand does"),
     "train": ("tf_deblur.train", "train the networks, or go on with a training"),
     "evaluate": ("tf_deblur.evaluate", "score a trained network on a data set"),
     "export": ("tf_deblur.export.__main__", "write a SavedModel and a TFLite file"),

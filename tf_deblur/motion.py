@@ -1,9 +1,10 @@
 """Motion blur made from a sharp picture: a camera that shakes, things that move.
 
-A path is (poses, 3, 3): homographies in pixels round the picture's centre, from where a
-point is during the exposure to where it is in the sharp picture. The poses are evenly
-spaced in time. The sharp picture is what the camera sees at the path's reference, which
-is the identity: the pose in the middle of the exposure, or the mean of all poses.
+A motion is (moments, 6), evenly spaced over the exposure: a rotation vector in radians and
+a translation, along the axes right, down and forward, before a flat scene that faces the
+camera at distance 1. A path is (poses, 3, 3): homographies in pixels round the picture's
+centre, from where a point is during the exposure to where it is in the sharp picture,
+which is what the camera sees at the path's reference, the identity.
 """
 
 import math
@@ -12,8 +13,8 @@ import cv2
 import numpy as np
 
 GAMMA = 2.2
-FINE = 256  # moments at which a path is drawn, before it is thinned
-REACH = 400  # pixels from the centre at which a roll or zoom counts as a step
+FINE = 256  # moments at which a motion is drawn
+STEP = 0.5  # pixels from a pose to the next, at most
 
 
 def random_walk(rng, extent, roughness=0.4):
@@ -21,11 +22,11 @@ def random_walk(rng, extent, roughness=0.4):
 
     Args:
       rng: a NumPy generator.
-      extent: the larger side of the walk's bounding box, in pixels.
+      extent: the larger side of the walk's bounding box.
       roughness: how strongly it is pushed about; each walk's own push is at most this.
 
     Returns:
-      (FINE, 2) positions in pixels, right and down.
+      (FINE, 2) positions, in the unit of `extent`.
     """
     kicks = rng.normal(size=(FINE, 2)) * rng.uniform(0, roughness) * 0.2
     kicks[0] = rng.normal(size=2)
@@ -35,55 +36,104 @@ def random_walk(rng, extent, roughness=0.4):
         speed = speed * 0.99 * turns[moment] + kicks[moment]
         velocity[moment] = speed
     walk = np.cumsum(velocity, axis=0)
-    return walk * (extent / max(np.ptp(walk, axis=0).max(), 1e-9))
+    return walk * (extent / np.ptp(walk, axis=0).max())
 
 
-def straight(rng, extent):
-    """Even motion along a line: (FINE, 2) positions in pixels."""
+def straight(rng):
+    """Even motion along a line: (FINE, 2) positions."""
     angle = rng.uniform(0, 2 * math.pi)
-    direction = np.array([math.cos(angle), math.sin(angle)])
-    return np.linspace(0, extent / np.abs(direction).max(), FINE)[:, None] * direction
+    return np.linspace(0, 1, FINE)[:, None] * [math.cos(angle), math.sin(angle)]
 
 
-def camera_path(rng, extent, middle=False, step=1.0):
-    """A hand that shakes: it shifts, and turns and zooms a little.
+def camera_motion(rng, extent, focal, roughness=0.4):
+    """A hand that shakes: it turns the camera, and shifts, rolls and advances it a little.
 
     Args:
       rng: a NumPy generator.
-      extent: the larger side of the shift's bounding box, in pixels.
-      middle: whether the reference is the pose in the middle of the exposure; else it is
-        the mean pose.
-      step: no two poses that follow each other are farther apart, in pixels.
+      extent: the larger side of the box in which the picture's centre moves, in pixels.
+      focal: focal length in pixels.
+      roughness: as of `random_walk`.
 
     Returns:
-      (poses, 3, 3) homographies.
+      (FINE, 6), a motion.
     """
-    shift = random_walk(rng, extent)
-    small = min(extent / 20, 1.0)  # a short path turns less
-    roll = random_walk(rng, math.radians(1.0) * small * rng.random())[:, 0]
-    zoom = random_walk(rng, 0.004 * extent / 10 * rng.random())[:, 0]
-    return _poses(shift, roll, zoom, middle, step)
+    share = rng.uniform(0, 0.5)  # of shifts in what the centre does; most shake is turning
+    turned = random_walk(rng, 1 - share, roughness)
+    shifted = random_walk(rng, share, roughness)
+    roll = random_walk(rng, 0.5 * rng.random(), roughness)[:, 0]
+    forward = random_walk(rng, 0.4 * rng.random(), roughness)[:, 0]
+    motion = np.column_stack([-turned[:, 1], turned[:, 0], roll, shifted, forward])
+    return stretched(motion, extent, focal)
 
 
-def object_path(rng, extent, middle=False, step=1.0):
-    """A thing that moves: straight in six cases of ten, else on a curve; see `camera_path`."""
-    walk = straight(rng, extent) if rng.random() < 0.6 else random_walk(rng, extent)
-    return _poses(walk, np.zeros(FINE), np.zeros(FINE), middle, step)
+def object_motion(rng, extent, focal, roughness=0.4):
+    """A thing that moves: straight in six cases of ten, else on a curve; see `camera_motion`."""
+    walk = straight(rng) if rng.random() < 0.6 else random_walk(rng, 1, roughness)
+    return stretched(np.pad(walk, [(0, 0), (3, 1)]), extent, focal)
 
 
-def _poses(shift, roll, zoom, middle, step):
-    motion = np.column_stack([shift, roll, zoom])
-    steps = np.abs(np.diff(motion, axis=0)) * [1, 1, REACH, REACH]
-    fastest = (np.hypot(steps[:, 0], steps[:, 1]) + np.hypot(steps[:, 2], steps[:, 3])).max()
-    count = max(1, math.ceil(fastest * (FINE - 1) / step)) + 1
-    at, fine = np.linspace(0, 1, count), np.linspace(0, 1, FINE)
-    motion = np.column_stack([np.interp(at, fine, column) for column in motion.T])
-    x, y, roll, zoom = (motion - (motion[count // 2] if middle else motion.mean(0))).T
-    cos, sin = (1 + zoom) * np.cos(roll), (1 + zoom) * np.sin(roll)
-    path = np.tile(np.eye(3), (count, 1, 1))
-    path[:, 0, 0], path[:, 0, 1], path[:, 0, 2] = cos, -sin, x
-    path[:, 1, 0], path[:, 1, 1], path[:, 1, 2] = sin, cos, y
-    return path
+def stretched(motion, extent, focal):
+    """A motion made larger or smaller, so that the centre moves in a box of `extent` pixels."""
+    centre = focal * (motion[:, [1, 0]] * [1, -1] + motion[:, 3:5])
+    return motion * (extent / max(np.ptp(centre, axis=0).max(), 1e-9))
+
+
+def homographies(motion, focal):
+    """A motion and the focal length in pixels -> (moments, 3, 3), a path: K (R + t n) K⁻¹."""
+    path = np.array([cv2.Rodrigues(turn)[0] for turn in motion[:, :3]])
+    path[:, :, 2] += motion[:, 3:]  # n, across the scene, is the axis forward
+    scale = np.array([focal, focal, 1.0])
+    return path * scale[:, None] / scale
+
+
+def paths(motions, focal, size, middle=False, step=STEP):
+    """The paths of motions that happen at once, with as many poses as they are long.
+
+    Args:
+      motions: a list of motions.
+      focal: focal length in pixels.
+      size: (height, width) of the picture.
+      middle: whether a path's reference is its pose in the middle of the exposure; else
+        it is the mean pose.
+      step: no pixel of the picture moves farther from a pose to the next, in pixels.
+
+    Returns:
+      A list of paths, (poses, 3, 3), and the shares of the exposure that their poses
+      stand for, (poses,): they are evenly spaced along the path, not in time.
+    """
+    fine = np.linspace(0, 1, max(map(len, motions)))
+    drawn = [
+        _corners(homographies(_at(fine, motion) - motion.mean(0), focal), size)
+        for motion in motions
+    ]
+    steps = [np.linalg.norm(np.diff(corners, axis=0), axis=-1).max(-1) for corners in drawn]
+    gone = np.append(0, np.cumsum(np.max(steps, axis=0)))
+    count = math.ceil(gone[-1] * 1.02 / step) + 1  # the steps are a little uneven
+    times = np.interp(np.linspace(0, gone[-1], count), gone, fine)
+    shares = np.diff(np.concatenate([[0], (times[1:] + times[:-1]) / 2, [1]]))
+    posed = [_at(times, motion) for motion in motions]
+    means = [_at([0.5], motion) if middle else shares @ at for motion, at in zip(motions, posed)]
+    return [homographies(at - mean, focal) for at, mean in zip(posed, means)], shares
+
+
+def _at(times, motion):
+    """A motion at times in [0, 1], from the exposure's begin to its end."""
+    own = np.linspace(0, 1, len(motion))
+    return np.column_stack([np.interp(times, own, column) for column in motion.T])
+
+
+def _corners(path, size):
+    """Where the picture's corners go: (poses, 4, 2), right and down of its centre."""
+    height, width = size
+    corners = [[x * width / 2, y * height / 2, 1] for x in (-1, 1) for y in (-1, 1)]
+    moved = path @ np.array(corners).T
+    return (moved[:, :2] / moved[:, 2:]).transpose(0, 2, 1)
+
+
+def margin(*paths, size):
+    """How far any pixel moves on these paths, in whole pixels; `size` is (height, width)."""
+    still = _corners(np.eye(3)[None], size)
+    return math.ceil(max(np.abs(_corners(path, size) - still).max() for path in paths))
 
 
 def region(rng, height, width):
@@ -93,43 +143,33 @@ def region(rng, height, width):
     return np.clip((smooth - rng.uniform(0, 0.8)) * 15 + 0.5, 0, 1)
 
 
-def margin(*paths, size):
-    """How far any pixel moves on these paths, in whole pixels; `size` is (height, width)."""
-    corners = np.array([[x * size[1] / 2, y * size[0] / 2, 1] for x in (-1, 1) for y in (-1, 1)])
-    moved = [(path @ corners.T).transpose(0, 2, 1) for path in paths]
-    farthest = max(np.abs(m[..., :2] / m[..., 2:] - corners[:, :2]).max() for m in moved)
-    return math.ceil(farthest)
-
-
-def blur(sharp, path, moving=None, linear=True):
+def blur(sharp, path, shares=None, moving=None, linear=True):
     """What a sensor collects while the camera, or the picture before it, moves.
 
     Args:
-      sharp: (h, w, 3) uint8.
+      sharp: (h, w, 3) float32 in [0, 1].
       path: the camera's, (poses, 3, 3).
+      shares: of the exposure, (poses,), which sum to 1; equal ones if not given.
       moving: None, or (region, path): a (h, w) float32 mask in [0, 1] and a path of its
         own, which the part of the picture below the mask follows over the background.
       linear: whether light is averaged (gamma 2.2), as a sensor does, or encoded values,
         as in GoPro's `blur`.
 
     Returns:
-      (h, w, 3) uint8; beyond the border the picture is mirrored, so cut off `margin`.
+      (h, w, 3) float32; beyond the border the picture is mirrored, so cut off `margin`.
     """
-    levels = np.arange(256, dtype="float32") / 255
-    light = (levels**GAMMA if linear else levels)[sharp]
-    total = np.zeros_like(light)
-    mask, own = moving or (None, path[:1])
-    count = max(len(path), len(own))
-    for moment in np.linspace(0, 1, count):
-        frame = _warp(light, path[round(moment * (len(path) - 1))])
+    light = sharp**GAMMA if linear else sharp
+    shares = np.full(len(path), 1 / len(path)) if shares is None else shares
+    mask, own = moving or (None, path)
+    mean = np.zeros_like(light)
+    for pose, own_pose, share in zip(path, own, shares):
+        frame = _warp(light, pose)
         if moving:
-            pose = own[round(moment * (len(own) - 1))]
-            front, cover = _warp(light, pose), _warp(mask, pose)
+            front, cover = _warp(light, own_pose), _warp(mask, own_pose)
             frame = cv2.blendLinear(front, frame, cover, 1 - cover)  # many times NumPy's speed
-        cv2.accumulate(frame, total)
-    mean = total / count
-    encoded = np.clip(mean, 0, 1) ** (1 / GAMMA) if linear else np.clip(mean, 0, 1)
-    return np.rint(encoded * 255).astype("uint8")
+        cv2.scaleAdd(frame, share, mean, mean)
+    mean = np.clip(mean, 0, 1)
+    return mean ** (1 / GAMMA) if linear else mean
 
 
 def _warp(image, pose):
@@ -142,3 +182,30 @@ def _warp(image, pose):
     if np.array_equal(matrix[2], [0, 0, 1]):
         return cv2.warpAffine(image, matrix[:2], (width, height), **options)
     return cv2.warpPerspective(image, matrix, (width, height), **options)
+
+
+def noisy(rng, image, sigma):
+    """Adds a sensor's noise to encoded values: their gamma makes the photons' own noise even."""
+    return image + np.float32(sigma) * rng.standard_normal(image.shape, np.float32)
+
+
+def kernel(path, shares, point=(0, 0)):
+    """How a path spreads the light of one point.
+
+    Args:
+      path, shares: as in `blur`.
+      point: in the sharp picture, pixels right and down of its centre.
+
+    Returns:
+      (side, side), side odd, sum 1: what the blurred picture holds round the point. Where
+      a path only shifts, the blurred picture is the sharp one convolved with it.
+    """
+    seen = np.linalg.inv(path) @ [*point, 1]
+    offset = seen[:, :2] / seen[:, 2:] - point
+    reach = math.ceil(np.abs(offset).max())
+    whole = np.floor(offset).astype(int)
+    drawn = np.zeros((2 * reach + 2, 2 * reach + 2))
+    for x, y in [(0, 0), (0, 1), (1, 0), (1, 1)]:
+        near = np.abs([1 - x, 1 - y] - (offset - whole)).prod(1)  # bilinear, as `blur` samples
+        np.add.at(drawn, (whole[:, 1] + y + reach, whole[:, 0] + x + reach), near * shares)
+    return drawn[:-1, :-1]

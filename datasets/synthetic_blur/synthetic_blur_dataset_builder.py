@@ -2,7 +2,8 @@
 
 import concurrent.futures
 import dataclasses
-import io
+import functools
+import importlib.util
 import math
 import os
 import pathlib
@@ -13,7 +14,7 @@ import tensorflow_datasets as tfds
 from etils import epath
 from tf_deblur.datasets import pairs
 
-from tf_deblur import images, motion
+from tf_deblur import gyro, images, motion
 from tf_deblur.errors import UserError
 
 HELD_OUT = 8  # the 1st, 9th, 17th … photograph by name is for validation
@@ -27,35 +28,56 @@ class BlurConfig(tfds.core.BuilderConfig):
       extent: smallest and largest extent of a path, in pixels; drawn evenly on a
         logarithmic scale, so that light blur is as common as heavy.
       variants: pairs made from each photograph.
+      roughness: how strongly a path is pushed about, at most; 0 is smooth.
+      focal: smallest and largest focal length, in larger sides of the photograph.
+      recorded: share of pairs whose camera follows a recording, stretched to `extent`: a
+        gyro.txt somewhere below the photographs' folder (`tf_deblur.gyro`).
       moving: share of pairs in which a region moves on a path of its own.
       linear: share of pairs whose light is averaged, the others' encoded values are.
+      middle: share of pairs whose sharp half is seen from the pose in the middle of the
+        exposure, the others' from the mean pose.
+      noise: largest standard deviation of the blurred half's noise; white is 1.
       shrink: smallest factor by which a photograph is reduced before it is blurred.
       side: no pair is higher or wider, in pixels; larger photographs are cropped.
       seed: of all of it.
+      beam: 1 to make the pairs by Apache Beam, on the runner that TFDS is told of. They are
+        the same pairs; only their smallest side is not noted.
     """
 
     extent: tuple = (2, 46)
     variants: int = 8
+    roughness: float = 0.4
+    focal: tuple = (0.7, 2.8)
+    recorded: float = 0.0
     moving: float = 0.5
     linear: float = 0.6
+    middle: float = 0.5
+    noise: float = 0.004
     shrink: float = 0.5
     side: int = 640
     seed: int = 0
+    beam: int = 0
 
     def __post_init__(self):
         low, high = self.extent
         demands = {
             "extent": (0 < low <= high < 1000, "two numbers of pixels above 0, the smaller first"),
             "variants": (self.variants >= 1, "1 or more"),
-            "moving": (0 <= self.moving <= 1, "a share, from 0 to 1"),
-            "linear": (0 <= self.linear <= 1, "a share, from 0 to 1"),
+            "roughness": (0 <= self.roughness <= 10, "from 0 to 10"),
+            "focal": (0 < self.focal[0] <= self.focal[1], "two numbers above 0, the smaller first"),
+            "noise": (0 <= self.noise <= 1, "from 0 to 1"),
             "shrink": (0 < self.shrink <= 1, "above 0, at most 1"),
             "side": (self.side >= 32, "32 or more"),
             "seed": (self.seed >= 0, "0 or more"),
+            "beam": (self.beam in (0, 1), "0 or 1"),
         }
+        for share in ("recorded", "moving", "linear", "middle"):
+            demands[share] = (0 <= getattr(self, share) <= 1, "a share, from 0 to 1")
         for field, (met, wanted) in demands.items():
             if not met:
                 raise UserError(f"{field}={getattr(self, field)}: must be {wanted}")
+        if self.beam and not importlib.util.find_spec("apache_beam"):
+            raise UserError("beam=1: wants Apache Beam; pip install 'tf-deblur[beam]'")
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
@@ -77,78 +99,111 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         return pairs.info(self)
 
     def _split_generators(self, dl_manager):
-        folder, photographs = source(pathlib.Path(dl_manager.manual_dir))
+        folder, files = source(pathlib.Path(dl_manager.manual_dir), self.builder_config)
+        photographs = [path for path in files if path.suffix.lower() in pairs.SUFFIXES]
+        self.recordings = [gyro.read(path) for path in files if path.name == gyro.NAME]
+        if self.builder_config.recorded and not self.recordings:
+            raise UserError(f"{folder}: no {gyro.NAME} below it, which recorded= asks for")
         if not photographs:
             raise UserError(f"{folder}: no JPEG or PNG photographs in it")
         for path in photographs:
             images.read(path)  # a damaged one is found before hours of work
+        several = len(photographs) > 1  # the only one is trained on
         splits = {
-            "train": [p for n, p in enumerate(photographs) if n % HELD_OUT],
-            "validation": photographs[::HELD_OUT],
+            "train": [p for n, p in enumerate(photographs) if n % HELD_OUT or not several],
+            "validation": photographs[::HELD_OUT] if several else [],
         }
+        frames = [f"{variant:03d}" for variant in range(self.builder_config.variants)]
+        tasks = {
+            split: [(_sequence(path, folder), frame, path) for path in found for frame in frames]
+            for split, found in splits.items()
+        }
+        return pairs.splits(self, tasks)
+
+    def _generate_examples(self, found):
+        """Pairs keyed by their number; for Beam, a transform that makes the same ones."""
+        make = functools.partial(_pair, config=self.builder_config, recordings=self.recordings)
+        work = list(enumerate(found))
+        if self.builder_config.beam:
+            import apache_beam
+
+            return apache_beam.Create(work) | apache_beam.MapTuple(
+                lambda number, task: (number, pairs.example(None, *make(task)))
+            )
+        return self._threaded(make, work)
+
+    def _threaded(self, make, work):
         variants = self.builder_config.variants
-        named = {s: [(_sequence(p, folder), p) for p in found] for s, found in splits.items()}
-        self.info.metadata["sequences"] = {
-            split: [[sequence, variants] for sequence, _ in found] for split, found in named.items()
-        }
-        return {split: self._generate_examples(found) for split, found in named.items()}
-
-    def _generate_examples(self, named):
-        config = self.builder_config
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-            for place, (sequence, path) in enumerate(named):
-                photograph = images.to_uint8(images.to_float(images.read(path)))
-
-                def make(variant, photograph=photograph, sequence=sequence):
-                    rng = np.random.default_rng([config.seed, variant, *sequence.encode()])
-                    pair = blurred_pair(photograph, config, rng)
-                    return pair[0].shape, [io.BytesIO(pairs.encoded(half)) for half in pair]
-
-                for variant, (shape, halves) in enumerate(pool.map(make, range(config.variants))):
-                    example = pairs.example(self, *halves, sequence, f"{variant:03d}", shape)
-                    yield place * config.variants + variant, example
+            for start in range(0, len(work), variants):  # a photograph, then the next one
+                numbers, tasks = zip(*work[start : start + variants])
+                for number, pair in zip(numbers, pool.map(make, tasks)):
+                    yield number, pairs.example(self, *pair)
 
 
-def source(folder):
-    """Where the photographs are, and which there are: folder, files."""
+def _pair(task, config, recordings):
+    """(sequence, frame, photograph's path) -> what `pairs.example` takes."""
+    sequence, frame, path = task
+    rng = np.random.default_rng([config.seed, int(frame), *sequence.encode()])
+    pair = blurred_pair(_photograph(path), config, rng, recordings)
+    return *map(pairs.encoded, pair), sequence, frame, pair[0].shape
+
+
+@functools.lru_cache(maxsize=2)
+def _photograph(path):
+    return images.to_uint8(images.to_float(images.read(path)))
+
+
+def source(folder, config):
+    """Where the photographs are, and which files count: folder, photographs and recordings."""
     if (folder / "sharp").is_dir():
         folder = folder / "sharp"
-    return folder, pairs.pictures_below(folder)
+    names = (gyro.NAME, gyro.INFO) if config.recorded else ()
+    recordings = [path for name in names for path in sorted(folder.rglob(name))]
+    return folder, pairs.pictures_below(folder) + recordings
 
 
 def _sequence(path, folder):
     return path.relative_to(folder).with_suffix("").as_posix()
 
 
-def blurred_pair(photograph, config, rng):
+def blurred_pair(photograph, config, rng, recordings=()):
     """Blurs a photograph, or a crop of it, as `config` says.
 
     Args:
       photograph: (h, w, 3) uint8.
       config: a `BlurConfig`.
       rng: a NumPy generator; the pair depends on nothing else.
+      recordings: motions, of which `config.recorded` takes some.
 
     Returns:
       blurred, sharp: uint8, of equal shape; no pixel of theirs saw beyond the border,
       unless the photograph is so small that this would leave less than half of it.
     """
-    middle = rng.random() < 0.5
-    path = motion.camera_path(rng, _extent(rng, config), middle)
-    own = motion.object_path(rng, _extent(rng, config), middle)
-    moves = rng.random() < config.moving
     sharp = _shrunk(photograph, rng.uniform(config.shrink, 1))
-    paths = (path, own) if moves else (path,)
-    edge = motion.margin(*paths, size=[min(n, config.side) for n in sharp.shape[:2]])
-    edge = min(edge, min(sharp.shape[:2]) // 4)
+    focal = max(sharp.shape) * _between(rng, config.focal)
+    extent = _between(rng, config.extent)
+    motions = [motion.camera_motion(rng, extent, focal, config.roughness)]
+    if rng.random() < config.recorded:
+        motions = [motion.stretched(recordings[rng.integers(len(recordings))], extent, focal)]
+    if rng.random() < config.moving:
+        own = _between(rng, config.extent)
+        motions.append(motion.object_motion(rng, own, focal, config.roughness))
+    size = [min(length, config.side) for length in sharp.shape[:2]]
+    paths, shares = motion.paths(motions, focal, size, middle=rng.random() < config.middle)
+    edge = min(motion.margin(*paths, size=size), min(sharp.shape[:2]) // 4)
     sharp = _cropped(sharp, config.side + 2 * edge, rng)
-    moving = (motion.region(rng, *sharp.shape[:2]), own) if moves else None
-    blurred = motion.blur(sharp, path, moving, linear=rng.random() < config.linear)
+    moving = (motion.region(rng, *sharp.shape[:2]), paths[1]) if paths[1:] else None
+    linear = rng.random() < config.linear
+    blurred = motion.blur(images.to_float(sharp), paths[0], shares, moving, linear)
+    blurred = motion.noisy(rng, blurred, rng.uniform(0, config.noise))
     inner = slice(edge, -edge or None), slice(edge, -edge or None)
-    return blurred[inner], sharp[inner]
+    return images.to_uint8(blurred[inner]), sharp[inner]
 
 
-def _extent(rng, config):
-    return math.exp(rng.uniform(*np.log(config.extent)))
+def _between(rng, bounds):
+    """A random number, evenly spread on a logarithmic scale."""
+    return math.exp(rng.uniform(*np.log(bounds)))
 
 
 def _shrunk(photograph, factor):

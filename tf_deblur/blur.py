@@ -1,0 +1,167 @@
+"""Blurs photographs, as a shaking hand does: photo.jpg becomes photo_blurred.png beside it.
+
+python -m tf_deblur.blur photo.jpg another.png
+"""
+
+import pathlib
+import sys
+import time
+
+from absl import flags
+
+from tf_deblur import errors
+
+_EXTENT = flags.DEFINE_float(
+    "extent",
+    None,
+    "Larger side of the box in which the picture's centre moves, in pixels. If not given, a "
+    "fiftieth of the picture's larger side; a recording keeps its own.",
+    lower_bound=0.1,
+)
+_MOVING = flags.DEFINE_bool(
+    "moving", False, "Moves a region of the picture on a path of its own, of the same extent."
+)
+_NOISE = flags.DEFINE_float(
+    "noise", 0.004, "Standard deviation of the sensor's noise; white is 1.", 0, 1
+)
+_LINEAR = flags.DEFINE_bool(
+    "linear", True, "Averages light, as a sensor does; --nolinear averages encoded values."
+)
+_SEED = flags.DEFINE_integer("seed", 0, "Another seed, another blur.", lower_bound=0)
+_GYRO = flags.DEFINE_string(
+    "gyro", None, "Plays back the rotations in a recorded gyro.txt; docs/blur.md has its format."
+)
+_WRITE_GYRO = flags.DEFINE_bool(
+    "write_gyro", False, "Also writes photo_gyro.txt, what a phone would have recorded."
+)
+_KERNEL = flags.DEFINE_bool(
+    "kernel",
+    False,
+    "Also draws photo_kernel.png: what becomes of a point in nine places of the picture, and "
+    "at its right the same in a moving region.",
+)
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "Folder for what is written; beside the photographs if not given."
+)
+
+
+BLURRED, KERNEL, GYRO = "blurred.png", "kernel.png", "gyro.txt"
+
+
+def main(argv):
+    jobs = plan(argv[1:])
+    from tf_deblur import gyro
+
+    recorded = gyro.read(_GYRO.value) if _GYRO.value else None
+    done = sum(blurred(path, stem, recorded) for path, stem in with_progress(jobs))
+    if len(jobs) > 1:
+        print(f"{done} of {len(jobs)} blurred")
+    return 0 if done == len(jobs) else 1
+
+
+def plan(names):
+    """Each photograph, and what its results begin with; None if they would replace others."""
+    if not names:
+        raise errors.UserError("no photograph named; say for instance: tf-deblur blur photo.jpg")
+    paths = list(dict.fromkeys(map(pathlib.Path, names)))
+    inputs = paths + [pathlib.Path(_GYRO.value)] if _GYRO.value else paths
+    taken = {path.resolve() for path in inputs}
+    endings = [BLURRED] + [KERNEL] * _KERNEL.value + [GYRO] * _WRITE_GYRO.value
+    jobs = []
+    for path in paths:
+        stem = (pathlib.Path(_OUTPUT.value) if _OUTPUT.value else path.parent) / path.stem
+        results = {_named(stem, ending).resolve() for ending in endings}
+        jobs.append((path, None if results & taken else stem))
+        taken |= results
+    return jobs
+
+
+def with_progress(jobs):
+    """The jobs, with a bar on standard error if that is a terminal and they are several."""
+    from tqdm import tqdm
+
+    return tqdm(jobs, unit="photo", leave=False, disable=None if len(jobs) > 1 else True)
+
+
+def blurred(path, stem, recorded):
+    """Blurs one file and prints its line; False, with a line that says why, if it cannot."""
+    from tqdm import tqdm
+
+    begin = time.monotonic()
+    try:
+        height, width = blur_file(path, stem, recorded)
+    except errors.UserError as error:
+        tqdm.write(f"error: {error}", file=sys.stderr)
+        return False
+    told = f"{width}x{height}, {time.monotonic() - begin:.1f} s"
+    tqdm.write(f"{path} -> {_named(stem, BLURRED)} ({told})")
+    return True
+
+
+def blur_file(path, stem, recorded):
+    import numpy as np
+
+    from tf_deblur import gyro, images, motion
+
+    if stem is None:
+        raise errors.UserError(
+            f"{path}: its result would replace another file named here; run it by itself"
+        )
+    with errors.quiet():  # decoders print what they think of a file
+        sharp = images.read(path)
+    size, focal = sharp.shape[:2], max(sharp.shape)
+    rng = np.random.default_rng([_SEED.value, *path.stem.encode()])
+    extent = _EXTENT.value or focal / 50
+    camera = motion.camera_motion(rng, extent, focal) if recorded is None else recorded
+    if _EXTENT.value:
+        camera = motion.stretched(camera, extent, focal)
+    motions = [camera, motion.object_motion(rng, extent, focal)][: 1 + _MOVING.value]
+    paths, shares = motion.paths(motions, focal, size)
+    moving = (motion.region(rng, *size), paths[1]) if _MOVING.value else None
+    result = motion.blur(images.to_float(sharp), paths[0], shares, moving, _LINEAR.value)
+    result = motion.noisy(rng, result, _NOISE.value)
+    images.write(_named(stem, BLURRED), images.from_float(result, sharp.dtype))
+    if _KERNEL.value:
+        images.write(_named(stem, KERNEL), kernels(paths, shares, size))
+    if _WRITE_GYRO.value:
+        gyro.write(_named(stem, GYRO), camera)
+    return size
+
+
+def _named(stem, ending):
+    return stem.with_name(f"{stem.name}_{ending}")
+
+
+def kernels(paths, shares, size):
+    """Every path's kernels in nine places: a (height, width, 3) uint8 picture, enlarged."""
+    import numpy as np
+
+    from tf_deblur import images, motion
+
+    places = [(x * size[1], y * size[0]) for y in (-0.4, 0, 0.4) for x in (-0.4, 0, 0.4)]
+    drawn = [[motion.kernel(path, shares, place) for place in places] for path in paths]
+    side = max(len(kernel) for nine in drawn for kernel in nine)
+    larger = max(1, 160 // side)
+    sheet = []
+    for nine in drawn:
+        tiles = [np.kron(_padded(kernel, side), np.ones((larger, larger))) for kernel in nine]
+        framed = [np.pad(tile, 1, constant_values=0.3) for tile in tiles]
+        sheet.append(np.vstack([np.hstack(framed[row : row + 3]) for row in (0, 3, 6)]))
+    return images.to_uint8(np.repeat(np.hstack(sheet)[..., None], 3, axis=-1))
+
+
+def _padded(kernel, side):
+    """A kernel in the middle of a square; the brightest point is white, encoded for a screen."""
+    import numpy as np
+
+    from tf_deblur import motion
+
+    return np.pad(kernel / kernel.max(), (side - len(kernel)) // 2) ** (1 / motion.GAMMA)
+
+
+def cli():
+    errors.run(main, tensorflow=False)
+
+
+if __name__ == "__main__":
+    cli()
