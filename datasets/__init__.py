@@ -2,7 +2,10 @@
 
 Every builder has the features `blurred` and `sharp` (lossless, 8-bit RGB), `sequence` and
 `frame`, keeps its records in the order of sequence and frame, and tells in its metadata
-the `sequences` of each split with their counts, and the `smallest_side` of its pictures.
+the `sequences` of each split with their counts, the `smallest_side` of its pictures, the
+number of examples in an `official` copy's splits, and whether the halves are `registered`.
+Pictures without their other half are in splits of their own, `blurred` and `sharp`; the half
+that is not there is one black pixel, so that nothing scores against it by mistake.
 TensorFlow Datasets, slow to import, is imported with the first builder that is asked for.
 """
 
@@ -16,7 +19,8 @@ import sys
 
 from tf_deblur.errors import UserError, quiet
 
-NAMES = ("gopro", "image_pairs", "synthetic_blur")
+NAMES = ("gopro", "image_pairs", "kohler", "lai", "synthetic_blur")
+ALONE = ("blurred", "sharp")  # splits of pictures whose other half is not there
 DOWNLOAD = "download"  # said instead of a folder
 FORMAT = "array_record"  # records are read by number, in the training's own order
 
@@ -50,12 +54,12 @@ def prepare(spec, data_dir, manual_dir=None, **fields):
     config = _configured(module.Builder.BUILDER_CONFIGS, config, told, fields, spec)
     folder = folder or manual_dir
     prepared = pathlib.Path(data_dir).expanduser() / name
-    ending = _listing(module, folder) if folder else _only(prepared, config, module.Builder)
+    ending = _listing(module, config, folder) if folder else _only(module, config, prepared)
     config = dataclasses.replace(config, name=f"{config.name}-{ending}")
     with quiet():
         builder = module.Builder(config=config, data_dir=prepared.parent, file_format=FORMAT)
     if not builder.data_path.exists():
-        _make(builder, folder, getattr(module, "OFFICIAL", {}))
+        _make(builder, folder, prepared.parent / "downloads/extracted" / ending)
     return builder
 
 
@@ -86,7 +90,8 @@ def _configured(configs, name, told, fields, spec):
             has = f"it has {', '.join(own)}" if own else "it has none"
             raise UserError(f"{spec}: no field {field}; {has}")
     fields = {**{field: _value(field, text, own[field]) for field, text in told.items()}, **fields}
-    return dataclasses.replace(config, **fields, name=f"{config.name}-{_digest({**own, **fields})}")
+    decisive = {field: value for field, value in {**own, **fields}.items() if field != "beam"}
+    return dataclasses.replace(config, **fields, name=f"{config.name}-{_digest(decisive)}")
 
 
 def _value(field, text, default):
@@ -115,53 +120,70 @@ def _digest(told):
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:6]
 
 
-def _listing(module, folder):
+def _listing(module, config, folder):
     """The hash of a source's files: their names and sizes."""
-    if folder == DOWNLOAD and hasattr(module, "URL"):
+    if folder == DOWNLOAD and getattr(config, "url", None):
         return DOWNLOAD
     folder = pathlib.Path(folder).expanduser()
     wanted = module.Builder.MANUAL_DOWNLOAD_INSTRUCTIONS
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; name {wanted}")
-    root, files = module.source(folder)
+    root, files = module.source(folder, config)
     if not files:
         raise UserError(f"{folder}: no pictures in it; name {wanted}")
     return _digest([[p.relative_to(root).as_posix(), p.stat().st_size] for p in files])
 
 
-def _only(prepared, config, builder):
+def _only(module, config, prepared):
     """The ending of the one build that this configuration has; half-built ones do not count."""
-    info = f"{config.name}-*/{builder.VERSION}/dataset_info.json"
+    info = f"{config.name}-*/{module.Builder.VERSION}/dataset_info.json"
     endings = [path.parts[-3].removeprefix(f"{config.name}-") for path in prepared.glob(info)]
     if len(endings) != 1:
         number = f"{len(endings)} are" if endings else "none is"
         raise UserError(
             f"{prepared.name}: {number} prepared in {prepared.parent}; name with --manual_dir "
-            f"{builder.MANUAL_DOWNLOAD_INSTRUCTIONS}"
+            f"{module.Builder.MANUAL_DOWNLOAD_INSTRUCTIONS}"
         )
     return endings[0]
 
 
-def _make(builder, folder, official):
+def _make(builder, folder, extract_dir):
     import tensorflow_datasets as tfds
 
     _say(f"preparing {builder.name} from {folder} in {builder.data_path}")
-    options = tfds.download.DownloadConfig()
+    # TFDS takes what it unpacked from any archive of this name: another archive, another folder.
+    options = tfds.download.DownloadConfig(extract_dir=extract_dir)
+    if getattr(builder.builder_config, "beam", 0):
+        options.beam_options = _all_cores()
     if folder != DOWNLOAD:
         options.manual_dir = pathlib.Path(folder).expanduser().resolve()
-    if not sys.stderr.isatty():
+    chatter = contextlib.nullcontext()
+    if not sys.stderr.isatty():  # no progress bars, and not libpng's word on a damaged file
         tfds.disable_progress_bar()
+        chatter = quiet()
     try:
-        with contextlib.redirect_stdout(None):  # its own account of the same
+        with chatter, contextlib.redirect_stdout(None):  # TFDS's own account of the same
             builder.download_and_prepare(download_config=options)
     except (OSError, *_archive_errors()) as error:
         raise UserError(f"{builder.name}: not prepared: {' '.join(str(error).split())}") from error
-    counts = {name: split.num_examples for name, split in builder.info.splits.items()}
-    of = {
-        name: f"{n} of {official[name]} official" for name, n in counts.items() if name in official
-    }
-    told = ", ".join(f"{of.get(name, n)} pairs in {name}" for name, n in counts.items())
-    _say(f"prepared {builder.name}: {told}")
+    _say(f"prepared {builder.name}: {', '.join(_account(builder.info))}")
+
+
+def _all_cores():
+    """Beam's own local runner, on all of this machine's cores."""
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    return PipelineOptions(["--direct_num_workers=0", "--direct_running_mode=multi_threading"])
+
+
+def _account(info):
+    """How much each split has, of how much, and what is missing."""
+    for name, split in info.splits.items():
+        official = info.metadata["official"].get(name)
+        count = f"{split.num_examples} of {official} official" if official else split.num_examples
+        yield f"{count} {'pictures alone' if name in ALONE else 'pairs'} in {name}"
+    if missing := info.metadata.get("missing"):
+        yield f"no sharp half of {', '.join(missing)}"
 
 
 def _archive_errors():

@@ -13,10 +13,17 @@ from tf_deblur.errors import UserError
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 PNG_RGB = 2  # colour type in a PNG file's header
+ABSENT = np.zeros((1, 1, 3), np.uint8)  # for a half that there is not: no size to score with
 
 
-def info(builder):
-    """A builder's `DatasetInfo`: the features that all of them have, in the order of writing."""
+def info(builder, official=None, registered=True):
+    """A builder's `DatasetInfo`: the features that all of them have, in the order of writing.
+
+    Args:
+      builder: the one that asks.
+      official: {split: number of its examples in a full copy}, where that is known.
+      registered: whether blurred and sharp lie upon each other; else a score needs alignment.
+    """
 
     def picture():
         return tfds.features.Image(shape=(None, None, 3), encoding_format="png")
@@ -31,7 +38,9 @@ def info(builder):
             }
         ),
         supervised_keys=("blurred", "sharp"),
-        metadata=tfds.core.MetadataDict(sequences={}, smallest_side=2**31),
+        metadata=tfds.core.MetadataDict(
+            sequences={}, smallest_side=2**31, official=official or {}, registered=registered
+        ),
         disable_shuffling=True,
     )
 
@@ -67,12 +76,12 @@ def match(folder, blurred_name="blur", sharp_name="sharp"):
             "of the same names"
         )
     for _, _, *paths in found:
-        _check_sizes(*paths)
+        check_sizes(*paths)
     return sorted(found)
 
 
 def _match_sequence(sequence, blurred, sharp):
-    halves = [_by_name(blurred), _by_name(sharp)]
+    halves = [by_name(blurred), by_name(sharp)]
     alone = sorted(halves[0].keys() ^ halves[1].keys())
     if alone:
         there = halves[0].get(alone[0]) or halves[1][alone[0]]
@@ -84,21 +93,35 @@ def _match_sequence(sequence, blurred, sharp):
     return [(sequence, frame, path, halves[1][frame]) for frame, path in halves[0].items()]
 
 
-def _by_name(folder):
+def by_name(folder):
+    """{name without suffix: path} of the pictures in a folder; UserError if two share one."""
+    return named(sorted(folder.iterdir()) if folder.is_dir() else ())
+
+
+def named(paths):
+    """{name without suffix: path} of the pictures among `paths`; UserError if two share one."""
     pictures = {}
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
-            continue
-        if path.stem in pictures:
-            raise UserError(f"{path}: {pictures[path.stem].name} has its name too; take one away")
-        pictures[path.stem] = path
+    for path in filter(_is_picture, paths):
+        other = pictures.setdefault(path.stem, path)
+        if other is not path:
+            where = other.name if other.parent == path.parent else other
+            raise UserError(f"{path}: {where} has its name too; take one away")
     return pictures
 
 
-def _check_sizes(blurred, sharp):
-    sizes = [f"{width}x{height}" for width, height in map(_size, (blurred, sharp))]
-    if sizes[0] != sizes[1]:
-        raise UserError(f"{blurred}: is {sizes[0]}, but {sharp} is {sizes[1]}; make them equal")
+def _is_picture(path):
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+def check_sizes(first, *others):
+    """UserError if a picture is no 8-bit RGB one, or not as large as the first."""
+    width, height = _size(first)
+    for path in others:
+        size = _size(path)
+        if size != (width, height):
+            raise UserError(
+                f"{first}: is {width}x{height}, but {path} is {size[0]}x{size[1]}; make them equal"
+            )
 
 
 def _size(path):
@@ -118,35 +141,49 @@ def _size(path):
     return width, height
 
 
+def splits(builder, found):
+    """What `_split_generators` returns: {split: pairs} without the empty ones, each counted."""
+    found = {split: pairs for split, pairs in found.items() if pairs}
+    builder.info.metadata["sequences"] = {s: count_sequences(pairs) for s, pairs in found.items()}
+    return {split: builder._generate_examples(pairs) for split, pairs in found.items()}
+
+
 def examples(builder, pairs):
     """Reads matched pairs and yields them as TFDS wants them, keyed by their number.
 
-    PNG files keep their own bytes; others are decoded, so that nothing more is lost.
+    PNG files keep their own bytes; others are decoded, so that nothing more is lost. A path
+    may be None: its half is then one black pixel.
 
     Raises:
       UserError: a file that cannot be decoded to its end.
     """
     for number, (sequence, frame, *paths) in enumerate(pairs):
-        images = [read(path) for path in paths]
-        halves = [
-            path.read_bytes() if path.suffix.lower() == ".png" else encoded(image)
-            for path, image in zip(paths, images)
-        ]
-        yield number, example(builder, *map(io.BytesIO, halves), sequence, frame, images[0].shape)
+        halves, shapes = zip(*map(half, paths))
+        shape = max(shapes)  # that of the half which is there
+        yield number, example(builder, *halves, sequence, frame, shape)
+
+
+def half(path):
+    """A picture's file, or None -> the bytes of a PNG file, (height, width, 3)."""
+    image = read(path) if path else ABSENT
+    kept = path and path.suffix.lower() == ".png"
+    return path.read_bytes() if kept else encoded(image), image.shape
 
 
 def example(builder, blurred, sharp, sequence, frame, shape):
     """One example, its smallest side noted in the builder's metadata.
 
     Args:
-      builder: the one that writes it.
-      blurred, sharp: PNG files in memory, as `io.BytesIO`, which TFDS stores as they are.
+      builder: the one that writes it; None for a worker that has none, and notes nothing.
+      blurred, sharp: the bytes of PNG files, which TFDS stores as they are.
       sequence, frame: their names.
       shape: (height, width, 3) of both.
     """
-    smallest = min(builder.info.metadata["smallest_side"], *shape[:2])
-    builder.info.metadata["smallest_side"] = int(smallest)
-    return {"blurred": blurred, "sharp": sharp, "sequence": sequence, "frame": frame}
+    if builder:
+        smallest = min(builder.info.metadata["smallest_side"], *shape[:2])
+        builder.info.metadata["smallest_side"] = int(smallest)
+    halves = {"blurred": io.BytesIO(blurred), "sharp": io.BytesIO(sharp)}
+    return halves | {"sequence": sequence, "frame": frame}
 
 
 def read(path):
@@ -187,4 +224,4 @@ def pictures_below(folder):
         for where, _, names in os.walk(folder, followlinks=True)
         for n in names
     )
-    return sorted(p for p in files if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    return sorted(filter(_is_picture, files))

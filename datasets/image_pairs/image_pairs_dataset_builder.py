@@ -27,14 +27,13 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     def _split_generators(self, dl_manager):
         folder = pathlib.Path(dl_manager.manual_dir)
         named = {split: folder / split for split in SPLITS if (folder / split).is_dir()}
-        splits = {s: pairs.match(where) for s, where in (named or {"train": folder}).items()}
-        self.info.metadata["sequences"] = {s: pairs.count_sequences(p) for s, p in splits.items()}
-        return {split: self._generate_examples(found) for split, found in splits.items()}
+        found = {s: pairs.match(where) for s, where in (named or {"train": folder}).items()}
+        return pairs.splits(self, found)
 
     def _generate_examples(self, found):
         yield from pairs.examples(self, found)
 
 
-def source(folder):
+def source(folder, config):
     """Where the pictures are, and the files of which the pairs are made: folder, files."""
     return folder, pairs.pictures_below(folder)
