@@ -83,6 +83,7 @@ def test_the_mean_is_of_decibels_and_every_frame_counts_once():
 def test_a_headline_needs_every_pair():
     mean = dict.fromkeys([*evaluate.METRICS, "identical", "made_worse"], 0.0)
     result = {"dataset": "gopro/blur", "split": "test", "of_pairs": 1111, "frames": []}
+    result["registered"] = True
     for pairs, title in [(1111, "1111 pairs"), (1110, "partial: 1110 of 1111 pairs")]:
         table = list(evaluate.table(result | {"pairs": pairs, "methods": {"blurred": mean}}, False))
         assert table[0] == f"gopro/blur, split test, {title}"

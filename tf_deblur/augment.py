@@ -38,21 +38,32 @@ def augment(pair, seed, *, patch_size, rotation_degrees, noise_stddev, identity_
     pair = rotate_or_flip(pair, seeds[0], patch_size, rotation_degrees)
     pair = shuffle_channels(pair, seeds[1])
     pair = change_saturation(pair, seeds[2])
-    blurred, sharp = tf.unstack(pair)
     identity = tf.random.stateless_uniform([], seeds[3]) < identity_fraction
-    blurred = add_noise(tf.where(identity, sharp, blurred), seeds[4], noise_stddev)
+    blurred, sharp = pair[tf.cast(identity, tf.int32)], pair[1]
+    blurred = add_noise(blurred, seeds[4], noise_stddev)
     return tf.clip_by_value(blurred, 0, 1), tf.clip_by_value(sharp, 0, 1)
 
 
 def rotate_or_flip(images, seed, patch_size, rotation_degrees):
     """A quarter each: rotation by a random angle, horizontal flip, vertical flip, neither."""
     seeds = tf.random.experimental.stateless_split(seed, 2)
-    limit = math.radians(rotation_degrees)
-    angle = tf.random.stateless_uniform([], seeds[0], -limit, limit)
-    cos, sin = tf.cos(angle), tf.sin(angle)
-    choices = tf.stack([[cos, -sin, sin, cos], [-1, 0, 0, 1], [1, 0, 0, -1], [1, 0, 0, 1]])
-    matrix = choices[tf.random.stateless_uniform([], seeds[1], 0, 4, tf.int32)]
-    return cut_turned(images, matrix, patch_size)
+    edge = (images.shape[1] - patch_size) // 2
+    middle = images[:, edge : edge + patch_size, edge : edge + patch_size]
+
+    def turned():
+        limit = math.radians(rotation_degrees)
+        angle = tf.random.stateless_uniform([], seeds[0], -limit, limit)
+        cos, sin = tf.cos(angle), tf.sin(angle)
+        return cut_turned(images, tf.stack([cos, -sin, sin, cos]), patch_size)
+
+    # only a rotation is sampled: it costs as much as all else together
+    ways = [
+        turned,
+        lambda: tf.reverse(middle, [2]),
+        lambda: tf.reverse(middle, [1]),
+        lambda: middle,
+    ]
+    return tf.switch_case(tf.random.stateless_uniform([], seeds[1], 0, 4, tf.int32), ways)
 
 
 def cut_turned(images, matrix, size):
@@ -100,7 +111,7 @@ def _addons():
 
 def shuffle_channels(images, seed):
     order = tf.random.experimental.stateless_shuffle(tf.range(3), seed)
-    return tf.gather(images, order, axis=-1)
+    return tf.tensordot(images, tf.one_hot(order, 3, axis=0, dtype=images.dtype), 1)
 
 
 def change_saturation(images, seed):

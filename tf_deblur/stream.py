@@ -3,7 +3,8 @@
 Decoding a pair costs some 30 ms, cutting a patch next to nothing. So a window of pairs is
 decoded, several patches are cut from each, and the window's patches are permuted, so that
 a batch holds different scenes. The order is a pure function of the seed and the patch's
-number in the stream: going on from patch n costs one window.
+number in the stream: going on from patch n costs one window, and each of several workers
+takes its slice of every batch.
 """
 
 import dataclasses
@@ -12,12 +13,13 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from tf_deblur import augment
+from tf_deblur import augment, devices, memory
 from tf_deblur.errors import UserError
 
 WINDOW_PAIRS = 16
 PATCHES_A_PAIR = 16
 CANDIDATES = 4  # places looked at for a crop with texture
+CACHE_SHARE = 0.8  # of the memory that is free; the training itself needs some
 
 # Chosen by, never trained on: a sequence's frames look alike, so whole sequences are held out.
 VALIDATION = {"gopro": ("GOPR0374_11_00", "GOPR0384_11_02")}
@@ -42,7 +44,7 @@ class Pairs:
         return len(self.numbers)
 
     def __post_init__(self):
-        self._source = None
+        self._source, self._decoded = None, {}
 
     def read(self, index):
         """The serialised example of pair `index`."""
@@ -56,6 +58,25 @@ class Pairs:
     def decode(self, example):
         """A serialised example -> its features: uint8 pictures, and names."""
         return self.builder.info.features.deserialize_example(example)
+
+    def decoded(self, index):
+        """Pair `index` as (2, h, w, 3) uint8, blurred and sharp; decoded once, then kept."""
+        if index not in self._decoded:
+            features = self.decode(self.read(index))
+            self._decoded[index] = np.stack([features["blurred"], features["sharp"]])
+        return self._decoded[index]
+
+    def decoded_bytes(self):
+        """Memory that the pairs not yet kept will take, from the sizes of up to 32 of them."""
+        some = np.unique(np.linspace(0, len(self) - 1, min(len(self), 32)).astype(int))
+        sizes = [6 * np.prod(_png_size(self.read(index)), dtype=int) for index in some]
+        return int(np.mean(sizes) * (len(self) - len(self._decoded)))
+
+
+def _png_size(example):
+    """Width and height of the first PNG file in a serialised example."""
+    header = example.index(b"IHDR") + 4
+    return np.frombuffer(example, ">u4", count=2, offset=header)
 
 
 def open_pairs(builder, split):
@@ -90,50 +111,97 @@ def _checked(pairs, split):
     return pairs
 
 
-def training_batches(mix, *, batch_size, patch_size, seed, start=0, min_texture=0, **augmentation):
-    """Endless batches of augmented patches.
+def training_batches(
+    mix,
+    *,
+    batch_size,
+    patch_size,
+    seed,
+    start=0,
+    min_texture=0,
+    cache=False,
+    worker=0,
+    workers=1,
+    **augmentation,
+):
+    """Endless batches of augmented patches; the same ones whatever the threads and workers.
 
     Args:
       mix: list of (Pairs, weight); the weights are shares of the pairs in a window.
-      batch_size: patches a batch.
+      batch_size: patches a batch, all workers together.
       patch_size: side of a patch, in pixels.
       seed: with a patch's number, decides everything about it.
       start: number of the first patch wanted, in the whole stream.
       min_texture: a crop whose sharp grey values spread less than this standard deviation
         (in levels of 255) is exchanged for another one, where a few tries find it.
+      cache: whether decoded pairs are kept in memory, which changes nothing but the speed.
+      worker, workers: this worker's number, from 0, and how many there are; each decodes all
+        pairs and augments its own slice of each batch.
       **augmentation: passed on to `augment.augment`.
 
     Returns:
-      A `tf.data.Dataset` of (blurred, sharp), each (batch_size, s, s, 3) float32 in [0, 1].
+      A `tf.data.Dataset` of (blurred, sharp), each (batch_size / workers, s, s, 3) float32
+      in [0, 1].
+
+    Raises:
+      UserError: the workers do not divide the batch, or the cache would not fit.
     """
     per_window = WINDOW_PAIRS * PATCHES_A_PAIR
+    own = share(batch_size, workers)
     crop = augment.crop_size(patch_size)
     schedule = _Schedule(mix, seed)
-    decode = mix[0][0].decode  # every builder here has the same features
-    parallel = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
+    endless = np.iinfo(np.int64).max
+    parallel = {"num_parallel_calls": devices.cores(), "deterministic": True}
+    if cache:
+        _check_memory(mix)
 
     def cut(number):  # number of a pair in the stream -> (patches, 2, crop, crop, 3)
-        example = tf.numpy_function(schedule.read, [number], tf.string, stateful=False)
-        return cut_crops(decode(tf.ensure_shape(example, [])), crop, [seed, number], min_texture)
+        return cut_crops(schedule.pair(number, cache), crop, [seed, number], min_texture)
 
-    def permute(window, crops):  # -> (patches, 2, crop, crop, 3)
+    def permute(window, crops):  # -> this worker's (n,) numbers, (n, 2, crop, crop, 3)
+        places = tf.range(per_window, dtype=tf.int64)
+        numbers = window * per_window + places
         order = tf.random.experimental.index_shuffle(
-            tf.range(per_window, dtype=tf.int64), tf.stack([seed, window]), per_window - 1
+            places, tf.stack([seed, window]), per_window - 1
         )
-        return tf.gather(tf.reshape(crops, [per_window, 2, crop, crop, 3]), order)
+        mine = (numbers >= start) & ((numbers - start) % batch_size // own == worker)
+        crops = tf.reshape(crops, [per_window, 2, crop, crop, 3])
+        return tf.boolean_mask(numbers, mine), tf.gather(crops, tf.boolean_mask(order, mine))
 
-    def finish(number, pair):
+    def finish(number, crops):
         seeds = tf.stack([tf.constant(seed, tf.int64), number])
-        return augment.augment(pair, seeds, patch_size=patch_size, **augmentation)
+        return augment.augment(crops, seeds, patch_size=patch_size, **augmentation)
 
     first = start // per_window
-    crops = tf.data.Dataset.range(first * WINDOW_PAIRS, np.iinfo(np.int64).max).map(cut, **parallel)
-    windows = tf.data.Dataset.range(first, np.iinfo(np.int64).max)
+    crops = tf.data.Dataset.range(first * WINDOW_PAIRS, endless).map(cut, **parallel)
+    windows = tf.data.Dataset.range(first, endless)
     windows = tf.data.Dataset.zip((windows, crops.batch(WINDOW_PAIRS))).map(permute)
-    patches = windows.unbatch().skip(start % per_window)
-    patches = tf.data.Dataset.zip((tf.data.Dataset.range(start, np.iinfo(np.int64).max), patches))
-    batches = patches.map(finish, **parallel).batch(batch_size, drop_remainder=True)
-    return batches.prefetch(4)
+    patches = windows.prefetch(1).unbatch().map(finish, **parallel)
+    settings = tf.data.Options()
+    # they would keep six windows ahead, half a gigabyte, where one does
+    settings.experimental_optimization.apply_default_optimizations = False
+    return patches.batch(own, drop_remainder=True).prefetch(4).with_options(settings)
+
+
+def share(batch_size, workers):
+    """Patches of a batch that each of several workers, or replicas, gets; UserError if uneven."""
+    if batch_size % workers:
+        raise UserError(
+            f"a batch of {batch_size} patches cannot be shared evenly by {workers}; "
+            f"use a multiple of {workers}"
+        )
+    return batch_size // workers
+
+
+def _check_memory(mix):
+    """UserError if the decoded pairs of a mixture do not fit in memory."""
+    wanted, free = sum(pairs.decoded_bytes() for pairs, _ in mix), memory.free()
+    if wanted > CACHE_SHARE * free:
+        raise UserError(
+            f"no room for the cache: {sum(len(pairs) for pairs, _ in mix)} decoded pairs take "
+            f"{wanted / 1e9:.1f} GB, and it may have {CACHE_SHARE * free / 1e9:.1f} of the "
+            f"{free / 1e9:.1f} GB that are free; train without the cache"
+        )
 
 
 class _Schedule:
@@ -151,52 +219,101 @@ class _Schedule:
             )
         self.slots = [(d, i) for d, count in enumerate(self.counts) for i in range(count)]
 
+    def pair(self, number, cache):
+        """In a graph: the stream's pair `number`, (2, h, w, 3) uint8, blurred and sharp."""
+        if cache:
+            kept = tf.numpy_function(self.decoded, [number], tf.uint8, stateful=False)
+            return tf.ensure_shape(kept, [2, None, None, 3])
+        example = tf.numpy_function(self.read, [number], tf.string, stateful=False)
+        # every builder here has the same features
+        features = self.sources[0].decode(tf.ensure_shape(example, []))
+        return tf.stack([features["blurred"], features["sharp"]])
+
     def read(self, number):
+        """The serialised example of the stream's pair `number`."""
+        pairs, index = self.find(number)
+        return pairs.read(index)
+
+    def decoded(self, number):
+        """The same, decoded and kept: (2, h, w, 3) uint8."""
+        pairs, index = self.find(number)
+        return pairs.decoded(index)
+
+    def find(self, number):
+        """The `Pairs`, and the index in them."""
         window, slot = divmod(int(number), WINDOW_PAIRS)
         source, offset = self.slots[slot]
         pairs = self.sources[source]
         epoch, place = divmod(window * int(self.counts[source]) + offset, len(pairs))
-        return pairs.read(_order(self.seed, source, epoch, len(pairs))[place])
+        return pairs, _order(self.seed, source, epoch, len(pairs))[place]
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=2 * WINDOW_PAIRS)  # the most data sets, each between two epochs
 def _order(seed, source, epoch, count):
     """Each epoch's own permutation of a data set's pairs."""
     return np.random.default_rng([seed, source, epoch]).permutation(count)
 
 
-def cut_crops(features, size, seed, min_texture):
-    """PATCHES_A_PAIR random crops of a decoded pair: (patches, 2, size, size, 3) uint8."""
-    pair = _at_least(tf.stack([features["blurred"], features["sharp"]]), size)
+def cut_crops(pair, size, seed, min_texture):
+    """PATCHES_A_PAIR random crops of a decoded pair.
+
+    Args:
+      pair: (2, h, w, 3) uint8, blurred and sharp.
+      size: side of a crop, in pixels.
+      seed: two whole numbers, which decide the places.
+      min_texture: as in `training_batches`.
+
+    Returns:
+      (patches, 2, size, size, 3) uint8.
+    """
+    pair = _at_least(pair, size)
     room = tf.shape(pair, tf.int64)[1:3] - size + 1
     shape = [PATCHES_A_PAIR, CANDIDATES, 2]
     places = tf.random.stateless_uniform(
         shape, tf.stack(seed), maxval=None, minval=None, dtype=tf.int64
     )
     places = tf.math.floormod(places, room)
+    chosen = places[:, 0]
+    if min_texture:
+        good = _texture(pair[1], places, size) >= min_texture
+        chosen = tf.gather(places, tf.argmax(good, -1), batch_dims=1)
 
-    def cut(candidates):
-        def grey(place):
-            thin = pair[1, place[0] : place[0] + size : 4, place[1] : place[1] + size : 4]
-            return tf.math.reduce_std(tf.reduce_mean(tf.cast(thin, tf.float32), -1))
+    def cut(place):
+        return tf.slice(pair, tf.concat([[0], place, [0]], 0), [2, size, size, 3])
 
-        place = candidates[0]
-        if min_texture:
-            good = tf.map_fn(grey, candidates, fn_output_signature=tf.float32) >= min_texture
-            place = candidates[tf.argmax(good)]
-        crop = pair[:, place[0] : place[0] + size, place[1] : place[1] + size]
-        return tf.ensure_shape(crop, [2, size, size, 3])
+    return tf.map_fn(cut, chosen, fn_output_signature=tf.TensorSpec([2, size, size, 3], tf.uint8))
 
-    return tf.stack([cut(candidates) for candidates in tf.unstack(places)])
+
+def _texture(image, places, size):
+    """Standard deviation of the grey values of every fourth pixel, crop by crop.
+
+    Args:
+      image: (h, w, 3) uint8.
+      places: (..., 2) int64, the crops' upper left corners.
+      size: their side, in pixels.
+
+    Returns:
+      (...) float32, in levels of 255.
+    """
+    width, steps = tf.shape(image, tf.int64)[1], tf.range(0, size, 4, tf.int64)
+    corners = places[..., 0] * width + places[..., 1]
+    pixels = corners[..., None, None] + steps[:, None] * width + steps
+    thin = tf.cast(tf.gather(tf.reshape(image, [-1, 3]), pixels), tf.float32)
+    return tf.math.reduce_std(tf.reduce_mean(thin, -1), [-2, -1])
 
 
 def _at_least(pair, size):
     """Mirrors a pair smaller than a rotated patch needs at its lower and right border."""
-    for axis in (1, 2):
-        length = tf.shape(pair)[axis]
-        index = tf.range(tf.maximum(length, size)) % (2 * length)
-        pair = tf.gather(pair, tf.minimum(index, 2 * length - 1 - index), axis=axis)
-    return pair
+
+    def mirrored():
+        larger = pair
+        for axis in (1, 2):
+            length = tf.shape(larger)[axis]
+            index = tf.range(tf.maximum(length, size)) % (2 * length)
+            larger = tf.gather(larger, tf.minimum(index, 2 * length - 1 - index), axis=axis)
+        return larger
+
+    return tf.cond(tf.reduce_all(tf.shape(pair)[1:3] >= size), lambda: pair, mirrored)
 
 
 def whole_frames(pairs, limit=None):

@@ -1,0 +1,48 @@
+"""How much memory is free."""
+
+import math
+import pathlib
+
+
+def free(root="/"):
+    """Bytes that this process may still take, by the machine and by its control groups.
+
+    Args:
+      root: where /proc and /sys are.
+
+    Returns:
+      A number, infinite where the system does not tell (not Linux).
+    """
+    proc, groups = pathlib.Path(root, "proc"), pathlib.Path(root, "sys/fs/cgroup")
+    found = [math.inf]
+    for line in _lines(proc / "meminfo"):
+        if line.startswith("MemAvailable:"):
+            found.append(int(line.split()[1]) * 1024)
+    for line in _lines(proc / "self/cgroup"):  # 0::/path, or 4:memory:/path of version 1
+        _, kinds, path = line.split(":", 2)
+        if not kinds:
+            names, top = ("memory.max", "memory.current", "inactive_file"), groups
+        elif "memory" in kinds.split(","):
+            names = "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"
+            top = groups / "memory"
+        else:
+            continue
+        inside = top / path.strip("/")
+        # a container sees its own group as the top one, whatever path it is told
+        for folder in {top, inside, *(p for p in inside.parents if p.is_relative_to(top))}:
+            found.append(_group_free(folder, *names))
+    return min(found)
+
+
+def _group_free(folder, limit, usage, reclaimable):
+    """What a control group's limit leaves; the pages of files read before do not count."""
+    most = "".join(_lines(folder / limit))
+    if not most.isdecimal():  # "max", or there is no such group
+        return math.inf
+    stat = dict(line.split() for line in _lines(folder / "memory.stat"))
+    used = int("".join(_lines(folder / usage)) or 0)
+    return int(most) - used + int(stat.get(reclaimable, 0))
+
+
+def _lines(path):
+    return path.read_text().splitlines() if path.is_file() else []
