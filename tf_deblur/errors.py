@@ -1,44 +1,62 @@
 """How a command starts and how it fails: one line for a user's mistake, a traceback for ours."""
 
 import contextlib
-import importlib.util
 import os
 import pathlib
 import sys
+import textwrap
 import warnings
 
 from absl import app, flags, logging
+
+HERE = pathlib.Path(__file__).parent
+CONFIGS = (HERE / "configs", HERE.parent / "configs")  # in the wheel, and in a clone
+HELP = {"--help", "-help", "-h"}
+OF_ALL = {
+    "flagfile": "Reads flags from a file, one a line: configs/paper.flags, say.",
+    "verbosity": "0 lets through what TensorFlow and others log.",
+}
 
 
 class UserError(Exception):
     """What the user named, what is wrong with it, and what to do: one line."""
 
 
-def run(main):
+def run(main, tensorflow=True):
     """Runs a command: parses its flags, loads TensorFlow without chatter, calls `main(argv)`.
+
+    Commands that do without TensorFlow say so, and start at once.
 
     A wrong flag ends with status 2, a UserError with 1, each with one line on standard
     error. Anything else is a bug of ours and keeps its traceback.
     """
 
     def guarded(argv):
-        if not wordy():
-            os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-            logging.set_verbosity(logging.ERROR)
-            warnings.simplefilter("ignore")
-        with quiet():
-            import tensorflow
-
-            tensorflow.config.list_physical_devices()  # says now whether CUDA is there
-            tensorflow.get_logger().setLevel("WARNING" if wordy() else "ERROR")
         try:
+            if tensorflow:
+                _load_tensorflow()
             return main(argv)
         except UserError as error:
             return _fail(error, status=1)
-        except KeyboardInterrupt:
-            return _fail("interrupted", status=130)
+        except KeyboardInterrupt as error:
+            return _fail(str(error) or "interrupted", status=130)
 
-    app.run(guarded, flags_parser=_parse)
+    if HELP & set(sys.argv[1:]):
+        print(_help(main))
+    else:
+        app.run(guarded, flags_parser=_parse)
+
+
+def _load_tensorflow():
+    if not wordy():
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        logging.set_verbosity(logging.ERROR)
+        warnings.simplefilter("ignore")
+    with quiet():
+        import tensorflow
+
+        tensorflow.config.list_physical_devices()  # says now whether CUDA is there
+        tensorflow.get_logger().setLevel("WARNING" if wordy() else "ERROR")
 
 
 @contextlib.contextmanager
@@ -70,6 +88,26 @@ def wordy():
     return flags.FLAGS.is_parsed() and bool(flags.FLAGS["verbosity"].present)
 
 
+def _help(main):
+    """What the command's module says of itself, its flags, and the two that all have."""
+    module = sys.modules[main.__module__]
+    name = sys.argv[0] if module.__name__ == "__main__" else module.__name__  # as absl has it
+    lines = [module.__doc__]
+    for flag in flags.FLAGS.get_flags_for_module(name):
+        default = "" if flag.default is None else f" (default: {flag.default_as_str})"
+        lines += _described(flag.name, flag.help + default)
+    for flag in OF_ALL.items():
+        lines += _described(*flag)
+    return "\n".join(lines)
+
+
+def _described(name, text):
+    return [
+        f"  --{name}",
+        *textwrap.wrap(text, 96, initial_indent=" " * 6, subsequent_indent=" " * 6),
+    ]
+
+
 def _parse(argv):
     try:
         return flags.FLAGS([_packaged(argument) for argument in argv])
@@ -80,13 +118,12 @@ def _parse(argv):
 def _packaged(argument):
     """--flagfile=configs/X finds the file inside the package where the folder has none."""
     name, _, path = argument.partition("=")
-    if name.lstrip("-") != "flagfile" or pathlib.Path(path).exists():
+    path = pathlib.Path(path)
+    if name.lstrip("-") != "flagfile" or path.exists():
         return argument
-    configs = importlib.util.find_spec("tf_deblur.configs")
-    for folder in configs.submodule_search_locations if configs else ():
-        found = pathlib.Path(folder) / pathlib.Path(path).name
-        if found.exists():
-            return f"--flagfile={found}"
+    for folder in CONFIGS if path.parent.name == "configs" else ():
+        if (folder / path.name).exists():
+            return f"--flagfile={folder / path.name}"
     sys.exit(_fail(f"{path}: no such flag file; use configs/paper.flags or your own", status=2))
 
 

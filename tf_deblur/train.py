@@ -57,7 +57,7 @@ _DISCRIMINATOR_STEPS = flags.DEFINE_integer(
     "discriminator_steps", 1, "D's updates for each of G's.", lower_bound=1
 )
 _LEARNING_RATE = flags.DEFINE_float("learning_rate", 1e-4, "Adam's.", 0)
-_ADAM_BETA_1 = flags.DEFINE_float("adam_beta_1", 0.9, "Adam's momentum.", 0, 1)
+_ADAM_BETA_1 = flags.DEFINE_float("adam_beta_1", 0.9, "Adam's momentum.", 0, 0.9999)
 _WARMUP_STEPS = flags.DEFINE_integer(
     "warmup_steps", 0, "Steps in which Adam's learning rate rises to its full value.", 0
 )
@@ -82,6 +82,7 @@ _IDENTITY_FRACTION = flags.DEFINE_float(
 _MIN_TEXTURE = flags.DEFINE_float(
     "min_texture", 0.0, "Avoid crops whose grey levels (of 255) spread less than this.", 0, 255
 )
+_CACHE = flags.DEFINE_bool("cache", False, "Keep decoded pairs in memory: faster, where they fit.")
 _SEED = flags.DEFINE_integer("seed", 0, "Of the weights and of the stream.", lower_bound=0)
 _PRECISION = flags.DEFINE_enum(
     "precision", "auto", ["auto", "float32", "bfloat16"], "Of the arithmetic."
@@ -93,6 +94,15 @@ _VALIDATION_PAIRS = flags.DEFINE_integer(
     "validation_pairs", 16, "Whole validation frames scored each time.", lower_bound=1
 )
 
+flags.register_validator(
+    "patch_size", lambda side: side & (side - 1) == 0, "a power of two from 8 up is wanted"
+)
+flags.register_multi_flags_validator(
+    ["content_fraction", "sgd_fraction"],
+    lambda shares: sum(shares.values()) <= 1,
+    "the two shares are more than the whole run",
+)
+
 
 def main(argv):
     """The whole job in one screen."""
@@ -100,9 +110,9 @@ def main(argv):
         raise errors.UserError(f"{argv[1]}: not a flag; training takes flags only")
     from tf_deblur import devices, stream, trainer
 
-    print(devices.set_precision(_PRECISION.value))
-    mix, frames = open_data()
+    print(devices.set_precision(_PRECISION.value), flush=True)
     gan, optimizers = build()
+    mix, frames = open_data()
     run = open_run(gan, optimizers)
     schedule = trainer.Schedule(
         total=_STEPS.value if _MINUTES.value is None else _MINUTES.value * 60,
@@ -117,19 +127,20 @@ def main(argv):
             f"{run.path}: finished already, after {run.step} steps; its weights are {run.weights}"
         )
         return
+    run.begin(flags_as_run())
     monitor = trainer.Monitor(
         run, schedule, frames, _BATCH_SIZE.value, _CHECKPOINT_MINUTES.value, notes()
     )
     adam = [optimizer for name, optimizer in optimizers.items() if name.startswith("adam")]
-    for phase, end in schedule.phases():
-        if schedule.progress(run) >= end:
-            continue
-        gan.compile(**losses_and_optimizers(phase, optimizers))
-        monitor.begin(phase, end, adam, _LEARNING_RATE.value)
-        batches = stream.training_batches(mix, start=run.step * _BATCH_SIZE.value, **patches())
-        steps = schedule.steps_until(end, run)
-        gan.fit(batches, steps_per_epoch=steps, verbose=0, callbacks=[monitor])
-    monitor.finish()
+    with monitor.keeping():
+        for phase, end in schedule.phases():
+            if schedule.progress(run) >= end:
+                continue
+            gan.compile(**losses_and_optimizers(phase, optimizers))
+            monitor.begin(phase, end, adam, _LEARNING_RATE.value)
+            batches = stream.training_batches(mix, start=run.step * _BATCH_SIZE.value, **patches())
+            steps = schedule.steps_until(end, run)
+            gan.fit(batches, steps_per_epoch=steps, verbose=0, callbacks=[monitor])
     print(f"{run.path}: finished after {run.step} steps; its weights are {run.weights}")
 
 
@@ -141,9 +152,16 @@ def open_data():
     for part in _DATASET.value.split(","):
         spec, weight = split_weight(part)
         builder = datasets.prepare(spec, _DATA_DIR.value, _MANUAL_DIR.value)
+        smallest = builder.info.metadata["smallest_side"]
+        if smallest < _PATCH_SIZE.value:
+            raise errors.UserError(
+                f"{spec}: a picture in it has a side of {smallest} pixels, and a patch "
+                f"{_PATCH_SIZE.value}; take it out, or use a smaller --patch_size"
+            )
         mix.append((stream.open_pairs(builder, "train"), weight))
         held_out.append(stream.open_pairs(builder, "validation"))
-        print(f"{spec}: {len(mix[-1][0])} pairs to train on, {len(held_out[-1])} to validate on")
+        counts = f"{len(mix[-1][0])} pairs to train on, {len(held_out[-1])} to validate on"
+        print(f"{spec}: {counts}", flush=True)
     pairs = next((pairs for pairs in held_out if len(pairs)), None)
     return mix, stream.whole_frames(pairs, _VALIDATION_PAIRS.value) if pairs else None
 
@@ -167,8 +185,7 @@ def build():
     from tf_deblur import gan, networks
 
     keras.utils.set_random_seed(_SEED.value)
-    generator = networks.build_generator(_GENERATOR.value, **generator_arguments())
-    average = networks.build_generator(_GENERATOR.value, **generator_arguments())
+    generator, average = build_generator(), build_generator()
     critic = networks.with_logits(networks.build_discriminator(_PATCH_SIZE.value))
     optimizers = {}
     for name, network in {"generator": generator, "discriminator": critic}.items():
@@ -183,16 +200,19 @@ def build():
     return gan.DeblurGAN(generator, critic, average, _AVERAGE_DECAY.value), optimizers
 
 
-def generator_arguments():
-    """What differs from the preset, with the paper's own two flags."""
+def build_generator():
+    """The preset, with the paper's own two flags and what else differs."""
+    from tf_deblur import networks
+
+    paper = {"output_activation": _OUTPUT_ACTIVATION.value, "initializer": _INITIALIZER.value}
     try:
-        arguments = json.loads(_GENERATOR_ARGUMENTS.value)
-    except ValueError as error:
-        raise errors.UserError(f"--generator_arguments: not JSON ({error})") from error
-    if _GENERATOR.value == "paper":
-        paper = {"output_activation": _OUTPUT_ACTIVATION.value, "initializer": _INITIALIZER.value}
-        arguments = {**paper, **arguments}
-    return arguments
+        arguments = dict(json.loads(_GENERATOR_ARGUMENTS.value))
+        if _GENERATOR.value == "paper":
+            arguments = {**paper, **arguments}
+        return networks.build_generator(_GENERATOR.value, **arguments)
+    except (TypeError, ValueError, LookupError) as error:
+        problem = f"--generator_arguments={_GENERATOR_ARGUMENTS.value}: {error}"
+        raise errors.UserError(" ".join(problem.split())) from error
 
 
 def open_run(gan, optimizers):
@@ -200,13 +220,13 @@ def open_run(gan, optimizers):
     from tf_deblur import weights, workdir
 
     architecture = {**weights.described(gan.generator), "patch_size": _PATCH_SIZE.value}
-    run = workdir.Workdir(_WORKDIR.value, architecture, flags_as_run())
+    run = workdir.Workdir(_WORKDIR.value, architecture)
     if run.restore(gan, optimizers):
-        print(f"{run.path}: going on from step {run.step}")
+        print(f"{run.path}: going on from step {run.step}", flush=True)
     elif _INIT_FROM.value:
         weights.load_into(gan.generator, _INIT_FROM.value)
         gan.copy_to_average()
-        print(f"{run.path}: starting from the weights of {_INIT_FROM.value}")
+        print(f"{run.path}: starting from the weights of {_INIT_FROM.value}", flush=True)
     return run
 
 
@@ -236,6 +256,7 @@ def patches():
         "patch_size": _PATCH_SIZE.value,
         "seed": _SEED.value,
         "min_texture": _MIN_TEXTURE.value,
+        "cache": _CACHE.value,
         "rotation_degrees": _ROTATION_DEGREES.value,
         "noise_stddev": _NOISE_STDDEV.value,
         "identity_fraction": _IDENTITY_FRACTION.value,

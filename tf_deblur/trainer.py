@@ -1,5 +1,6 @@
 """What happens round the training steps: the schedule, and the monitor that keeps it."""
 
+import contextlib
 import dataclasses
 import math
 import sys
@@ -78,13 +79,13 @@ class Monitor(keras.callbacks.Callback):
         self.between = checkpoint_minutes * 60
         self.bar = tqdm(total=1.0, disable=None, bar_format="{percentage:3.0f}%|{bar:10}| {desc}")
         self.speed, self.silent, self.score = None, 0, ""
-        self.saved = self.logged = self.before = time.monotonic()
+        self.saved = time.monotonic()
 
     def begin(self, phase, end, steered, learning_rate):
         """Names the phase, where it ends, and the optimisers whose full rate is `learning_rate`."""
         self.phase, self.end = phase, end
         self.steered, self.learning_rate = steered, learning_rate
-        self.before = time.monotonic()
+        self.told, self.before = -math.inf, time.monotonic()
 
     def on_train_batch_begin(self, batch, logs=None):
         rate = self.learning_rate * self.schedule.rate(self.run)
@@ -92,47 +93,47 @@ class Monitor(keras.callbacks.Callback):
             optimizer.learning_rate = rate
 
     def on_train_batch_end(self, batch, logs=None):
-        logs = {name: float(value) for name, value in logs.items()}
-        self.check(logs)
+        self.scalars = {name: float(value) for name, value in logs.items()}
+        self.check(self.scalars)
         now = time.monotonic()
         spent, self.before = now - self.before, now
         self.run.add_seconds(spent)
         self.speed = 0.9 * (self.speed or self.batch_size / spent) + 0.1 * self.batch_size / spent
-        if now - self.logged > 2:
-            self.logged = now
-            self.run.log({**logs, "patches_per_second": self.speed})
-            self.show(logs)
         if now - self.saved > self.between:
-            self.save(logs)
+            self.save()
+        elif now - self.told > 2:
+            self.tell()
         if self.schedule.progress(self.run) >= self.end:
             self.model.stop_training = True
 
-    def check(self, logs):
-        """Stops a run that can only get worse; its last checkpoint stands."""
-        bad = [name for name, value in logs.items() if not math.isfinite(value)]
-        self.silent = self.silent + 1 if logs["zeros"] >= 1 else 0
+    def check(self, scalars):
+        """Stops a run that can only get worse."""
+        bad = [name for name, value in scalars.items() if not math.isfinite(value)]
+        self.silent = self.silent + 1 if scalars["zeros"] >= 1 else 0
         if bad:
-            why = f"{bad[0]} is {logs[bad[0]]}; use a lower --learning_rate"
-        elif self.silent >= SILENT_STEPS:
-            why = (
+            self.stop(f"{bad[0]} is {scalars[bad[0]]}; use a lower --learning_rate")
+        if self.silent >= SILENT_STEPS:
+            self.stop(
                 f"every restored pixel is zero, and was for {SILENT_STEPS} steps: the last ReLU "
                 "gives no gradient any more; use --initializer=torch7 or another --seed"
             )
-        else:
-            return
-        kept = f"the last checkpoint in {self.run.path} stands"
+
+    def stop(self, why):
+        kept = f"{self.run.latest} stands" if self.run.latest else "no checkpoint yet"
         raise UserError(f"step {self.run.step}: {why} ({kept})")
 
-    def show(self, logs):
+    def tell(self):
+        """The scalars of the last step, and the progress line."""
+        self.told = time.monotonic()
+        self.run.log({**self.scalars, "patches_per_second": self.speed})
         left = "?"
         if self.schedule.by_clock:
             left = tqdm.format_interval(self.schedule.total - self.run.seconds)
         elif self.speed:
             steps = self.schedule.total - self.run.step
             left = tqdm.format_interval(steps * self.batch_size / self.speed)
-        shown = [f"{name} {logs[name]:.4f}" for name in ("content", "adversarial") if name in logs]
-        if "discriminator" in logs:
-            shown.append(f"D {logs['discriminator']:.3f}")
+        losses = {"content": "content", "adversarial": "adversarial", "discriminator": "D"}
+        shown = [f"{losses[n]} {self.scalars[n]:.4f}" for n in losses if n in self.scalars]
         self.line = (
             f"{self.phase}, step {self.run.step}: {', '.join(shown)}{self.score}, "
             f"{self.speed:.0f} patches/s, {max(left, '00:00')} left"
@@ -140,13 +141,35 @@ class Monitor(keras.callbacks.Callback):
         self.bar.n = min(1.0, self.schedule.progress(self.run))
         self.bar.set_description_str(self.line)
 
-    def save(self, logs):
-        """Checkpoint, validation, before and after; their time is not the training's."""
+    def save(self):
+        """Validation, before and after, checkpoint; their time is not the training's."""
+        self.check_weights()
         self.validate()
         self.run.save(**self.described())
-        self.show(logs)
+        self.tell()
         tqdm.write(self.line, file=sys.stderr)
         self.saved = self.before = time.monotonic()
+
+    def check_weights(self):
+        """A step's last update shows in no loss before the next one, and must not be kept."""
+        gan = self.run.gan
+        networks = gan.generator, gan.critic, gan.average
+        if not all(np.isfinite(w).all() for network in networks for w in network.get_weights()):
+            self.stop("a weight is no longer finite; use a lower --learning_rate")
+
+    @contextlib.contextmanager
+    def keeping(self):
+        """Ends with a checkpoint and a validation; interrupted, with a checkpoint."""
+        try:
+            yield
+            self.save()
+        except KeyboardInterrupt:
+            self.check_weights()
+            self.run.save(**self.described())
+            done = f"{self.run.path}: interrupted, and saved at step {self.run.step}"
+            raise KeyboardInterrupt(f"{done}; run again to go on") from None
+        finally:
+            self.bar.close()
 
     def validate(self):
         if self.frames is None:
@@ -172,9 +195,3 @@ class Monitor(keras.callbacks.Callback):
     def described(self):
         minutes = f"{self.run.seconds / 60:.0f} minutes"
         return {"trained": f"{self.run.step} steps, {minutes}", **self.notes}
-
-    def finish(self):
-        """Saves and validates once more, and says what was made."""
-        self.validate()
-        self.run.save(**self.described())
-        self.bar.close()

@@ -10,6 +10,7 @@ logs/, pictures/         TensorBoard scalars, before and after on a validation f
 """
 
 import json
+import os
 import pathlib
 
 import numpy as np
@@ -19,48 +20,79 @@ from tf_deblur import images, weights
 from tf_deblur.errors import UserError
 from tf_deblur.files import whole
 
+# What TensorFlow raises of a checkpoint that is cut short, by where it is cut.
+UNREADABLE = (tf.errors.OpError, IndexError, RuntimeError, ValueError)
+
 
 class Workdir:
-    """Opens a new or an earlier training.
+    """Opens a new or an earlier training. Nothing is written before `begin`.
 
     Args:
-      path: the folder; made if it is missing.
+      path: the folder; it need not be there.
       architecture: dict that says which networks; a resumed training must have the same.
-      flag_text: the flags as run, kept beside.
 
     Raises:
-      UserError: the folder belongs to another architecture, or cannot be written.
+      UserError: the folder belongs to another architecture, or to something else.
     """
 
-    def __init__(self, path, architecture, flag_text):
-        self.path = pathlib.Path(path)
-        try:
-            self._claim(architecture)
-            with whole(self.path / "flags.flags") as part:
-                part.write_text(flag_text)
-        except OSError as error:
-            raise UserError(f"{self.path}: cannot be written ({error.strerror})") from error
+    def __init__(self, path, architecture):
+        self.path, self.architecture = pathlib.Path(path), architecture
+        self._check()
         self._seconds = tf.Variable(0.0, dtype=tf.float64)
         self._best = tf.Variable(-np.inf, dtype=tf.float64)
-        self.writer = tf.summary.create_file_writer(str(self.path / "logs"))
 
-    def _claim(self, architecture):
+    def _check(self):
         told = self.path / "run.json"
         if not told.exists():
             if self.path.is_dir() and any(self.path.iterdir()):
                 raise UserError(f"{self.path}: a folder of something else; name a new --workdir")
-            with whole(told) as part:
-                part.write_text(json.dumps(architecture, indent=1))
-        before = json.loads(told.read_text())
-        if before != architecture:
-            odd = [key for key in architecture if before.get(key) != architecture[key]]
+            return
+        try:
+            before = json.loads(told.read_text())
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{told}: cannot be read ({error}); name a new --workdir and "
+                f"--init_from={self.path}"
+            ) from error
+        odd = [key for key, value in self.architecture.items() if before.get(key) != value]
+        if odd:
             raise UserError(
                 f"{self.path}: was made with {odd[0]} {before.get(odd[0])}, not "
-                f"{architecture[odd[0]]}; use the same, or another --workdir"
+                f"{self.architecture[odd[0]]}; use the same, or another --workdir"
             )
 
+    def begin(self, flag_text):
+        """After `restore`: writes what the training is and the flags as run.
+
+        Raises:
+          UserError: the folder cannot be written.
+        """
+        texts = {"run.json": json.dumps(self.architecture, indent=1), "flags.flags": flag_text}
+        try:
+            for name, text in texts.items():
+                with whole(self.path / name) as part:
+                    part.write_text(text)
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be written ({error.strerror})") from error
+        self.writer = tf.summary.create_file_writer(str(self.path / "logs"))
+        self.last = self._manager("checkpoints", keep=3)
+        self.best_manager = self._manager("best", keep=1)
+
+    def _manager(self, name, keep):
+        folder = self.path / name
+        there = _checkpoints(folder)
+        if there:  # TensorFlow's list of them may be lost or cut short
+            tf.compat.v1.train.update_checkpoint_state(
+                str(folder),
+                there[-1],
+                there,
+                all_model_checkpoint_timestamps=[os.path.getmtime(f"{c}.index") for c in there],
+                last_preserved_timestamp=0.0,  # later ones may be removed in their turn
+            )
+        return tf.train.CheckpointManager(self.checkpoint, str(folder), max_to_keep=keep)
+
     def restore(self, gan, optimizers):
-        """Ties `gan` and its optimisers to the checkpoints; goes on from the last one, if any.
+        """Ties `gan` and its optimisers to this training; goes on from the last checkpoint.
 
         Args:
           gan: the `DeblurGAN`.
@@ -77,21 +109,24 @@ class Workdir:
         self.checkpoint = tf.train.Checkpoint(
             step=gan.step, seconds=self._seconds, best=self._best, **networks, **optimizers
         )
-        folder = self.path / "checkpoints"
-        self.last = tf.train.CheckpointManager(self.checkpoint, str(folder), max_to_keep=3)
-        self.best_manager = tf.train.CheckpointManager(
-            self.checkpoint, str(self.path / "best"), max_to_keep=1
-        )
-        there = [c for c in self.last.checkpoints if pathlib.Path(f"{c}.index").exists()]
-        if there:
-            try:
-                self.checkpoint.restore(there[-1]).assert_existing_objects_matched()
-            except (tf.errors.OpError, AssertionError, ValueError) as error:
-                raise UserError(
-                    f"{there[-1]}: damaged ({str(error).splitlines()[0][:80]}); delete "
-                    f"{pathlib.Path(there[-1]).name}.* and run again to go on from the one before"
-                ) from error
-        return bool(there)
+        if not self.latest:
+            return False
+        try:
+            self.checkpoint.restore(self.latest).assert_existing_objects_matched()
+        except (*UNREADABLE, AssertionError) as error:
+            more = len(_checkpoints(self.path / "checkpoints")) > 1
+            then = "go on from the one before" if more else "start anew"
+            raise UserError(
+                f"{self.latest}: damaged ({str(error).splitlines()[0][:80]}); "
+                f"delete {self.latest}.* and run again to {then}"
+            ) from error
+        return True
+
+    @property
+    def latest(self):
+        """The last checkpoint, as TensorFlow names it; None before the first."""
+        there = _checkpoints(self.path / "checkpoints")
+        return there[-1] if there else None
 
     @property
     def weights(self):
@@ -119,6 +154,7 @@ class Workdir:
     def save(self, **notes):
         """Writes a checkpoint and the weights to restore with."""
         self.last.save(self.step)
+        self.writer.flush()
         weights.save(self.weights, self.gan.average, **notes)
 
     def save_best(self, score, **notes):
@@ -142,6 +178,22 @@ class Workdir:
             picture = tf.stack([*size, tf.io.encode_png(strip)])
             _summarise("blurred, restored, sharp", picture, "images", data_class=3)
         self.writer.flush()
+
+
+def _checkpoints(folder):
+    """Names of the checkpoints in a folder, in order.
+
+    TensorFlow lists one when it is whole: what a kill cut short is not listed. Where the
+    list itself is lost or damaged, every checkpoint with an index counts.
+    """
+    there = [path.with_suffix("") for path in folder.glob("ckpt-*.index")]
+    there = [str(path) for path in sorted(there, key=lambda path: int(path.name[5:]))]
+    try:
+        state = tf.train.get_checkpoint_state(str(folder))
+    except ValueError:  # an empty list
+        state = None
+    listed = [name for name in state.all_model_checkpoint_paths if name in there] if state else []
+    return listed or there
 
 
 def _summarise(name, tensor, plugin, data_class):

@@ -1,0 +1,495 @@
+"""Training, as a user runs it: what it writes, how it goes on, how it stops."""
+
+import json
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import types
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy import ndimage
+
+import tf_deblur
+from tf_deblur import gan, images, networks, trainer, weights, workdir
+from tf_deblur.errors import UserError
+
+CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
+SMALL = {"filters": [8, 8, 8], "down": [1, 1], "middle": 1, "up": [1, 1]}
+TINY = [
+    "--dataset=image_pairs",
+    "--manual_dir=pictures",
+    "--data_dir=prepared",
+    "--generator=compact",
+    f"--generator_arguments={json.dumps(SMALL)}",
+    "--patch_size=16",
+    "--batch_size=2",
+    "--precision=float32",
+]
+STEPS = 40
+PHASES = [f"--steps={STEPS}", "--content_fraction=0.3", "--sgd_fraction=0.3"]
+OFTEN = "--checkpoint_minutes=0.0001"  # after every step
+
+
+@pytest.fixture(scope="session")
+def place(picture, tmp_path_factory):
+    """A folder with pairs of two sequences; the first by name is held out."""
+    folder = tmp_path_factory.mktemp("place")
+    write_pairs(folder / "pictures", picture)
+    return folder
+
+
+def write_pairs(folder, picture, height=40, width=48):
+    for number, name in enumerate(["first/0", "first/1", "second/0", "second/1"]):
+        sharp = picture(height, width, seed=number)
+        sequence, frame = name.split("/")
+        images.write(folder / sequence / "sharp" / f"{frame}.png", sharp)
+        blurred = ndimage.uniform_filter(sharp, (1, 5, 1))
+        images.write(folder / sequence / "blur" / f"{frame}.png", blurred)
+
+
+def begin(place, *arguments):
+    line = [sys.executable, "-m", "tf_deblur.train", *map(str, arguments)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(line, cwd=place, text=True, **pipes)
+
+
+def train(place, *arguments):
+    """Runs to the end: status, standard output, standard error."""
+    process = begin(place, *arguments)
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+def begin_and_signal(place, name, which, *arguments):
+    """Begins, sends a signal after the second checkpoint: status, standard error."""
+    process = begin(place, *TINY, f"--workdir={name}", OFTEN, *arguments)
+    while process.poll() is None and len(checkpoints(place / name)) < 2:
+        time.sleep(0.01)
+    process.send_signal(which)
+    return process.communicate(timeout=300)[1], process.returncode
+
+
+def checkpoints(folder):
+    """Steps of the checkpoints that are whole, as TensorFlow lists them."""
+    state = tf.train.get_checkpoint_state(str(folder / "checkpoints"))
+    return [int(name.split("-")[-1]) for name in state.all_model_checkpoint_paths] if state else []
+
+
+def opened(folder):
+    """A training's folder, restored in this process; its optimisers are not needed."""
+    generator, average = (networks.build_generator("compact", **SMALL) for _ in range(2))
+    critic = networks.with_logits(networks.build_discriminator(16))
+    run = workdir.Workdir(folder, {"patch_size": 16})
+    run.restore(gan.DeblurGAN(generator, critic, average), {})
+    return run
+
+
+def same_weights(one, other, **tolerance):
+    for name, value in weights.read_variables(weights.load(one)).items():
+        theirs = weights.read_variables(weights.load(other))[name]
+        np.testing.assert_allclose(value, theirs, **tolerance)
+
+
+@pytest.fixture(scope="session")
+def whole(place):
+    """A training of three phases, begun and finished at once: its folder."""
+    status, out, err = train(place, *TINY, *PHASES, "--workdir=whole")
+    assert status == 0, err
+    assert "2 pairs to train on, 2 to validate on" in out
+    assert f"finished after {STEPS} steps" in out and "validation" in err and "error" not in err
+    return place / "whole"
+
+
+@pytest.fixture(scope="session")
+def resumed(place, whole):
+    """The same training killed in the middle and gone on with: folder, step, best before."""
+    err, status = begin_and_signal(place, "resumed", signal.SIGKILL, *PHASES)
+    assert status == -signal.SIGKILL, err
+    step, best = checkpoints(place / "resumed")[-1], opened(place / "resumed").best
+    status, out, err = train(place, *TINY, *PHASES, "--workdir=resumed")
+    assert status == 0 and f"resumed: going on from step {step}\n" in out, err
+    assert f"finished after {STEPS} steps" in out
+    return place / "resumed", step, best
+
+
+def test_a_training_writes_what_it_promises(whole):
+    assert {path.name for path in whole.iterdir()} == {
+        "flags.flags",
+        "run.json",
+        "checkpoints",
+        "best",
+        "generator.safetensors",
+        "best.safetensors",
+        "logs",
+        "pictures",
+    }
+    assert checkpoints(whole) == [STEPS]
+    notes = weights.describe(whole)
+    assert notes["data"] == "image_pairs" and notes["trained"].startswith(f"{STEPS} steps")
+    [strip] = (whole / "pictures").iterdir()
+    assert images.read(strip).shape == (40, 3 * 48, 3)  # blurred, restored, sharp
+    assert tf_deblur.load(whole)(np.zeros((9, 7, 3), np.uint8)).shape == (9, 7, 3)
+
+
+def test_the_weights_to_restore_with_are_the_moving_average(whole):
+    saved, run = weights.read_variables(weights.load(whole)), opened(whole)
+    live = weights.read_variables(run.gan.generator)
+    for name, mean in weights.read_variables(run.gan.average).items():
+        np.testing.assert_array_equal(saved[name], mean)
+    assert any(not np.array_equal(saved[name], live[name]) for name in saved)
+
+
+def test_the_logs_hold_every_promised_scalar(whole, place):
+    logged = {}
+    for file in (whole / "logs").iterdir():
+        for event in tf.compat.v1.train.summary_iterator(str(file)):
+            for value in event.summary.value:
+                logged.setdefault(value.tag, []).append(tf.make_ndarray(value.tensor))
+    steps = {"loss", "content", "adversarial", "discriminator", "d_sharp", "d_restored", "zeros"}
+    scores = {"psnr", "blurred_psnr", "patches_per_second"}
+    assert set(logged) == steps | scores | {"blurred, restored, sharp"}
+    for name in ("d_sharp", "d_restored", "zeros"):
+        assert 0 <= min(logged[name]) <= max(logged[name]) <= 1
+    pairs = [
+        [images.read(place / f"pictures/first/{kind}/{frame}.png").astype(float) for frame in "01"]
+        for kind in ("blur", "sharp")
+    ]
+    by_hand = 10 * np.log10(255**2 / ((np.array(pairs[0]) - pairs[1]) ** 2).mean((1, 2, 3)))
+    assert logged["blurred_psnr"][-1] == pytest.approx(by_hand.mean(), abs=1e-3)
+
+
+def test_its_flag_file_can_be_used_again_and_a_finished_run_says_so(whole, place):
+    before = (whole / "flags.flags").read_text()
+    status, out, err = train(place, "--flagfile=whole/flags.flags")
+    assert (status, err) == (0, "")
+    assert f"whole: finished already, after {STEPS} steps" in out
+    assert (whole / "flags.flags").read_text() == before
+
+
+def test_a_killed_training_goes_on_and_ends_as_if_it_had_not_been(resumed, whole):
+    folder, step, _ = resumed
+    assert 0 < step < STEPS and checkpoints(folder)[-1] == STEPS
+    same_weights(folder, whole, rtol=1e-4, atol=1e-5)
+
+
+def test_the_best_score_is_remembered(resumed, tmp_path):
+    folder, _, best = resumed
+    assert np.isfinite(best) and opened(folder).best >= best
+    run = opened(tmp_path)
+    run.begin("")
+    run.save_best(99.5)
+    run.save()
+    assert opened(tmp_path).best == 99.5
+
+
+def test_ctrl_c_keeps_what_was_done(place, whole):
+    err, status = begin_and_signal(place, "stopped", signal.SIGINT, "--steps=100000")
+    assert status == 130 and "Traceback" not in err, err
+    step = checkpoints(place / "stopped")[-1]
+    expected = f"error: stopped: interrupted, and saved at step {step}; run again to go on"
+    assert err.splitlines()[-1] == expected
+    assert opened(place / "stopped").step == step
+
+
+def test_by_the_clock_from_other_weights(place, whole):
+    rates = ["--learning_rate=0", "--sgd_learning_rate=0"]
+    status, out, err = train(
+        place, *TINY, "--workdir=clock", "--minutes=0.02", f"--init_from={whole}", *rates
+    )
+    assert status == 0 and "clock: finished after" in out, err
+    assert f"clock: starting from the weights of {whole}" in out
+    same_weights(place / "clock", whole, rtol=0, atol=1e-7)
+    assert weights.describe(place / "clock")["started_from"] == str(whole)
+
+
+def test_a_loss_that_is_not_finite_stops_and_the_last_checkpoint_stands(place, resumed):
+    shutil.copytree(resumed[0], place / "wild")
+    arguments = ["--workdir=wild", "--steps=80", "--sgd_fraction=0", "--learning_rate=1e30"]
+    status, _, err = train(place, *TINY, *arguments)
+    assert status == 1 and re.fullmatch(r"error: step 4\d: .*--learning_rate .*\n", err), err
+    assert f"wild/checkpoints/ckpt-{STEPS} stands" in err
+    assert checkpoints(place / "wild") == checkpoints(resumed[0])
+    same_weights(place / "wild", resumed[0], rtol=0)
+
+
+def test_a_silent_network_stops_with_the_way_out(run, picture, tmp_path):
+    write_pairs(tmp_path / "pictures", picture)
+    paper = ["--generator=paper", '--generator_arguments={"filters": 16, "blocks": 2}']
+    silent = ["--initializer=he", "--learning_rate=0.01", "--workdir=silent", "--steps=200"]
+    done = run("train", *TINY, *paper, *silent)
+    assert done.returncode == 1 and "every restored pixel is zero" in done.stderr
+    assert "--initializer=torch7" in done.stderr.splitlines()[-1]
+
+
+def monitor(**run):
+    run = types.SimpleNamespace(step=7, latest="here/ckpt-5", **run)
+    return trainer.Monitor(run, None, None, batch_size=2, checkpoint_minutes=1, notes={})
+
+
+def test_zeros_stop_a_run_only_when_they_stay():
+    watch = monitor()
+    for zeros in [1.0] * 19 + [0.99] + [1.0] * 19:
+        watch.check({"loss": 0.1, "zeros": zeros})
+    with pytest.raises(UserError, match=r"step 7: every restored pixel .* \(here/ckpt-5 stands\)"):
+        watch.check({"loss": 0.1, "zeros": 1.0})
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_not_kept(value, tmp_path):
+    run = opened(tmp_path)
+    tail = run.gan.generator.get_layer("tail")
+    kernel, bias = tail.get_weights()
+    tail.set_weights([kernel, bias + value])
+    with pytest.raises(UserError, match="step 7: a weight is no longer finite"):
+        monitor(gan=run.gan).save()
+
+
+def schedule(total=100, by_clock=False, content=0.0, sgd=0.0, warmup=0, cosine=False):
+    return trainer.Schedule(total, by_clock, content, sgd, warmup, cosine)
+
+
+def at(step=0, seconds=0.0):
+    return types.SimpleNamespace(step=step, seconds=seconds)
+
+
+def test_the_rate_rises_over_the_warm_up_and_falls_by_a_cosine():
+    assert [schedule(warmup=10).rate(at(n)) for n in (0, 4, 9, 50)] == [0.1, 0.5, 1, 1]
+    falling = [schedule(cosine=True).rate(at(n)) for n in (0, 25, 50, 100)]
+    np.testing.assert_allclose(falling, [1, (2 + 2**0.5) / 4, 0.5, 0], atol=1e-12)
+    both = schedule(total=60, by_clock=True, warmup=10, cosine=True)
+    assert both.rate(at(step=4, seconds=30)) == pytest.approx(0.25)
+
+
+def test_phases_are_shares_of_the_run_and_none_is_empty():
+    assert list(schedule(content=0.8).phases()) == [("content", 0.8), ("adversarial", 1)]
+    assert list(schedule(content=1.0).phases()) == [("content", 1)]
+    three = schedule(content=0.25, sgd=0.1)
+    assert list(three.phases()) == [("content", 0.25), ("adversarial", 0.9), ("sgd", 1)]
+    ends = [three.steps_until(end, at()) for _, end in three.phases()]
+    assert ends == [25, 90, 100]
+    assert schedule(total=60, by_clock=True).progress(at(step=1000, seconds=45)) == 0.75
+
+
+def cut_data(folder):
+    cut(folder / f"ckpt-{STEPS}.data-00000-of-00001")
+
+
+def cut_index(folder):
+    cut(folder / f"ckpt-{STEPS}.index")
+
+
+def lose_data(folder):
+    (folder / f"ckpt-{STEPS}.data-00000-of-00001").unlink()
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:100])
+
+
+@pytest.mark.parametrize("damage", [cut_data, cut_index, lose_data])
+def test_a_damaged_checkpoint_says_which_files_to_delete(damage, resumed, tmp_path):
+    shutil.copytree(resumed[0], tmp_path / "run")
+    damage(tmp_path / "run/checkpoints")
+    with pytest.raises(UserError, match=f"damaged .*; delete .*/ckpt-{STEPS}.* one before"):
+        opened(tmp_path / "run")
+    for file in (tmp_path / "run/checkpoints").glob(f"ckpt-{STEPS}.*"):
+        file.unlink()
+    assert opened(tmp_path / "run").step == checkpoints(resumed[0])[-2]
+
+
+def test_a_checkpoint_that_a_kill_cut_short_is_passed_over(resumed, tmp_path):
+    shutil.copytree(resumed[0], tmp_path / "run")
+    (tmp_path / "run/checkpoints/ckpt-77.index").write_bytes(b"")  # not in TensorFlow's list yet
+    assert opened(tmp_path / "run").step == STEPS
+
+
+@pytest.mark.parametrize("state", [None, "", 'model_checkpoint_path: "ckpt-77"'])
+def test_tensorflows_list_of_checkpoints_need_not_be_there(state, resumed, tmp_path):
+    shutil.copytree(resumed[0], tmp_path / "run")
+    (tmp_path / "run/checkpoints/checkpoint").unlink()
+    if state is not None:
+        (tmp_path / "run/checkpoints/checkpoint").write_text(state)
+    run = opened(tmp_path / "run")
+    assert run.step == STEPS
+    run.begin("")
+    run.gan.step.assign_add(5)
+    run.save()
+    assert checkpoints(tmp_path / "run") == [*checkpoints(resumed[0])[-2:], STEPS + 5]
+
+
+def test_after_a_checkpoint_cut_short_the_advice_works(place, resumed):
+    shutil.copytree(resumed[0], place / "cut")
+    cut_data(place / "cut/checkpoints")
+    arguments = [*TINY, *PHASES, "--workdir=cut"]
+    status, _, err = train(place, *arguments)
+    assert status == 1 and err.count("\n") == 1
+    pattern = re.search(r"delete (\S+) and run again to go on from the one before", err)[1]
+    for file in place.glob(pattern):
+        file.unlink()
+    status, out, err = train(place, *arguments)
+    assert status == 0 and f"finished after {STEPS} steps" in out, err
+
+
+def test_another_architecture_is_refused_and_named(place, whole):
+    wider = {**SMALL, "middle": 2}
+    status, _, err = train(
+        place, *TINY, *PHASES, "--workdir=whole", f"--generator_arguments={json.dumps(wider)}"
+    )
+    assert status == 1 and err.count("\n") == 1
+    assert err.startswith("error: whole: was made with arguments") and '"middle": 2' in err
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path):
+    (tmp_path / "thesis.txt").write_text("all of it")
+    with pytest.raises(UserError, match="a folder of something else"):
+        opened(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def without_its_sharp_frame(pictures, picture):
+    (pictures / "second/sharp/1.png").unlink()
+    return "second/blur/1.png: has no other half"
+
+
+def of_two_sizes(pictures, picture):
+    images.write(pictures / "second/sharp/1.png", picture(40, 40))
+    return "second/blur/1.png: is 48x40, but"
+
+
+def that_is_text(pictures, picture):
+    (pictures / "second/blur/1.png").write_text("no picture")
+    return "second/blur/1.png: not a whole PNG"
+
+
+def damaged_in_the_middle(pictures, picture):
+    file = pictures / "second/blur/1.png"
+    data = file.read_bytes()
+    file.write_bytes(data[: len(data) // 2] + data[-12:])
+    return "second/blur/1.png: not a whole PNG"
+
+
+def smaller_than_a_patch(pictures, picture):
+    for kind in ("blur", "sharp"):
+        images.write(pictures / f"second/{kind}/1.png", picture(15, 48))
+    return "has a side of 15 pixels, and a patch 16"
+
+
+def no_pairs_at_all(pictures, picture):
+    shutil.rmtree(pictures)
+    pictures.mkdir()
+    return "pictures: no pictures in it"
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        without_its_sharp_frame,
+        of_two_sizes,
+        that_is_text,
+        damaged_in_the_middle,
+        smaller_than_a_patch,
+        no_pairs_at_all,
+    ],
+)
+def test_bad_pictures_are_named_and_leave_nothing(spoil, run, picture, tmp_path):
+    write_pairs(tmp_path / "pictures", picture)
+    message = spoil(tmp_path / "pictures", picture)
+    done = run("train", *TINY, "--workdir=run", "--steps=2")
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("prepar")]
+    assert done.returncode == 1 and len(lines) == 1, done.stderr
+    assert lines[0].startswith("error: ") and message in lines[0]
+    assert not (tmp_path / "run").exists()
+    if spoil is not smaller_than_a_patch:  # which is a whole data set, for smaller patches
+        assert not list(tmp_path.rglob("*array_record*"))
+
+
+def test_adam_who_has_prepared_nothing_is_told_how(run, tmp_path):
+    done = run("train", "--flagfile=configs/paper.flags", "--data_dir=prepared", "--workdir=run")
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: gopro: none is prepared in") and "--manual_dir" in (
+        done.stderr
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "--batch_size=0",
+        "--patch_size=100",
+        "--patch_size=4",
+        "--steps=0",
+        "--steps=many",
+        "--learning_rate=-1",
+        "--content_fraction=1.5",
+        "--sgd_fraction=-0.1",
+        "--generator=large",
+        "--colour=blue",
+        "--flagfile=configs/nowhere.flags",
+        "--flagfile=nowhere/paper.flags",
+    ],
+)
+def test_a_wrong_flag_is_one_line_and_status_2(wrong, run, tmp_path):
+    done = run("train", "--workdir=run", wrong)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    name, value = wrong.lstrip("-").split("=")
+    assert (value if name == "flagfile" else name) in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_shares_of_more_than_the_whole_run_are_refused(run):
+    done = run("train", "--workdir=run", "--content_fraction=0.8", "--sgd_fraction=0.3")
+    assert done.returncode == 2 and "more than the whole run" in done.stderr
+
+
+def parsed(flag_file):
+    """The value of every training flag under a flag file, told by the command itself."""
+    code = (
+        "import json, sys; from absl import flags; import tf_deblur.train; "
+        "flags.FLAGS(sys.argv); print(json.dumps(flags.FLAGS.flag_values_dict()))"
+    )
+    line = [sys.executable, "-c", code, f"--flagfile={flag_file}", "--workdir=run"]
+    done = subprocess.run(line, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in CONFIGS.glob("*.flags")))
+def test_every_preset_parses(name):
+    assert parsed(CONFIGS / name)["generator"] in ("paper", "compact")
+
+
+def test_what_the_paper_leaves_open_is_a_flag_with_this_default():
+    stated = {"dataset": "gopro", "generator": "paper", "patch_size": 128, "batch_size": 6}
+    table = {
+        "learning_rate": 1e-4,
+        "adam_beta_1": 0.9,
+        "sgd_fraction": 0.1,
+        "sgd_learning_rate": 1e-5,
+        "sgd_momentum": 0.9,
+        "sgd_nesterov": True,
+        "content_weight": 1,
+        "adversarial_weight": 1e-4,
+        "content_fraction": 0,
+        "discriminator_steps": 1,
+        "rotation_degrees": 180,
+        "noise_stddev": pytest.approx(2 / 255, rel=1e-3),
+        "identity_fraction": 0,
+        "initializer": "torch7",
+        "output_activation": "relu",
+    }
+    expected = {**stated, "steps": 600_000, "content_loss": "squared", **table}
+    values = parsed(CONFIGS / "paper.flags")
+    assert {name: values[name] for name in expected} == expected
+    spelt_out = {
+        line[2:].split("=")[0]
+        for line in (CONFIGS / "paper.flags").read_text().splitlines()
+        if line.startswith("--")
+    }
+    assert set(expected) <= spelt_out
