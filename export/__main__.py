@@ -51,9 +51,7 @@ def describe(model, name):
 
     return {
         **json.loads(model.description),
-        "radius": networks.receptive_radius(model),
-        "size_multiple": networks.size_multiple(model),
-        "channels": 3,
+        **networks.facts(model),
         "weights_sha256": weights.file_hash(name),
         "weights_notes": weights.describe(name),
         "code_version": __version__,

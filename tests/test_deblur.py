@@ -1,4 +1,14 @@
+"""The command that restores photographs, run as a user runs it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import cv2
 import numpy as np
+import pytest
 
 import tf_deblur
 from tf_deblur import images
@@ -8,21 +18,29 @@ def test_photographs_are_restored_beside_themselves_and_bad_files_named(
     run, small_workdir, picture, tmp_path
 ):
     restore = tf_deblur.load(small_workdir)
-    photos = {"a photo.png": picture(45, 77), "deep.png": picture(40, 40).astype(np.uint16) * 257}
+    photos = {"a photo.png": picture(45, 77), "größe.png": picture(40, 40).astype(np.uint16) * 257}
     for name, photo in photos.items():
         images.write(tmp_path / name, photo)
     images.write(tmp_path / "lossy.jpg", photos["a photo.png"])
+    images.write(tmp_path / "-dash.png", picture(1, 1))
+    images.write(tmp_path / "wide.png", picture(1, 2000))
     (tmp_path / "text.jpg").write_text("not a picture")
-    done = run("deblur", "--model", small_workdir, *photos, "text.jpg", "lossy.jpg", "missing.png")
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "cut.png").write_bytes((tmp_path / "a photo.png").read_bytes()[:900])
+    good = [*photos, "lossy.jpg", "-dash.png", "wide.png"]
+    bad = ["text.jpg", "empty.png", "cut.png", "missing.png"]
+    flags = ["--model", small_workdir, "--nocheck", "--"]
+    done = run("deblur", *flags, *good[:2], *bad, *good[2:])
 
     assert done.returncode == 1
-    assert done.stderr.splitlines() == [
-        "error: text.jpg: not a whole picture that we can read; use PNG or JPEG",
-        "error: missing.png: no such file",
-    ]
+    errors = done.stderr.splitlines()
+    assert [line.split(":")[1].strip() for line in errors] == bad
+    assert all("not a whole picture" in line for line in errors[:3])
+    assert errors[3] == "error: missing.png: no such file"
     first, *lines, last = done.stdout.splitlines()
-    assert str(small_workdir) in first and restore.device in first and last == "3 of 5 restored"
-    for line, name in zip(lines, [*photos, "lossy.jpg"], strict=True):
+    assert str(small_workdir) in first and restore.device in first
+    assert last.startswith("5 of 9 restored, in ")
+    for line, name in zip(lines, good, strict=True):
         assert line.startswith(f"{name} -> {name.replace('.', '_restored.')} (")
     for name, photo in photos.items():
         result = images.read(tmp_path / name.replace(".", "_restored."))
@@ -30,10 +48,28 @@ def test_photographs_are_restored_beside_themselves_and_bad_files_named(
         np.testing.assert_array_equal(result, restore(photo))
         np.testing.assert_array_equal(images.read(tmp_path / name), photo)
     assert images.read(tmp_path / "lossy_restored.jpg").shape == (45, 77, 3)
-    assert len(list(tmp_path.iterdir())) == 7
+    assert images.read(tmp_path / "wide_restored.png").shape == (1, 2000, 3)
+    assert len(list(tmp_path.iterdir())) == 8 + len(good)
 
 
-def test_no_photograph_of_the_run_is_overwritten(run, exported, picture, tmp_path):
+def test_folders_patterns_and_links_that_lead_back(run, exported, picture, tmp_path):
+    names = ["holiday/b.png", "holiday/a.png", "holiday/deep/c.webp", "holiday/a_restored.png"]
+    for name in [*names, "one.png", "two.png"]:
+        images.write(tmp_path / name, picture(24, 24))
+    (tmp_path / "holiday/notes.txt").write_text("no picture")
+    (tmp_path / "holiday/deep/back").symlink_to("..")
+    model = f"--model={exported / 'compact'}"
+    done = run("deblur", model, "--output=flat", "holiday", "*.png")
+    assert done.returncode == 0, done.stderr
+    made = {str(p.relative_to(tmp_path / "flat")) for p in (tmp_path / "flat").rglob("*.*")}
+    assert made == {f"{name}_restored.png" for name in ("a", "b", "one", "two")}
+    done = run("deblur", model, "--output=deep", "--recursive", "--format=jpg", "holiday")
+    assert done.returncode == 0, done.stderr
+    made = {str(p.relative_to(tmp_path / "deep")) for p in (tmp_path / "deep").rglob("*.*")}
+    assert made == {"a_restored.jpg", "b_restored.jpg", "deep/c_restored.jpg"}
+
+
+def test_no_photograph_of_the_run_is_overwritten_unless_asked(run, exported, picture, tmp_path):
     model = f"--model={exported / 'compact'}"
     for name in ("photo.png", "photo_restored.png", "other/photo.png"):
         images.write(tmp_path / name, picture(24, 24))
@@ -43,28 +79,132 @@ def test_no_photograph_of_the_run_is_overwritten(run, exported, picture, tmp_pat
     assert (tmp_path / "photo_restored_restored.png").exists()
 
     done = run("deblur", model, "--output=out", "photo.png", "./photo.png", "other/photo.png")
-    assert done.returncode == 1 and done.stdout.endswith("1 of 2 restored\n")
+    assert done.returncode == 1 and "1 of 2 restored" in done.stdout
     assert done.stderr.startswith("error: other/photo.png: its result would replace")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["photo_restored.png"]
 
+    done = run("deblur", model, "--nocheck", "--overwrite", "other/photo.png")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [path.name for path in (tmp_path / "other").iterdir()] == ["photo.png"]
+    assert not np.array_equal(images.read(tmp_path / "other/photo.png"), picture(24, 24))
 
-def test_an_earlier_result_is_replaced_without_a_word_on_standard_error(
-    run, exported, picture, tmp_path
-):
+
+def test_what_is_restored_already_is_replaced_or_skipped(run, exported, picture, tmp_path):
     images.write(tmp_path / "photo.png", picture(24, 24))
     images.write(tmp_path / "photo_restored.png", picture(8, 8))
-    done = run("deblur", "--model", exported / "compact.tflite", "photo.png")
+    arguments = ["--model", exported / "compact.tflite", "photo.png"]
+    done = run("deblur", "--skip_existing", *arguments)
     assert (done.returncode, done.stderr) == (0, "")
+    assert images.read(tmp_path / "photo_restored.png").shape == (8, 8, 3)
+    done = run("deblur", "--quiet", *arguments)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert images.read(tmp_path / "photo_restored.png").shape == (24, 24, 3)
 
 
-def test_a_wrong_command_line_is_one_line(run):
+def test_strength_blends_and_compare_shows_both(run, small_workdir, picture, tmp_path):
+    photo = picture(24, 40)
+    images.write(tmp_path / "photo.png", photo)
+    flags = ["--model", small_workdir, "--nocheck", "--precision=float32"]
+    done = run("deblur", *flags, "--strength=0.5", "--compare", "photo.png")
+    assert (done.returncode, done.stderr) == (0, "")
+    full = tf_deblur.load(small_workdir, precision="float32")(photo)
+    half = images.read(tmp_path / "photo_restored.png")
+    np.testing.assert_allclose(half, (photo / 2 + full / 2), atol=0.51)
+    beside = images.read(tmp_path / "photo_compare.png")
+    np.testing.assert_array_equal(beside, np.hstack([photo, half]))
+
+
+def test_standard_input_becomes_standard_output(exported, picture, tmp_path):
+    data = images.encode(".webp", picture(24, 40))
+    line = [sys.executable, "-m", "tf_deblur.deblur", "--model", str(exported / "compact"), "-"]
+    done = subprocess.run(line, input=data, capture_output=True, cwd=tmp_path, timeout=300)
+    assert done.returncode == 0
+    photograph = images.open_photograph(done.stdout, "output")
+    assert photograph.pixels.shape == (24, 40, 3) and photograph.suffix == ".webp"
+    assert b"restoring with" in done.stderr and b"error" not in done.stderr
+
+
+def test_a_result_that_cannot_be_right_is_not_kept(run, small_workdir, picture, tmp_path):
+    photo = np.full((128, 128, 3), 40, np.uint8)
+    images.write(tmp_path / "dark.png", photo)
+    result = tf_deblur.load(small_workdir)(photo)  # random weights
+    assert np.abs(result.astype(int) - photo).mean() > 20
+    done = run("deblur", "--model", small_workdir, "dark.png")
+    assert done.returncode == 0 and "100.0% kept as it was" in done.stdout
+    np.testing.assert_array_equal(images.read(tmp_path / "dark_restored.png"), photo)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".avi"])
+def test_a_video_keeps_its_frames_size_and_rate(run, exported, picture, tmp_path, suffix):
+    path = tmp_path / f"clip{suffix}"
+    codec = cv2.VideoWriter_fourcc(*("mp4v" if suffix == ".mp4" else "MJPG"))
+    writer = cv2.VideoWriter(str(path), codec, 12.5, (64, 48))
+    for number in range(5):
+        writer.write(picture(48, 64, seed=number))
+    writer.release()
+    done = run("deblur", "--model", exported / "compact", path.name)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    assert "64x48, 5 frames" in done.stdout and "sound" in done.stdout
+    video = cv2.VideoCapture(str(tmp_path / f"clip_restored{suffix}"))
+    assert video.get(cv2.CAP_PROP_FPS) == pytest.approx(12.5, abs=0.01)
+    frames = []
+    while (read := video.read())[0]:
+        frames.append(read[1])
+    assert np.shape(frames) == (5, 48, 64, 3)
+
+
+def test_a_wrong_command_line_is_one_line(run, tmp_path):
+    (tmp_path / "nothing here").mkdir()
     for arguments, status, message in [
         ([], 1, "no photograph named"),
         (["--model=nothing", "photo.png"], 1, "nothing: no such model"),
-        (["--precision=float8", "photo.png"], 2, "float8"),
+        (["nothing here"], 1, "nothing here: no pictures in it"),
+        (["*.gif"], 1, "*.gif: no file is named so"),
+        (["-", "photo.png"], 1, "goes alone"),
+        (["--strength=2", "photo.png"], 2, "strength"),
     ]:
         done = run("deblur", *arguments)
         assert done.returncode == status and message in done.stderr
         assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
         assert done.stdout == ""
+
+
+def begin(folder, *arguments):
+    line = [sys.executable, "-m", "tf_deblur.deblur", *map(str, arguments)]
+    return subprocess.Popen(line, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def lines_until(process, start):
+    for line in process.stdout:
+        if line.startswith(start):
+            return
+    raise AssertionError(process.stderr.read())
+
+
+def test_interrupted_it_ends_and_leaves_nothing_half_written(exported, picture, tmp_path):
+    for number in range(40):
+        images.write(tmp_path / f"in/{number:02d}.png", picture(200, 200))
+    process = begin(tmp_path, "--model", exported / "compact", "--output=out", "in")
+    lines_until(process, b"in/01.png ->")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    assert process.stderr.read() == b"error: interrupted\n"
+    assert all(not p.name.startswith(".") for p in (tmp_path / "out").iterdir())
+
+
+def test_killed_at_any_moment_no_final_name_is_half_written(exported, picture, tmp_path):
+    for number in range(30):
+        images.write(tmp_path / f"in/{number:02d}.png", picture(120, 160))
+    arguments = ["--model", exported / "compact", "--output=out", "--skip_existing", "in"]
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        process = begin(tmp_path, *arguments)
+        lines_until(process, b"restoring with")
+        time.sleep(rng.uniform(0, 0.5))
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        for path in (tmp_path / "out").glob("[!.]*") if (tmp_path / "out").exists() else ():
+            assert images.read(path).shape == (120, 160, 3)
+    process = begin(tmp_path, *arguments)
+    assert process.wait(300) == 0
+    assert len([*(tmp_path / "out").glob("[!.]*")]) == 30

@@ -12,7 +12,7 @@ def picture():
     return ramp.astype(np.uint8)
 
 
-@pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp"])
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
 def test_lossless_formats_come_back_exactly_and_in_rgb_order(tmp_path, picture, suffix):
     path = tmp_path / f"new folder/größe{suffix}"
     images.write(path, picture)
@@ -33,8 +33,8 @@ def test_16_bits_stay_16_bits_where_the_format_has_them(tmp_path, picture):
     deep[:5] += 3  # less than half an 8-bit level
     images.write(tmp_path / "deep.png", deep)
     np.testing.assert_array_equal(images.read(tmp_path / "deep.png"), deep)
-    images.write(tmp_path / "deep.bmp", deep)
-    np.testing.assert_array_equal(images.read(tmp_path / "deep.bmp"), picture)
+    images.write(tmp_path / "deep.webp", deep)
+    assert images.read(tmp_path / "deep.webp").dtype == np.uint8
 
 
 def test_a_photograph_is_turned_upright(tmp_path, picture):
@@ -61,7 +61,8 @@ def test_what_cannot_be_read_is_named_in_one_line(tmp_path, picture):
     (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:300])
     Image.fromarray(picture[..., 0].astype(np.float32)).save(tmp_path / "floats.tif")
     wrong = {"missing.jpg": "no such file", ".": "a folder"}
-    wrong.update(dict.fromkeys(["text.jpg", "empty.png", "cut.png", "floats.tif"], "use PNG"))
+    wrong.update(dict.fromkeys(["text.jpg", "empty.png", "cut.png"], "use PNG"))
+    wrong["floats.tif"] = "8 or 16 bits"
     for name, message in wrong.items():
         with pytest.raises(UserError, match=message) as raised:
             images.read(tmp_path / name)

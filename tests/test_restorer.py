@@ -1,5 +1,10 @@
+import base64
+import http.server
+import json
 import shutil
+import threading
 
+import cv2
 import numpy as np
 import pytest
 
@@ -7,7 +12,7 @@ import tf_deblur
 from tf_deblur import restorer
 from tf_deblur.errors import UserError
 
-FACTS = {"size_multiple": 8, "radius": 0, "channels": 3}
+FACTS = {"size_multiple": 8, "radius": 0, "channels": 3, "pixel_bytes": 100}
 
 
 class Fake(restorer.Restorer):
@@ -72,7 +77,7 @@ def test_every_backend_gives_keras_picture(names, small_workdir, picture, size):
     blurred = np.float32(picture(*size) / 255)
     keras = networks.restore(weights.load(small_workdir), blurred[None]).numpy()[0]
     assert np.abs(keras - blurred).mean() > 0.05  # these weights do something
-    assert names.keys() == restorer.BACKENDS.keys()
+    assert {*names, "serving"} == restorer.BACKENDS.keys()
     for backend in names:
         for name in names[backend]:
             restore = tf_deblur.load(name, precision="float32")
@@ -118,6 +123,131 @@ def test_auto_says_what_it_chose_and_why(small_workdir):
     restore = tf_deblur.load(small_workdir)
     assert restore.precision in ("float32", "bfloat16")
     assert restore.device in str(restore) and restore.precision in str(restore)
+
+
+@pytest.mark.parametrize("backend", ["keras", "saved_model", "tflite"])
+def test_tiles_give_the_whole_pictures_result(names, picture, backend):
+    restore = tf_deblur.load(names[backend][0], precision="float32")
+    blurred = np.float32(picture(203, 301) / 255)
+    whole = restore(blurred)
+    least = (2 * restore.radius + 80) ** 2
+    assert least < blurred.size / 3
+    restore.memory = least * restore.pixel_bytes
+    assert len(restore.tiles(203, 301)) > 2
+    assert np.abs(restore(blurred) - whole).max() < 1e-5
+
+
+@pytest.mark.parametrize("corner", [0, -1])
+@pytest.mark.parametrize("preset", ["paper", "compact"])
+def test_with_weights_that_reach_every_corner_no_smaller_margin_would_do(preset, corner):
+    from tf_deblur import networks, tiling
+
+    arguments = {
+        "paper": {"filters": 2, "blocks": 2, "output_activation": "linear"},
+        "compact": {"filters": (4, 4, 4), "middle": 1},
+    }[preset]
+    model = networks.build_generator(preset, **arguments)
+    for layer in model.layers:  # each convolution looks into one corner, and passes on all of it
+        if layer.weights:
+            kernel, bias = (np.zeros_like(w) for w in layer.get_weights())
+            kernel[corner, corner] = 1 / kernel.shape[2]
+            layer.set_weights([kernel, bias])
+    radius, multiple = networks.receptive_radius(model), networks.size_multiple(model)
+    side = 8 * (2 * radius // 8 + 20)
+    image = np.random.default_rng(0).random((side, side + 8, 3), "float32")
+
+    def run(tile):
+        return model(tile[None], training=False).numpy()[0]
+
+    def joined(margin):
+        tiles = tiling.Tiles(*image.shape[:2], core=(64, 64), margin=margin)
+        return tiling.apply(run, image, tiles)
+
+    whole, margin = run(image), -(-radius // multiple) * multiple
+    scale = np.abs(whole).max()
+    assert np.abs(joined(margin) - whole).max() < 1e-5 * scale
+    assert np.abs(joined(margin - multiple) - whole).max() > 1e-4 * scale
+
+
+def test_a_gpu_that_runs_out_gets_smaller_tiles(picture):
+    import tensorflow as tf
+
+    def run_out(batch):
+        if batch[0].size > 3 * 2000:
+            raise tf.errors.ResourceExhaustedError(None, None, "out of memory")
+        return batch
+
+    fake = Fake(run_out)
+    image = picture(120, 90)
+    np.testing.assert_array_equal(fake(image), image)
+    assert fake.memory < 2000 * fake.pixel_bytes
+
+
+def test_too_little_memory_is_said_in_one_line(picture):
+    fake = Fake(lambda batch: batch)
+    fake.memory = 8 * 8 * 100 - 1
+    with pytest.raises(UserError, match="--memory_gb"):
+        fake(picture(32, 32))
+
+
+class FakeServing(http.server.BaseHTTPRequestHandler):
+    """Answers as TensorFlow Serving does; its network turns a picture's brightness round."""
+
+    def do_GET(self):
+        self.reply(200 if self.path == "/v1/models/fake" else 404, {"error": "not there"})
+
+    def do_POST(self):
+        if self.server.busy:
+            self.server.busy -= 1
+            return self.reply(503, {"error": "busy"})
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if request["signature_name"] == "float32":
+            return self.reply(200, {"outputs": (1 - np.array(request["inputs"]["image"])).tolist()})
+        data = base64.b64decode(request["inputs"]["image_bytes"][0]["b64"])
+        inverse = 255 - cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        file = base64.b64encode(cv2.imencode(".png", inverse)[1].tobytes()).decode()
+        return self.reply(200, {"outputs": [{"b64": file}]})
+
+    def reply(self, status, answer):
+        self.rfile.read(0)
+        data = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def serving():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), FakeServing)
+    server.busy = 0
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_model_behind_a_url_restores_every_type(serving, picture, monkeypatch):
+    monkeypatch.setattr(restorer.time, "sleep", lambda seconds: None)
+    url = f"http://127.0.0.1:{serving.server_port}/v1/models/fake"
+    restore = tf_deblur.load(url)
+    assert url in str(restore)
+    serving.busy = 2
+    np.testing.assert_array_equal(restore(picture(13, 21)), 255 - picture(13, 21))
+    deep = picture(13, 21).astype(np.uint16) * 257
+    np.testing.assert_array_equal(restore(deep), 65535 - deep)
+    serving.busy = 99
+    with pytest.raises(UserError, match="status 503: busy"):
+        restore(picture(13, 21))
+    with pytest.raises(UserError, match="at most 4 megapixels"):
+        restore(np.zeros((2001, 2000, 3), np.uint8))
+    with pytest.raises(UserError, match="status 404: not there"):
+        tf_deblur.load(url + "r")
+    with pytest.raises(UserError, match="no answer"):
+        tf_deblur.load("http://127.0.0.1:9/v1/models/fake")
 
 
 def test_what_cannot_be_loaded_is_named_in_one_line(tmp_path, exported):

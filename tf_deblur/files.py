@@ -5,6 +5,8 @@ import os
 import pathlib
 import shutil
 
+_parts = set()  # what is being written now
+
 
 @contextlib.contextmanager
 def whole(path):
@@ -23,6 +25,7 @@ def whole(path):
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    _parts.add(part)
     try:
         yield part
         if path.is_dir():
@@ -33,7 +36,18 @@ def whole(path):
         else:
             os.replace(part, path)
     finally:
-        if part.is_dir():
-            shutil.rmtree(part)
-        else:
-            part.unlink(missing_ok=True)
+        _discard(part)
+
+
+def abandon():
+    """Removes everything half-written, for a process that ends at once."""
+    for part in list(_parts):
+        _discard(part)
+
+
+def _discard(part):
+    if part.is_dir():
+        shutil.rmtree(part)
+    else:
+        part.unlink(missing_ok=True)
+    _parts.discard(part)

@@ -1,5 +1,11 @@
-"""Picture files and integer arrays <-> float32 in [0, 1]. The only place that rounds."""
+"""Picture files and integer arrays <-> float32 in [0, 1]. The only place that rounds.
 
+libvips reads and writes: it knows every format that photographs come in, keeps 16 bits and
+what else a file holds (EXIF, ICC profile, XMP), and says at once how large a file claims to be.
+"""
+
+import dataclasses
+import logging
 import os
 import pathlib
 
@@ -8,91 +14,214 @@ import numpy as np
 from tf_deblur.errors import UserError
 from tf_deblur.files import whole
 
-# What OpenCV would print of a damaged file is said by our own error.
-os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+# What libvips would print of a damaged file is said by our own error.
+os.environ.setdefault("VIPS_WARNING", "0")
+logging.getLogger("pyvips").setLevel(logging.CRITICAL)
+import pyvips  # noqa: E402
+
+pyvips.cache_set_max(0)  # by name: a file written anew would be the old one
+
 try:
-    import cv2
+    import cv2  # noqa: F401  for others, who find the reason here when it does not start
 except ImportError as error:  # its window parts want libraries that a bare Debian lacks
     raise UserError(
         f"OpenCV does not start ({error}); on Debian and Ubuntu: "
         "sudo apt-get install libgl1 libglib2.0-0"
     ) from error
 
-# What each suffix's encoder is told, and whether it keeps 16 bits.
-_JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95]
-_WEBP = [cv2.IMWRITE_WEBP_QUALITY, 95]
+QUALITY = 95  # of JPEG, WebP and AVIF
+MEGAPIXELS = 150  # a file that claims more is refused, unless the user says otherwise
+
+# What each suffix's encoder is told, and whether it keeps 16 bits and an alpha channel.
+_LOSSY = "Q"
 _FORMATS = {
-    ".png": ([], True),
-    ".jpg": (_JPEG, False),
-    ".jpeg": (_JPEG, False),
-    ".tif": ([], True),
-    ".tiff": ([], True),
-    ".webp": (_WEBP, False),
-    ".bmp": ([], False),
+    ".png": ({"compression": 6}, True, True),
+    ".jpg": ({_LOSSY: QUALITY}, False, False),
+    ".jpeg": ({_LOSSY: QUALITY}, False, False),
+    ".tif": ({"compression": "deflate", "predictor": "horizontal"}, True, True),
+    ".tiff": ({"compression": "deflate", "predictor": "horizontal"}, True, True),
+    ".webp": ({_LOSSY: QUALITY}, False, True),
+    ".avif": ({_LOSSY: QUALITY}, False, True),
 }
 SUFFIXES = tuple(_FORMATS)
+READ = (*SUFFIXES, ".heic", ".heif", ".gif", ".bmp")  # what is looked for in a folder
+_LOADERS = {".jpg": "jpeg", ".tif": "tiff", ".avif": "heif"}  # where libvips calls it otherwise
+_TYPES = {"uchar": np.uint8, "ushort": np.uint16}
+_KEPT = ("icc-profile-data", "xmp-data", "iptc-data", "resolution-unit")
+_INT = pyvips.GValue.gint_type
+
+
+@dataclasses.dataclass
+class Photograph:
+    """A picture file in memory, upright.
+
+    Attributes:
+      pixels: (height, width, 3) RGB, uint8 or uint16; grey is repeated three times.
+      alpha: (height, width) of the same type, or None.
+      grey: whether the file has no colours.
+      suffix: of the format that the file has, whatever its name.
+      header: a `pyvips.Image` whose metadata a restored picture inherits; None for none.
+    """
+
+    pixels: np.ndarray
+    alpha: np.ndarray | None
+    grey: bool
+    suffix: str
+    header: pyvips.Image | None
+
+
+def open_photograph(source, name=None, megapixels=MEGAPIXELS):
+    """Reads a picture with all that its file holds, and turns it as its EXIF orientation says.
+
+    Args:
+      source: a path, or the bytes of a file. The format is told by what is in it.
+      name: for errors; the path if not given.
+      megapixels: a picture that claims more is refused before it is decoded.
+
+    Returns:
+      A `Photograph`. CMYK becomes sRGB; what is kept in the file's own colours keeps its profile.
+
+    Raises:
+      UserError: missing, a folder, not a whole picture, too large, animated, or of another
+        kind than 8 or 16 bits a channel.
+    """
+    name = name or source
+    image = _header(source, name)
+    if image.width * image.height > megapixels * 1e6:
+        raise UserError(
+            f"{name}: {image.width}x{image.height} pixels, more than {megapixels:g} megapixels; "
+            "raise --max_megapixels if you trust it"
+        )
+    pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
+    if pages > 1:
+        raise UserError(f"{name}: {pages} pages or frames; one picture a file is wanted")
+    try:
+        return _decoded(image, name)
+    except pyvips.Error as error:
+        raise _unreadable(name, error) from error
+
+
+def _header(source, name):
+    """A file as libvips opens it, its pixels not decoded yet."""
+    if isinstance(source, bytes):
+        source, load = source, lambda data: pyvips.Image.new_from_buffer(data, "", **options)
+    else:
+        path = pathlib.Path(source)
+        try:
+            if path.is_dir():
+                raise UserError(f"{name}: a folder, not a picture; name the pictures in it")
+            with path.open("rb"):  # libvips does not say why it cannot
+                pass
+        except FileNotFoundError:
+            raise UserError(f"{name}: no such file") from None
+        except OSError as error:
+            raise UserError(f"{name}: cannot be read ({error.strerror})") from error
+        source, load = str(path), lambda file: pyvips.Image.new_from_file(file, **options)
+    options = {"fail_on": "truncated"}
+    try:
+        return load(source)
+    except pyvips.Error as error:
+        raise _unreadable(name, error) from error
+
+
+def _unreadable(name, error):
+    reason = (error.detail or str(error)).strip().splitlines() or ["unknown"]
+    return UserError(
+        f"{name}: not a whole picture that we can read; use PNG or JPEG ({reason[0].strip()})"
+    )
+
+
+def _decoded(image, name):
+    image = image.autorot()
+    if image.interpretation == "cmyk":
+        image = image.icc_transform("srgb", embedded=True, input_profile="cmyk")
+    if image.format not in _TYPES or image.bands > 4:
+        raise UserError(f"{name}: {image.bands} channels of {image.format}; 8 or 16 bits are read")
+    array = image.numpy().reshape(image.height, image.width, image.bands)
+    color, alpha = array, None
+    if image.bands in (2, 4):
+        color, alpha = array[..., :-1], array[..., -1]
+    grey = color.shape[-1] == 1
+    pixels = np.repeat(color, 3, axis=-1) if grey else np.ascontiguousarray(color)
+    loader = image.get("vips-loader")
+    suffix = next((s for s in SUFFIXES if loader.startswith(_LOADERS.get(s, s[1:]))), ".png")
+    return Photograph(pixels, alpha, grey, suffix, image)
+
+
+def pixels(path):
+    """How many pixels a file's header claims; UserError as `open_photograph`."""
+    image = _header(path, path)
+    return image.width * image.height
 
 
 def read(path):
-    """Reads a picture, turned upright as its EXIF orientation says.
+    """Reads a picture's pixels: (height, width, 3) RGB, uint8 or uint16, upright.
 
-    Args:
-      path: a file of any format that OpenCV reads, whatever its suffix.
-
-    Returns:
-      (height, width, 3) RGB, uint16 if the file has 16 bits a channel, else uint8. Alpha
-      is dropped, grey is repeated three times.
-
-    Raises:
-      UserError: the file is missing, a folder, or not a whole picture.
+    Alpha is dropped, grey is repeated three times. Raises as `open_photograph` does.
     """
-    path = pathlib.Path(path)
-    if path.is_dir():
-        raise UserError(f"{path}: a folder, not a picture; name the pictures in it")
-    try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    return decode(data, path)
+    return open_photograph(path).pixels
 
 
-def decode(data, path):
-    """Decodes a file's bytes, a uint8 vector; `path` is for the error's text."""
-    try:
-        array = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
-    except cv2.error:  # no bytes at all, or a size beyond OpenCV's limit
-        array = None
-    if array is None or array.dtype not in (np.uint8, np.uint16):
-        raise UserError(f"{path}: not a whole picture that we can read; use PNG or JPEG")
-    return np.ascontiguousarray(array[..., ::-1])
-
-
-def write(path, array):
+def write(path, array, like=None, quality=QUALITY):
     """Writes a picture in the format of its suffix; it appears whole or not at all.
-
-    JPEG and WebP at quality 95, the others lossless. 16 bits become 8 where the format
-    holds no more.
 
     Args:
       path: the file; missing parents are made.
-      array: (height, width, 3) RGB, uint8 or uint16.
+      array: (height, width, 3) RGB, uint8 or uint16; 16 bits become 8 where the format
+        holds no more.
+      like: the `Photograph` whose metadata, alpha channel and greyness are kept, if any.
+      quality: of lossy formats, from 1 to 100.
 
     Raises:
       UserError: a suffix that is no format of ours, or the file cannot be written.
     """
     path = pathlib.Path(path)
     check_suffix(path)
-    settings, sixteen_bits = _FORMATS[path.suffix.lower()]
-    if array.dtype == np.uint16 and not sixteen_bits:
-        array = to_uint8(to_float(array))
-    _, data = cv2.imencode(path.suffix, array[..., ::-1], settings)
+    data = encode(path.suffix, array, like, quality)
     try:
         with whole(path) as part:
             part.write_bytes(data)
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def encode(suffix, array, like=None, quality=QUALITY):
+    """The bytes of a picture file; as `write`."""
+    settings, sixteen_bits, holds_alpha = _FORMATS[suffix.lower()]
+    if _LOSSY in settings:
+        settings = {_LOSSY: quality}
+    if array.dtype == np.uint16 and not sixteen_bits:
+        array = to_uint8(to_float(array))
+    if like and like.grey:
+        array = np.rint(array.mean(-1, keepdims=True)).astype(array.dtype)
+    if like and like.alpha is not None and holds_alpha:
+        alpha = from_float(to_float(like.alpha), array.dtype)
+        array = np.dstack([array, alpha])
+    kind = "b-w" if array.shape[-1] < 3 else "srgb"
+    if array.dtype == np.uint16:
+        kind = {"b-w": "grey16", "srgb": "rgb16"}[kind]
+    image = pyvips.Image.new_from_array(np.ascontiguousarray(array)).copy(interpretation=kind)
+    if like and like.header:
+        image = _with_metadata(image, like.header)
+    else:
+        settings = settings | {"keep": "none"}
+    try:
+        return image.write_to_buffer(suffix.lower(), **settings)
+    except pyvips.Error as error:
+        reason = (error.detail or str(error)).strip().splitlines()[0]
+        raise UserError(
+            f"{array.shape[1]}x{array.shape[0]}: not for {suffix} ({reason})"
+        ) from error
+
+
+def _with_metadata(image, header):
+    """The image with another's EXIF, profile, XMP and resolution; it is upright now."""
+    image = image.copy(xres=header.xres, yres=header.yres)
+    for field in header.get_fields():  # the thumbnail is not among them: it shows the blur
+        if field in _KEPT or field.startswith("exif-"):
+            image.set_type(header.get_typeof(field), field, header.get(field))
+    image.set_type(_INT, "orientation", 1)
+    return image
 
 
 def check_suffix(path):
@@ -118,6 +247,17 @@ def from_float(array, dtype):
 def to_uint8(array):
     """[0, 1] -> uint8, as a saved picture has it: clipped, rounded half to even."""
     return from_float(array, np.uint8)
+
+
+def blend(blurred, restored, strength):
+    """Between two pictures of one type: the first at strength 0, the second at 1."""
+    mixed = (1 - strength) * to_float(blurred) + strength * to_float(restored)
+    return from_float(mixed, restored.dtype)
+
+
+def side_by_side(*pictures):
+    """Pictures of one height and type in a row."""
+    return np.concatenate(pictures, axis=1)
 
 
 def _largest(dtype):

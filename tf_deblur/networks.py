@@ -160,6 +160,37 @@ def receptive_radius(model):
     return _reach(model)[model.layers[-1].name][1]
 
 
+def pixel_bytes(model):
+    """Memory that running takes for each pixel of a picture, in bytes, from the layers.
+
+    The most that lives at once, in float32: a tensor lives from its layer to the last one
+    that reads it. Twice that, for the copies that convolution libraries make.
+    """
+    scale = {name: scale for name, (scale, _) in _reach(model).items()}
+    floats, last = {}, {}
+    made_by = {id(layer.output): layer.name for layer in model.layers}
+    for layer in model.layers:
+        floats[layer.name] = layer.output.shape[-1] / scale[layer.name] ** 2
+        inputs = layer.input if isinstance(layer.input, (list, tuple)) else [layer.input]
+        last.update({made_by[id(tensor)]: layer.name for tensor in inputs})
+    live, most = {}, 0.0
+    for layer in model.layers:
+        live[layer.name] = floats[layer.name]
+        most = max(most, sum(live.values()))
+        live = {name: count for name, count in live.items() if last.get(name) != layer.name}
+    return round(2 * 4 * most)
+
+
+def facts(model):
+    """What whoever runs a generator has to know of it, by name."""
+    return {
+        "size_multiple": size_multiple(model),
+        "radius": receptive_radius(model),
+        "channels": 3,
+        "pixel_bytes": pixel_bytes(model),
+    }
+
+
 def _reach(model):
     """Layer name -> (scale, reach): cell i depends on pixels i·s − r … i·s + s − 1 + r."""
     reach, made_by = {}, {id(layer.output): layer.name for layer in model.layers}

@@ -1,16 +1,22 @@
 """Blurred pictures in, restored pictures out, whatever the network is kept in and runs on."""
 
+import base64
 import hashlib
 import json
 import pathlib
+import time
+import urllib.error
+import urllib.request
 
 import numpy as np
 import tensorflow as tf
 
-from tf_deblur import devices, errors, images, weights
+from tf_deblur import devices, errors, images, memory, tiling, weights
 from tf_deblur.errors import UserError
 
-FACTS = ("size_multiple", "radius", "channels")
+FACTS = ("size_multiple", "radius", "channels", "pixel_bytes")
+GIGABYTE = 1e9
+LARGEST_TILE = 16_000_000  # pixels; larger ones gain nothing, and are long to wait for
 
 
 class Restorer:
@@ -21,42 +27,87 @@ class Restorer:
       size_multiple: what heights and widths given to `run` are multiples of, in pixels.
       radius: how far a restored pixel sees, in pixels to each side.
       channels: of a picture.
+      pixel_bytes: memory that running takes for each pixel of a tile.
+      memory: bytes that running may take; tiles are as large as it allows.
       precision: "float32" or "bfloat16"; `why` says in words why that one.
       device: where it runs, in words.
     """
 
     def __init__(self, name, facts, precision="float32", why="its only one"):
         self.name = str(name)
-        self.size_multiple, self.radius, self.channels = (facts[fact] for fact in FACTS)
+        self.size_multiple, self.radius, self.channels, self.pixel_bytes = (
+            facts[fact] for fact in FACTS
+        )
         self.precision, self.why = precision, why
         self.device = devices.device_name()
+        self.memory = memory.free() / 2
 
     def run(self, batch):
         """(n, h, w, c) float32 in [0, 1], sides multiples of `size_multiple` -> the same."""
         raise NotImplementedError
 
-    def __call__(self, image):
-        """Restores one picture of any height and width.
+    def __call__(self, image, progress=None):
+        """Restores one picture of any height and width, tile by tile, exactly.
 
         Args:
           image: (height, width, 3) uint8, uint16, or floats in [0, 1].
+          progress: called with the number of pixels done after each tile, if given.
 
         Returns:
           The restored picture, of the same shape and type.
 
         Raises:
           ValueError: another shape or type.
+          UserError: the memory is too little for any tile.
         """
         if image.ndim != 3 or image.shape[-1] != self.channels or not image.size:
             raise ValueError(f"shape {image.shape}; use (height, width, {self.channels})")
         height, width = image.shape[:2]
-        batch = self.pad(images.to_float(image))[None]
-        restored = self.run(batch)[0, :height, :width]
-        return images.from_float(np.clip(restored, 0, 1), image.dtype)
+        padded = self.pad(image)
+        while True:
+            tiles = self.tiles(*padded.shape[:2])
+            try:
+                restored = tiling.apply(self.run_typed, padded, tiles, progress)
+                return restored[:height, :width]
+            except tf.errors.ResourceExhaustedError:  # a GPU ran out; a processor never does
+                self.memory = tiles.largest * self.pixel_bytes / 2
+
+    def run_typed(self, tile):
+        """`run` on a tile of the picture's own type."""
+        restored = self.run(images.to_float(tile[None]))[0]
+        return images.from_float(np.clip(restored, 0, 1), tile.dtype)
+
+    def tiles(self, height, width):
+        """The `tiling.Tiles` in which a picture of this size is restored."""
+        try:
+            return tiling.plan(
+                height + -height % self.size_multiple,
+                width + -width % self.size_multiple,
+                radius=self.radius,
+                multiple=self.size_multiple,
+                most_pixels=int(min(self.memory / self.pixel_bytes, LARGEST_TILE)),
+            )
+        except ValueError as error:
+            margin = 2 * self.radius + self.size_multiple
+            needed = margin**2 * self.pixel_bytes / GIGABYTE
+            raise UserError(
+                f"{self.memory / GIGABYTE:.2f} GB of memory are too few for a tile; "
+                f"{self.name} wants at least {needed:.2f}, see --memory_gb"
+            ) from error
+
+    def seconds_a_pixel(self, side=512):
+        """How long restoring takes, measured on one tile, once everything is warm."""
+        tile = np.zeros((1, side, side, self.channels), np.float32)
+        self.run(tile)
+        begin = time.monotonic()
+        self.run(tile)
+        return (time.monotonic() - begin) / side**2
 
     def pad(self, image):
         """Mirrors a picture at its lower and right border up to the size multiple."""
         more = [(0, -side % self.size_multiple) for side in image.shape[:2]]
+        if not any(after for _, after in more):
+            return image
         return np.pad(image, [*more, (0, 0)], mode="reflect")
 
     def __str__(self):
@@ -73,8 +124,7 @@ class KerasRestorer(Restorer):
         # On a processor bfloat16 is an option of the graph (see `run`), on a GPU of the layers.
         with devices.layers_in(precision if devices.gpus() else "float32"):
             model = weights.load(name)
-        facts = (networks.size_multiple(model), networks.receptive_radius(model), 3)
-        super().__init__(name, dict(zip(FACTS, facts)), precision, why)
+        super().__init__(name, networks.facts(model), precision, why)
         batch = tf.TensorSpec([None, None, None, self.channels], tf.float32)
         function = tf.function(lambda x: model(x, training=False), input_signature=[batch])
         self._keras, self._model = model, function.get_concrete_function()
@@ -131,16 +181,92 @@ class TFLiteRestorer(Restorer):
             return self._float32(image=batch)["restored"]
 
 
-BACKENDS = {"keras": KerasRestorer, "saved_model": SavedModelRestorer, "tflite": TFLiteRestorer}
+class ServingRestorer(Restorer):
+    """A model behind TensorFlow Serving's REST interface: http://HOST:PORT/v1/models/NAME.
+
+    It gets whole pictures, 8-bit ones as PNG files, others as numbers in JSON.
+    """
+
+    MOST_PIXELS = 4_000_000  # larger ones are refused: the server holds them whole
+    SECONDS = 120  # for one picture
+    RETRIES = 5  # when the server is busy, after 1, 2, 4 … seconds
+    BUSY = (429, 503)
+
+    def __init__(self, name, precision):
+        facts = {"size_multiple": 1, "radius": 0, "channels": 3, "pixel_bytes": 0}
+        super().__init__(name, facts, why="the server's own")
+        self.url = str(name).rstrip("/")
+        self.device = f"TensorFlow Serving at {self.url}"
+        self._ask(self.url)  # whether it is there
+
+    def seconds_a_pixel(self, side=512):
+        return 0.0  # nothing is sent that nobody asked for
+
+    def tiles(self, height, width):
+        if height * width > self.MOST_PIXELS:
+            raise UserError(
+                f"{width}x{height} pixels: a model behind a URL takes at most "
+                f"{self.MOST_PIXELS / 1e6:g} megapixels; use the model's files for this one"
+            )
+        return tiling.Tiles(height, width, (height, width), 0)
+
+    def run_typed(self, tile):
+        if tile.dtype != np.uint8:
+            return super().run_typed(tile)
+        file = base64.b64encode(images.encode(".png", tile)).decode()
+        answer = self._predict("serving_default", {"image_bytes": [{"b64": file}]})
+        return images.open_photograph(base64.b64decode(answer[0]["b64"]), self.url).pixels
+
+    def run(self, batch):
+        return np.array(self._predict("float32", {"image": batch.tolist()}), np.float32)
+
+    def _predict(self, signature, inputs):
+        body = json.dumps({"signature_name": signature, "inputs": inputs}).encode()
+        answer = self._ask(f"{self.url}:predict", body)
+        try:
+            return json.loads(answer)["outputs"]
+        except (ValueError, KeyError) as error:
+            raise UserError(f"{self.url}: not TensorFlow Serving's answer") from error
+
+    def _ask(self, url, body=None):
+        for attempt in range(self.RETRIES + 1):
+            try:
+                with urllib.request.urlopen(url, body, timeout=self.SECONDS) as reply:
+                    return reply.read()
+            except urllib.error.HTTPError as error:
+                told = _server_said(error)
+                if error.code not in self.BUSY or attempt == self.RETRIES:
+                    raise UserError(f"{url}: status {error.code}: {told}") from error
+            except (OSError, ValueError) as error:  # time-outs and refused connections are OSErrors
+                reason = getattr(error, "reason", error)
+                raise UserError(f"{url}: no answer ({reason})") from error
+            time.sleep(2**attempt)
 
 
-def load(name, precision="auto"):
+def _server_said(error):
+    try:
+        return " ".join(json.loads(error.read())["error"].split())
+    except (ValueError, KeyError, TypeError):
+        return error.reason
+
+
+BACKENDS = {
+    "keras": KerasRestorer,
+    "saved_model": SavedModelRestorer,
+    "tflite": TFLiteRestorer,
+    "serving": ServingRestorer,
+}
+
+
+def load(name, precision="auto", memory_gb=None):
     """Opens a trained network for restoring.
 
     Args:
       name: a preset with weights ("compact"), a working directory, a `.safetensors` file,
-        a SavedModel's folder or a `.tflite` file.
+        a SavedModel's folder, a `.tflite` file, or http://HOST:PORT/v1/models/NAME of
+        TensorFlow Serving.
       precision: "auto", "float32" or "bfloat16"; a `.tflite` file has only its own.
+      memory_gb: what running may take; half of what is free if not given.
 
     Returns:
       A `Restorer`.
@@ -150,10 +276,15 @@ def load(name, precision="auto"):
     """
     if precision not in devices.PRECISIONS:
         raise UserError(f"{precision}: no such precision; use {', '.join(devices.PRECISIONS)}")
-    return BACKENDS[_backend(name)](name, precision)
+    restorer = BACKENDS[_backend(name)](name, precision)
+    if memory_gb is not None:
+        restorer.memory = memory_gb * GIGABYTE
+    return restorer
 
 
 def _backend(name):
+    if str(name).startswith(("http://", "https://")):
+        return "serving"
     if pathlib.Path(name).suffix == ".tflite":
         return "tflite"
     return "saved_model" if saved_model_folder(name) else "keras"

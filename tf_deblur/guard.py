@@ -1,0 +1,84 @@
+"""Keeps the input where a restored picture cannot be right: never worse without a word.
+
+Taking blur away moves light by no more than the blur's extent. So both pictures, averaged
+over 48 pixels, the largest blur of the training, agree within a few levels; contrast in a
+block grows, but not without limit. A network that fails (other weights, a shifted output,
+numbers that are none) breaks one of the two.
+
+Measured on 25 real pairs, the sharp frame taken as a perfect result: averages differ by at
+most 30 levels of 255, and a block's deviation exceeds twice the blurred one's by at most 19.
+"""
+
+import cv2
+import numpy as np
+
+CELL = 16  # pixels; averages are taken over 3 × 3 cells
+BLOCK = 64  # pixels; what is kept or given back as one
+LIGHT = 32 / 255  # how far the averages may differ
+CONTRAST = 32 / 255  # how far the deviation may exceed twice the blurred one's
+
+
+def keep_sane(blurred, restored):
+    """Gives the blurred picture back in the blocks where the restored one fails.
+
+    The blocks lie on a fixed grid, so that the result does not depend on tiles.
+
+    Args:
+      blurred, restored: (height, width, 3) of one type, uint8, uint16 or float in [0, 1].
+
+    Returns:
+      (picture, share): the restored one with such blocks replaced, and their share. With
+      none of them it is `restored` itself.
+    """
+    bad = failing_blocks(blurred, restored)
+    if not bad.any():
+        return restored, 0.0
+    kept = restored.copy()
+    for row, column in np.argwhere(bad):
+        block = np.s_[row * BLOCK : (row + 1) * BLOCK, column * BLOCK : (column + 1) * BLOCK]
+        kept[block] = blurred[block]
+    return kept, float(bad.mean())
+
+
+def failing_blocks(blurred, restored):
+    """Which blocks fail: (rows, columns) of bool, the last ones perhaps smaller."""
+    (light_b, square_b), (light_r, square_r) = _cells(blurred), _cells(restored)
+    apart = np.abs(_widely(light_b) - _widely(light_r)).max(-1)
+    far = np.maximum.reduceat(~(apart <= LIGHT), _starts(apart.shape[0]), axis=0)  # NaN is far
+    far = np.maximum.reduceat(far, _starts(apart.shape[1]), axis=1)
+    allowed = 2 * _deviation(light_b, square_b) + CONTRAST
+    return far | ~(_deviation(light_r, square_r) <= allowed).all(-1)
+
+
+def _cells(image):
+    """Means of a picture and of its square over cells: (rows, columns, 3) float32 each."""
+    scale = np.iinfo(image.dtype).max if image.dtype.kind == "u" else 1.0
+    height, width = image.shape[:2]
+    rows = []
+    for top in range(0, height, CELL):  # a row of cells at a time: no copy of a large picture
+        strip = image[top : top + CELL].astype(np.float32) / scale
+        columns = np.arange(0, width, CELL)
+        counts = np.diff(np.append(columns, width))[:, None] * len(strip)
+        both = (np.add.reduceat(x.sum(0), columns, axis=0) / counts for x in (strip, strip**2))
+        rows.append(list(both))
+    return tuple(np.stack(means).astype(np.float32) for means in zip(*rows))
+
+
+def _widely(cells):
+    return cv2.blur(cells, (3, 3), borderType=cv2.BORDER_REPLICATE)
+
+
+def _starts(cells):
+    """Where each block begins on a line of cells."""
+    return np.arange(0, cells, BLOCK // CELL)
+
+
+def _deviation(light, square):
+    """Standard deviation in each block: (rows, columns, 3)."""
+    rows, columns = map(_starts, light.shape[:2])
+
+    def total(cells):
+        return np.add.reduceat(np.add.reduceat(cells, rows, axis=0), columns, axis=1)
+
+    count = total(np.ones((*light.shape[:2], 1), np.float32))
+    return np.sqrt(np.maximum(total(square) / count - (total(light) / count) ** 2, 0))
