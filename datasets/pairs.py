@@ -5,11 +5,11 @@ import os
 import pathlib
 import struct
 
-import cv2
 import numpy as np
 import tensorflow_datasets as tfds
 
 from tf_deblur.errors import UserError
+from tf_deblur.images import cv2
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 PNG_RGB = 2  # colour type in a PNG file's header

@@ -31,6 +31,7 @@ def main(_):
         "test" if _DATA.value and list(pathlib.Path(_DATA.value).glob("**/test")) else "validation"
     )
     run, photograph = output / "run", output / "blurred.png"
+    write_example(dataset, split, output / "data", photograph)  # says at once if there is none
 
     train = ["--flagfile=configs/demo.flags", f"--workdir={run}", f"--minutes={_MINUTES.value}"]
     command("train", *train, *data)
@@ -41,7 +42,6 @@ def main(_):
         scores[str(model)] = json.loads(told.read_text())
     command("export", f"--model={run}", f"--output={output / 'exported'}")
 
-    write_example(dataset, split, output / "data", photograph)
     models = {
         "keras": run,
         "saved_model": output / "exported/compact",
@@ -66,11 +66,18 @@ def write_example(dataset, split, data_dir, path):
     """A blurred photograph that the training has not seen, as a file."""
     from tf_deblur import datasets, errors, images
 
-    with errors.quiet():
-        from tf_deblur import stream
+    try:
+        builder = datasets.prepare(dataset, data_dir)
+        with errors.quiet():
+            from tf_deblur import stream
 
-        pairs = stream.open_pairs(datasets.prepare(dataset, data_dir), split)
-    images.write(path, pairs.decode(pairs.read(len(pairs) - 1))["blurred"].numpy())
+            pairs = stream.open_pairs(builder, split)
+            if not len(pairs):
+                raise errors.UserError(f"{dataset}: one sequence alone; two are wanted, or test/")
+            blurred = pairs.decode(pairs.read(len(pairs) - 1))["blurred"].numpy()
+    except errors.UserError as error:
+        sys.exit(f"error: {error}")
+    images.write(path, blurred)
 
 
 def say(output, scores, models):

@@ -28,9 +28,10 @@ flags.register_validator(
 def main(argv):
     if len(argv) > 1:
         raise errors.UserError(f"{argv[1]}: not a flag; export takes flags only")
-    from tf_deblur.export import saved_model, tflite
+    import tensorflow as tf
 
     from tf_deblur import devices, weights
+    from tf_deblur.export import saved_model, tflite
 
     writers = {"saved_model": saved_model.write, "tflite": tflite.write}
     with devices.layers_in("float32"):
@@ -39,9 +40,10 @@ def main(argv):
     for name in _FORMATS.value:
         try:
             path = writers[name](model, facts, pathlib.Path(_OUTPUT.value))
-        except OSError as error:
-            problem = f"{error.filename}: cannot be written ({error.strerror})"
-            raise errors.UserError(problem) from error
+        except (OSError, tf.errors.OpError) as error:
+            where = getattr(error, "filename", None) or _OUTPUT.value
+            reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+            raise errors.UserError(f"{where}: cannot be written ({reason})") from error
         print(f"{path}: {size(path) / 1e6:.1f} MB", flush=True)
 
 

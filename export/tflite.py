@@ -8,9 +8,9 @@ import json
 import tempfile
 
 import tensorflow as tf
-from tf_deblur.export import saved_model
 
 from tf_deblur import errors
+from tf_deblur.export import saved_model
 from tf_deblur.files import whole
 
 

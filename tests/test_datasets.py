@@ -9,9 +9,9 @@ import threading
 import cv2
 import numpy as np
 import pytest
-from tf_deblur.datasets.gopro import gopro_dataset_builder as gopro
 
 from tf_deblur import datasets, images, metrics
+from tf_deblur.datasets.gopro import gopro_dataset_builder as gopro
 from tf_deblur.errors import UserError
 
 

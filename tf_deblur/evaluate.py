@@ -44,9 +44,8 @@ def main(argv):
 
     restore = restorer.load(_MODEL.value, _PRECISION.value)
     builder = datasets.prepare(_DATASET.value, _DATA_DIR.value, _MANUAL_DIR.value)
-    pairs = stream.open_pairs(builder, _SPLIT.value)
-    if not len(pairs):
-        raise errors.UserError(f"{_DATASET.value}: no pairs in its split {_SPLIT.value}")
+    pairs = stream.open_pairs(builder, _SPLIT.value, hold_out=False)
+    check(builder, pairs, restore)
     print(f"scoring {restore}", flush=True)
     methods = {BLURRED: lambda image: image, restore.name: restore}
     frames = [score(pair, methods) for pair in with_progress(read(pairs), len(pairs))]
@@ -63,6 +62,20 @@ def main(argv):
     print("\n".join(table(result, _PER_IMAGE.value)))
     if _OUTPUT.value:
         write_json(result, pathlib.Path(_OUTPUT.value))
+
+
+def check(builder, pairs, restore):
+    """UserError for what would fail only after hours of scoring."""
+    if not len(pairs):
+        raise errors.UserError(f"{_DATASET.value}: no pairs in its split {_SPLIT.value}")
+    smallest = builder.info.metadata["smallest_side"]
+    if smallest < 11:
+        raise errors.UserError(
+            f"{_DATASET.value}: a picture in it has a side of {smallest} pixels, and the window "
+            "of SSIM 11; take it out"
+        )
+    if restore.name == BLURRED:
+        raise errors.UserError(f"{BLURRED}: is the input's row of the table; say ./{BLURRED}")
 
 
 def read(pairs):

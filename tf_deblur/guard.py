@@ -9,8 +9,9 @@ Measured on 25 real pairs, the sharp frame taken as a perfect result: averages d
 most 30 levels of 255, and a block's deviation exceeds twice the blurred one's by at most 19.
 """
 
-import cv2
 import numpy as np
+
+from tf_deblur.images import cv2
 
 CELL = 16  # pixels; averages are taken over 3 × 3 cells
 BLOCK = 64  # pixels; what is kept or given back as one

@@ -1,4 +1,4 @@
-"""The few layers that Keras lacks. Alone knows that there are two Keras versions."""
+"""The few layers that Keras lacks. What the two Keras versions do differently belongs here."""
 
 import keras
 import tensorflow as tf

@@ -9,8 +9,9 @@ which is what the camera sees at the path's reference, the identity.
 
 import math
 
-import cv2
 import numpy as np
+
+from tf_deblur.images import cv2
 
 GAMMA = 2.2
 FINE = 256  # moments at which a motion is drawn

@@ -285,6 +285,8 @@ def load(name, precision="auto", memory_gb=None):
 def _backend(name):
     if str(name).startswith(("http://", "https://")):
         return "serving"
+    if weights.is_preset(name):
+        return "keras"
     if pathlib.Path(name).suffix == ".tflite":
         return "tflite"
     return "saved_model" if saved_model_folder(name) else "keras"

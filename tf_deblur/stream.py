@@ -79,17 +79,18 @@ def _png_size(example):
     return np.frombuffer(example, ">u4", count=2, offset=header)
 
 
-def open_pairs(builder, split):
+def open_pairs(builder, split, hold_out=True):
     """The pairs of "train", "validation" or "test" in a prepared data set.
 
     Data sets without a validation split of their own lend whole sequences of their
     training split to it: GoPro's two by name, or every eighth by name of two or more.
+    Without `hold_out`, as for scoring, "train" has those too.
 
     Raises:
       UserError: there is no such split, or it holds no pairs.
     """
     own = builder.info.splits
-    if split in own and (split != "train" or "validation" in own):
+    if split in own and (split != "train" or "validation" in own or not hold_out):
         return _checked(Pairs(builder, split, np.arange(own[split].num_examples)), split)
     if split not in ("train", "validation") or "train" not in own:
         raise UserError(f"{builder.name}: no split {split}; it has {', '.join(own)}")
@@ -149,11 +150,10 @@ def training_batches(
     per_window = WINDOW_PAIRS * PATCHES_A_PAIR
     own = share(batch_size, workers)
     crop = augment.crop_size(patch_size)
+    check(mix, cache)
     schedule = _Schedule(mix, seed)
     endless = np.iinfo(np.int64).max
     parallel = {"num_parallel_calls": devices.cores(), "deterministic": True}
-    if cache:
-        _check_memory(mix)
 
     def cut(number):  # number of a pair in the stream -> (patches, 2, crop, crop, 3)
         return cut_crops(schedule.pair(number, cache), crop, [seed, number], min_texture)
@@ -193,8 +193,11 @@ def share(batch_size, workers):
     return batch_size // workers
 
 
-def _check_memory(mix):
-    """UserError if the decoded pairs of a mixture do not fit in memory."""
+def check(mix, cache=False):
+    """UserError if a weight is too small to be met, or the cache would not fit in memory."""
+    _Schedule(mix, seed=0)
+    if not cache:
+        return
     wanted, free = sum(pairs.decoded_bytes() for pairs, _ in mix), memory.free()
     if wanted > CACHE_SHARE * free:
         raise UserError(

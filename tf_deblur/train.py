@@ -4,6 +4,7 @@ python -m tf_deblur.train --flagfile=configs/paper.flags --workdir=runs/paper
 """
 
 import json
+import math
 
 from absl import flags
 
@@ -83,7 +84,7 @@ _MIN_TEXTURE = flags.DEFINE_float(
     "min_texture", 0.0, "Avoid crops whose grey levels (of 255) spread less than this.", 0, 255
 )
 _CACHE = flags.DEFINE_bool("cache", False, "Keep decoded pairs in memory: faster, where they fit.")
-_SEED = flags.DEFINE_integer("seed", 0, "Of the weights and of the stream.", lower_bound=0)
+_SEED = flags.DEFINE_integer("seed", 0, "Of the weights and of the stream.", 0, 2**32 - 1)
 _PRECISION = flags.DEFINE_enum(
     "precision", "auto", ["auto", "float32", "bfloat16"], "Of the arithmetic."
 )
@@ -112,7 +113,6 @@ def main(argv):
 
     print(devices.set_precision(_PRECISION.value), flush=True)
     gan, optimizers = build()
-    mix, frames = open_data()
     run = open_run(gan, optimizers)
     schedule = trainer.Schedule(
         total=_STEPS.value if _MINUTES.value is None else _MINUTES.value * 60,
@@ -127,6 +127,7 @@ def main(argv):
             f"{run.path}: finished already, after {run.step} steps; its weights are {run.weights}"
         )
         return
+    mix, frames = open_data()
     run.begin(flags_as_run())
     monitor = trainer.Monitor(
         run, schedule, frames, _BATCH_SIZE.value, _CHECKPOINT_MINUTES.value, notes()
@@ -162,6 +163,7 @@ def open_data():
         held_out.append(stream.open_pairs(builder, "validation"))
         counts = f"{len(mix[-1][0])} pairs to train on, {len(held_out[-1])} to validate on"
         print(f"{spec}: {counts}", flush=True)
+    stream.check(mix, _CACHE.value)
     pairs = next((pairs for pairs in held_out if len(pairs)), None)
     return mix, stream.whole_frames(pairs, _VALIDATION_PAIRS.value) if pairs else None
 
@@ -173,8 +175,8 @@ def split_weight(part):
         weight = float(weight) if colon else 1.0
     except ValueError:
         return part, 1.0
-    if not weight > 0:
-        raise errors.UserError(f"--dataset={part}: a weight is a number above 0")
+    if not 0 < weight < math.inf:
+        raise errors.UserError(f"--dataset={part}: a weight is a finite number above 0")
     return (spec if colon else part), weight
 
 
@@ -221,7 +223,11 @@ def open_run(gan, optimizers):
 
     architecture = {**weights.described(gan.generator), "patch_size": _PATCH_SIZE.value}
     run = workdir.Workdir(_WORKDIR.value, architecture)
-    if run.restore(gan, optimizers):
+    there = run.restore(gan, optimizers)
+    for name, optimizer in optimizers.items():  # a checkpoint holds the rates, flags decide them
+        sgd = name.startswith("sgd")
+        optimizer.learning_rate = _SGD_LEARNING_RATE.value if sgd else _LEARNING_RATE.value
+    if there:
         print(f"{run.path}: going on from step {run.step}", flush=True)
     elif _INIT_FROM.value:
         weights.load_into(gan.generator, _INIT_FROM.value)

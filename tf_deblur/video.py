@@ -3,11 +3,11 @@
 import shutil
 import subprocess
 
-import cv2
 import numpy as np
 
 from tf_deblur.errors import UserError, quiet
 from tf_deblur.files import whole
+from tf_deblur.images import cv2
 
 # Each container's codec, of those that OpenCV's FFmpeg writes everywhere.
 CODECS = {

@@ -24,14 +24,13 @@ IN_WORKDIR = "generator.safetensors"
 def find(name):
     """The `.safetensors` file that a preset, working directory or file name stands for."""
     name = str(name)
-    packaged = PACKAGED / f"{name}.safetensors"
+    if is_preset(name):
+        return PACKAGED / f"{name}.safetensors"
     path = pathlib.Path(name)
     if path.is_dir():
         path = path / IN_WORKDIR
         if not path.exists():
             raise UserError(f"{name}: no {IN_WORKDIR} in it; train first, or name another model")
-    elif packaged.exists():
-        return packaged
     if path.suffix != ".safetensors" or not path.exists():
         presets = ", ".join(sorted(p.stem for p in PACKAGED.glob("*.safetensors")))
         raise UserError(
@@ -39,6 +38,11 @@ def find(name):
             "a working directory or a .safetensors file"
         )
     return path
+
+
+def is_preset(name):
+    """Whether weights of this name ship; a folder of the same name is ./NAME."""
+    return (PACKAGED / f"{name}.safetensors").exists()
 
 
 def save(path, model, dtype="float32", **notes):
@@ -53,8 +57,11 @@ def save(path, model, dtype="float32", **notes):
     tensors = {key: value.astype(dtype) for key, value in read_variables(model).items()}
     notes = {key: str(value) for key, value in notes.items()}
     metadata = {"code_version": __version__, "licence": "Apache-2.0", **notes}
-    with whole(path) as part:
-        save_file(tensors, part, metadata={**metadata, **described(model)})
+    try:
+        with whole(path) as part:
+            save_file(tensors, part, metadata={**metadata, **described(model)})
+    except SafetensorError as error:
+        raise UserError(f"{path}: cannot be written ({error})") from error
 
 
 def load(name):

@@ -9,6 +9,7 @@ best.safetensors         the same, where validation scored best
 logs/, pictures/         TensorBoard scalars, before and after on a validation frame
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -153,15 +154,25 @@ class Workdir:
 
     def save(self, **notes):
         """Writes a checkpoint and the weights to restore with."""
-        self.last.save(self.step)
-        self.writer.flush()
-        weights.save(self.weights, self.gan.average, **notes)
+        with self._written():
+            self.last.save(self.step)
+            self.writer.flush()
+            weights.save(self.weights, self.gan.average, **notes)
 
     def save_best(self, score, **notes):
         """Keeps a checkpoint and the weights of the best validation PSNR, in dB, so far."""
         self._best.assign(score)  # into the variable: a resumed run remembers it
-        self.best_manager.save(self.step)
-        weights.save(self.path / "best.safetensors", self.gan.average, **notes)
+        with self._written():
+            self.best_manager.save(self.step)
+            weights.save(self.path / "best.safetensors", self.gan.average, **notes)
+
+    @contextlib.contextmanager
+    def _written(self):
+        try:
+            yield
+        except (OSError, tf.errors.OpError) as error:  # a full disk, most often
+            reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+            raise UserError(f"{self.path}: cannot be written ({reason})") from error
 
     def log(self, scalars):
         """TensorBoard scalars at the present step."""

@@ -6,9 +6,9 @@ import pathlib
 import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
-from tf_deblur.datasets import pairs
 
 from tf_deblur import images
+from tf_deblur.datasets import pairs
 from tf_deblur.errors import UserError
 
 PAIRS, FRAMES = "GOPRO_Large", "GOPRO_Large_all"

@@ -4,6 +4,7 @@ import pathlib
 
 import tensorflow_datasets as tfds
 from etils import epath
+
 from tf_deblur.datasets import pairs
 
 SPLITS = ("train", "validation", "test")

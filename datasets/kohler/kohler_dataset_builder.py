@@ -5,8 +5,8 @@ import re
 
 import tensorflow_datasets as tfds
 from etils import epath
-from tf_deblur.datasets import pairs
 
+from tf_deblur.datasets import pairs
 from tf_deblur.errors import UserError
 
 # Scene and trajectory; of the sharp ones also the frame.

@@ -4,8 +4,8 @@ import pathlib
 
 import tensorflow_datasets as tfds
 from etils import epath
-from tf_deblur.datasets import pairs
 
+from tf_deblur.datasets import pairs
 from tf_deblur.errors import UserError
 
 SHARP = "ground_truth"

@@ -8,15 +8,16 @@ import math
 import os
 import pathlib
 
-import cv2
 import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
-from tf_deblur.datasets import pairs
 
 from tf_deblur import gyro, images, motion
+from tf_deblur.datasets import pairs
 from tf_deblur.errors import UserError
+from tf_deblur.images import cv2
 
+BLURRED = {"blur", "blur_gamma"}  # folders of other data sets, whose pictures are not sharp
 HELD_OUT = 8  # the 1st, 9th, 17th … photograph by name is for validation
 
 
@@ -64,7 +65,10 @@ class BlurConfig(tfds.core.BuilderConfig):
             "extent": (0 < low <= high < 1000, "two numbers of pixels above 0, the smaller first"),
             "variants": (self.variants >= 1, "1 or more"),
             "roughness": (0 <= self.roughness <= 10, "from 0 to 10"),
-            "focal": (0 < self.focal[0] <= self.focal[1], "two numbers above 0, the smaller first"),
+            "focal": (
+                0 < self.focal[0] <= self.focal[1] < math.inf,
+                "two numbers above 0, the smaller first",
+            ),
             "noise": (0 <= self.noise <= 1, "from 0 to 1"),
             "shrink": (0 < self.shrink <= 1, "above 0, at most 1"),
             "side": (self.side >= 32, "32 or more"),
@@ -160,7 +164,11 @@ def source(folder, config):
         folder = folder / "sharp"
     names = (gyro.NAME, gyro.INFO) if config.recorded else ()
     recordings = [path for name in names for path in sorted(folder.rglob(name))]
-    return folder, pairs.pictures_below(folder) + recordings
+    photographs = pairs.pictures_below(folder)
+    for path in photographs:
+        if BLURRED & set(path.relative_to(folder).parts):
+            raise UserError(f"{path}: blurred already; name the folder of sharp photographs alone")
+    return folder, photographs + recordings
 
 
 def _sequence(path, folder):
