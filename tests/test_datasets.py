@@ -119,6 +119,12 @@ def test_other_files_or_other_fields_are_another_build(picture, prepare, tmp_pat
     assert again.data_path == first.data_path and os.stat(again.data_path).st_mtime_ns == made
 
 
+def test_a_blurred_picture_is_never_taken_for_a_sharp_one(make, prepare):
+    make("pictures/GOPRO_Large/test/GOPR0384_11_00", "000001")
+    with pytest.raises(UserError, match="000001.png: blurred already"):
+        prepare("synthetic_blur@pictures")
+
+
 def test_the_only_photograph_is_trained_on(picture, prepare, tmp_path):
     images.write(tmp_path / "photographs/a.png", picture(64, 64))
     splits = prepare("synthetic_blur/variants=2@photographs").info.metadata["sequences"]

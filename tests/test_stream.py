@@ -176,6 +176,7 @@ def test_gopros_two_sequences_are_for_validation_and_never_for_training(gopro, t
     assert held == [("GOPR0374_11_00", f"{frame:06d}") for frame in range(FRAMES)]
     assert len(names(train)) == 2 * FRAMES and not set(held) & set(names(train))
     assert len(stream.open_pairs(gopro, "test")) == FRAMES
+    assert len(stream.open_pairs(gopro, "train", hold_out=False)) == 3 * FRAMES  # for scoring
 
 
 def names(pairs):

@@ -70,6 +70,14 @@ def test_another_architectures_weights_are_refused(tmp_path):
         weights.load_into(other, tmp_path / "net.safetensors")
 
 
+def test_a_preset_is_the_weights_that_ship_whatever_the_folder_holds(tmp_path, monkeypatch):
+    (tmp_path / "compact").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert weights.find("compact").parent == weights.PACKAGED
+    with pytest.raises(UserError, match="generator.safetensors"):
+        weights.find("./compact")
+
+
 @pytest.mark.parametrize("name", ["paper", "nowhere.safetensors", "."])
 def test_what_is_no_model_says_what_would_be(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

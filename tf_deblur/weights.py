@@ -32,9 +32,8 @@ def find(name):
         if not path.exists():
             raise UserError(f"{name}: no {IN_WORKDIR} in it; train first, or name another model")
     if path.suffix != ".safetensors" or not path.exists():
-        presets = ", ".join(sorted(p.stem for p in PACKAGED.glob("*.safetensors")))
         raise UserError(
-            f"{name}: no such model; use a preset with weights ({presets}), "
+            f"{name}: no such model; use a preset with weights ({', '.join(presets())}), "
             "a working directory or a .safetensors file"
         )
     return path
@@ -42,7 +41,12 @@ def find(name):
 
 def is_preset(name):
     """Whether weights of this name ship; a folder of the same name is ./NAME."""
-    return (PACKAGED / f"{name}.safetensors").exists()
+    return str(name) in presets()
+
+
+def presets():
+    """The names of the weights that ship."""
+    return sorted(path.stem for path in PACKAGED.glob("*.safetensors"))
 
 
 def save(path, model, dtype="float32", **notes):
