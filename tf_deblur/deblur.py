@@ -52,6 +52,13 @@ _PRECISION = flags.DEFINE_enum(
     ["auto", "float32", "bfloat16"],
     "Of the arithmetic; auto takes bfloat16 where the device is faster in it.",
 )
+_BEAM_RUNNER = flags.DEFINE_string(
+    "beam_runner",
+    None,
+    "Restore as an Apache Beam pipeline: DirectRunner, DataflowRunner, FlinkRunner or SparkRunner. "
+    "Then arguments are patterns, and --output a folder, on any file system that Beam knows.",
+)
+_BEAM_OPTIONS = flags.DEFINE_list("beam_options", [], "Beam's own flags, with commas between.")
 _QUIET = flags.DEFINE_bool("quiet", False, "Say nothing but errors.")
 
 PIPE = "-"  # standard input, and then standard output
@@ -76,6 +83,8 @@ class Job:
 
 
 def main(argv):
+    if _BEAM_RUNNER.value:
+        return restore_collection(argv[1:])
     jobs = plan(argv[1:])
     from tf_deblur import files, restorer
 
@@ -93,6 +102,25 @@ def main(argv):
         skipped = f", {counts['skipped']} skipped" if counts["skipped"] else ""
         took = time.monotonic() - begin
         say(f"{counts['restored']} of {len(jobs)} restored{skipped}, in {took:.1f} s")
+    return 1 if counts["failed"] else 0
+
+
+def restore_collection(patterns):
+    """The same by Apache Beam, on as many machines as its runner has."""
+    try:
+        from tf_deblur import collection
+    except ImportError as error:
+        raise UserError(
+            f"--beam_runner: wants Apache Beam ({error}); pip install 'tf-deblur[beam]'"
+        ) from error
+    if not patterns or not _OUTPUT.value:
+        raise UserError("--beam_runner: name the photographs, and --output, a folder for them")
+    names = [field.name for field in dataclasses.fields(collection.Settings)]
+    settings = collection.Settings(**{name: flags.FLAGS[name].value for name in names})
+    counts = collection.restore(
+        *(patterns, _OUTPUT.value, ENDING, settings, _BEAM_RUNNER.value, _BEAM_OPTIONS.value)
+    )
+    say(", ".join(f"{count} {name}" for name, count in counts.items()))
     return 1 if counts["failed"] else 0
 
 
@@ -263,22 +291,20 @@ def open_source(job):
 
 def restored(restore, pixels, bar):
     """(result, how much of it failed the check, seconds that it took)."""
-    from tf_deblur import guard, images
+    from tf_deblur import guard
 
     begin = time.monotonic()
-    result, share = restore(pixels, lambda done: bar.update(done / 1e6)), 0.0
-    if _CHECK.value:
-        result, share = guard.keep_sane(pixels, result)
-    if _STRENGTH.value < 1:
-        result = images.blend(pixels, result, _STRENGTH.value)
-    return result, share, time.monotonic() - begin
+    done = guard.restored(
+        restore, pixels, _CHECK.value, _STRENGTH.value, lambda pixels: bar.update(pixels / 1e6)
+    )
+    return *done, time.monotonic() - begin
 
 
 def write(job, photograph, result, share, seconds):
     """Writes a result, and the comparison if asked; returns the line about it."""
     from tf_deblur import images
 
-    like = dataclasses.replace(photograph, header=None) if _STRIP_METADATA.value else photograph
+    like = images.stripped(photograph) if _STRIP_METADATA.value else photograph
     if job.target == PIPE:
         suffix = f".{_FORMAT.value}" if _FORMAT.value else photograph.suffix
         sys.stdout.buffer.write(images.encode(suffix, result, like, _QUALITY.value))

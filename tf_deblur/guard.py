@@ -11,12 +11,34 @@ most 30 levels of 255, and a block's deviation exceeds twice the blurred one's b
 
 import numpy as np
 
+from tf_deblur import images
 from tf_deblur.images import cv2
 
 CELL = 16  # pixels; averages are taken over 3 × 3 cells
 BLOCK = 64  # pixels; what is kept or given back as one
 LIGHT = 32 / 255  # how far the averages may differ
 CONTRAST = 32 / 255  # how far the deviation may exceed twice the blurred one's
+
+
+def restored(restore, pixels, check=True, strength=1.0, progress=None):
+    """Restores a picture, checks it, and blends it with the input.
+
+    Args:
+      restore: a `Restorer`.
+      pixels: (height, width, 3), as it takes.
+      check: whether failing blocks are given back.
+      strength: 0 is the input, 1 the result.
+      progress: as the restorer's.
+
+    Returns:
+      (picture, share of the blocks given back).
+    """
+    result, share = restore(pixels, progress), 0.0
+    if check:
+        result, share = keep_sane(pixels, result)
+    if strength < 1:
+        result = images.blend(pixels, result, strength)
+    return result, share
 
 
 def keep_sane(blurred, restored):

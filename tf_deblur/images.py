@@ -154,6 +154,11 @@ def pixels(path):
     return image.width * image.height
 
 
+def stripped(photograph):
+    """A photograph without its metadata."""
+    return dataclasses.replace(photograph, header=None)
+
+
 def read(path):
     """Reads a picture's pixels: (height, width, 3) RGB, uint8 or uint16, upright.
 
