@@ -1,9 +1,8 @@
 """How long restoring takes, and how much memory: one table.
 
-python benchmarks/restore.py [--models=compact,paper] [--megapixels=12,50]
+python benchmarks/restore.py [--models=compact,paper] [--sizes=1280x720,4000x3000]
 
-Each cell is a process of its own, so that its peak memory is its own. PyTorch, ONNX Runtime and
-OpenVINO run the same network where they are installed (pip install 'tf-deblur[bench]').
+Each cell is a process of its own, so that its peak memory is its own.
 """
 
 import json
@@ -38,7 +37,7 @@ def main(_):
 
 def table_row(model, size, precision):
     cell = {"model": model, "size": size, "precision": precision}
-    whole = run(**cell, memory_gb=1000)
+    whole = run(**cell, memory_gb=1000)  # up to 16 megapixels, the largest tile
     tiled = run(**cell, memory_gb=_MEMORY_GB.value)
     for kind, told in [("whole", whole), (f"in {_MEMORY_GB.value:g} GB", tiled)]:
         ratio = f"{tiled['seconds'] / whole['seconds']:.2f}" if told is tiled else ""

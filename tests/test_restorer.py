@@ -183,18 +183,32 @@ def test_a_gpu_that_runs_out_gets_smaller_tiles(picture):
     assert fake.memory < 2000 * fake.pixel_bytes
 
 
-def test_too_little_memory_is_said_in_one_line(picture):
+def test_too_little_memory_is_said_and_what_is_said_is_enough(picture):
     fake = Fake(lambda batch: batch)
-    fake.memory = 8 * 8 * 100 - 1
-    with pytest.raises(UserError, match="--memory_gb"):
-        fake(picture(32, 32))
+    fake.radius, fake.memory = 187, 1e6
+    with pytest.raises(UserError, match=r"wants at least [0-9.]+, see --memory_gb") as error:
+        fake(picture(500, 500))
+    fake.memory = 1e9 * float(str(error.value).split()[-3].strip(","))
+    np.testing.assert_array_equal(fake(picture(500, 500)), picture(500, 500))
+
+
+@pytest.mark.parametrize("level", [0, 20, 128, 255])
+def test_what_is_no_number_fails_the_check_and_the_input_is_kept(level):
+    from tf_deblur import guard
+
+    image = np.full((128, 128, 3), level, np.uint8)
+    result, share = guard.restored(Fake(lambda batch: np.full_like(batch, np.nan)), image)
+    np.testing.assert_array_equal(result, image)
+    assert share == 1
 
 
 class FakeServing(http.server.BaseHTTPRequestHandler):
     """Answers as TensorFlow Serving does; its network turns a picture's brightness round."""
 
     def do_GET(self):
-        self.reply(200 if self.path == "/v1/models/fake" else 404, {"error": "not there"})
+        there = {"model_version_status": [{"version": "1", "state": "AVAILABLE"}]}
+        found = self.path == "/v1/models/fake"
+        self.reply(200 if found else 404, there if found else {"error": "not there"})
 
     def do_POST(self):
         if self.server.busy:

@@ -8,9 +8,7 @@ import collections
 import concurrent.futures
 import contextlib
 import dataclasses
-import glob
 import os
-import pathlib
 import sys
 import time
 
@@ -18,6 +16,7 @@ from absl import flags
 
 from tf_deblur import errors
 from tf_deblur.errors import UserError
+from tf_deblur.jobs import ENDING, PIPE
 
 _MODEL = flags.DEFINE_string(
     "model",
@@ -61,47 +60,39 @@ _BEAM_RUNNER = flags.DEFINE_string(
 _BEAM_OPTIONS = flags.DEFINE_list("beam_options", [], "Beam's own flags, with commas between.")
 _QUIET = flags.DEFINE_bool("quiet", False, "Say nothing but errors.")
 
-PIPE = "-"  # standard input, and then standard output
-ENDING = "_restored"
 LONG = 2  # seconds; what takes longer is told before, and shows a bar
-
-
-@dataclasses.dataclass
-class Job:
-    """One file to restore.
-
-    Attributes:
-      source, target: paths, or `PIPE`.
-      problem: why it cannot be done, or None.
-      pixels: how many it has, as far as its header tells.
-    """
-
-    source: object
-    target: object
-    problem: str | None = None
-    pixels: int = 0
 
 
 def main(argv):
     if _BEAM_RUNNER.value:
         return restore_collection(argv[1:])
-    jobs = plan(argv[1:])
-    from tf_deblur import files, restorer
+    from tf_deblur import files, jobs, restorer
+
+    planned = jobs.plan(
+        argv[1:],
+        output=_OUTPUT.value,
+        format=_FORMAT.value,
+        recursive=_RECURSIVE.value,
+        overwrite=_OVERWRITE.value,
+        skip_existing=_SKIP_EXISTING.value,
+        compare=_COMPARE.value,
+    )
 
     restore = restorer.load(_MODEL.value, _PRECISION.value, _MEMORY_GB.value)
     say(f"restoring with {restore}")
+    say(restore.told())
     begin, counts = time.monotonic(), collections.Counter()
     try:
-        with progress_bar(restore, jobs) as bar:
-            counts.update(run_jobs(restore, jobs, bar))
+        with progress_bar(restore, planned) as bar:
+            counts.update(run_jobs(restore, planned, bar))
     except KeyboardInterrupt:  # the network cannot be stopped inside a tile, the process can
         files.abandon()
         print("error: interrupted", file=sys.stderr, flush=True)
         os._exit(130)
-    if len(jobs) > 1:
+    if len(planned) > 1:
         skipped = f", {counts['skipped']} skipped" if counts["skipped"] else ""
         took = time.monotonic() - begin
-        say(f"{counts['restored']} of {len(jobs)} restored{skipped}, in {took:.1f} s")
+        say(f"{counts['restored']} of {len(planned)} restored{skipped}, in {took:.1f} s")
     return 1 if counts["failed"] else 0
 
 
@@ -132,98 +123,34 @@ def say(line):
         tqdm.write(line, file=sys.stderr if PIPE in sys.argv else sys.stdout)
 
 
-def plan(names):
-    """A job for each file that the arguments name: files, folders, patterns, or `-`."""
-    if not names:
-        raise UserError("no photograph named; say for instance: tf-deblur deblur photo.jpg")
-    if PIPE in names:
-        if len(names) > 1:
-            raise UserError("-: is standard input, and goes alone")
-        return [Job(PIPE, PIPE)]
-    sources = dict(pair for name in names for pair in sources_of(pathlib.Path(name)))
-    taken = {os.path.abspath(source) for source in sources}
-    jobs = []
-    for source, root in sources.items():
-        target = target_of(source, root)
-        place = os.path.abspath(target)
-        problem = None
-        if place in taken and not _OVERWRITE.value:
-            problem = "its result would replace another file named here; run it by itself"
-        taken.add(place)
-        jobs.append(Job(source, target, problem))
-    return jobs
-
-
-def sources_of(path):
-    """(file, the folder that it was found below) for each file that one argument means."""
-    from tf_deblur import images, video
-
-    if path.is_dir():
-        suffixes = {*images.READ, *video.CODECS}
-        found, seen = [], set()
-        for folder, inside, names in os.walk(path, followlinks=True):
-            inside[:] = [n for n in sorted(inside) if _RECURSIVE.value and not n.startswith(".")]
-            identity = os.path.realpath(folder)
-            if identity in seen:  # a link that leads back
-                inside.clear()
-                continue
-            seen.add(identity)
-            found += [pathlib.Path(folder, name) for name in sorted(names)]
-        found = [f for f in found if f.suffix.lower() in suffixes and not f.name.startswith(".")]
-        found = [f for f in found if not f.stem.endswith(ENDING)]  # an earlier run's
-        if not found:
-            raise UserError(f"{path}: no pictures in it (folders in it: --recursive)")
-        return [(file, path) for file in found]
-    if not path.exists() and glob.has_magic(str(path)):
-        matches = sorted(glob.glob(str(path), recursive=True))
-        if not matches:
-            raise UserError(f"{path}: no file is named so")
-        return [pair for match in matches for pair in sources_of(pathlib.Path(match))]
-    return [(path, path.parent)]
-
-
-def target_of(source, root):
-    """Where a file's result goes."""
-    from tf_deblur import video
-
-    suffix = source.suffix
-    if _FORMAT.value and not video.is_video(source):
-        suffix = f".{_FORMAT.value}"
-    if _OUTPUT.value:
-        folder = pathlib.Path(_OUTPUT.value) / source.parent.relative_to(root)
-    elif _OVERWRITE.value:
-        return source.with_suffix(suffix)
-    else:
-        folder = source.parent
-    return folder / f"{source.stem}{ENDING}{suffix}"
-
-
 @contextlib.contextmanager
 def progress_bar(restore, jobs):
     """A bar in megapixels on a terminal, with a word before work that takes long."""
     from tqdm import tqdm
 
-    total = 0
-    for job in jobs:
-        job.pixels = 0 if job.problem or job.source == PIPE else pixels_of(job.source)
-        total += job.pixels
-    if total > 4e6:
-        seconds = total * restore.seconds_a_pixel()
+    total = sum(pixels_of(job) for job in jobs)
+    if total > 1e6:
+        with concurrent.futures.ThreadPoolExecutor(1) as other:  # here Ctrl-C would wait for it
+            seconds = total * other.submit(restore.seconds_a_pixel).result()
         if seconds > LONG:
             told = tqdm.format_interval(seconds)
             say(f"{total / 1e6:.1f} megapixels in {len(jobs)} files: about {told}")
     off = True if _QUIET.value else None  # None: where standard error is no terminal
-    with tqdm(total=total / 1e6, unit="MP", delay=LONG, leave=False, disable=off) as bar:
+    shape = "{percentage:3.0f}%|{bar:10}| {n:.1f} of {total:.1f} MP, {rate_fmt}, {remaining} left"
+    options = {"unit": "MP", "delay": LONG, "leave": False, "bar_format": shape}
+    with tqdm(total=total / 1e6, disable=off, **options) as bar:
         yield bar
 
 
-def pixels_of(path):
-    """How many a file has, those of all frames of a video; 0 where its header does not tell."""
+def pixels_of(job):
+    """How many it has, those of all frames of a video; 0 where that is unknown or not needed."""
     from tf_deblur import images, video
 
+    if job.problem or job.source == PIPE or job.done:
+        return 0
     try:
-        return video.pixels(path) if video.is_video(path) else images.pixels(path)
-    except UserError:
+        return video.pixels(job.source) if video.is_video(job.source) else images.pixels(job.source)
+    except (UserError, OSError):
         return 0  # said when its turn comes
 
 
@@ -249,7 +176,7 @@ def begun(restore, job, bar, reader, worker, writer):
 
     if job.problem:
         return writer.submit(fail, job)
-    if _SKIP_EXISTING.value and job.target != PIPE and job.target.exists():
+    if job.done:
         return writer.submit(lambda: None)
     if job.source != PIPE and video.is_video(job.source):
         return worker.submit(restore_video, restore, job, bar)
@@ -262,10 +189,16 @@ def outcome(job, future):
     """Waits for a job and tells its line."""
     from tqdm import tqdm
 
+    from tf_deblur.images import cv2
+
     try:
         line = future.result()
     except UserError as error:
         tqdm.write(f"error: {error}", file=sys.stderr)
+        return "failed"
+    except (OSError, MemoryError, cv2.error) as error:  # the others go on
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        tqdm.write(f"error: {job.source}: {reason}", file=sys.stderr)
         return "failed"
     if line is None:
         return "skipped"
@@ -305,17 +238,20 @@ def write(job, photograph, result, share, seconds):
     from tf_deblur import images
 
     like = images.stripped(photograph) if _STRIP_METADATA.value else photograph
+    own = photograph.suffix if job.target == PIPE else job.target.suffix
+    suffix = f".{_FORMAT.value}" if _FORMAT.value else own
     if job.target == PIPE:
-        suffix = f".{_FORMAT.value}" if _FORMAT.value else photograph.suffix
         sys.stdout.buffer.write(images.encode(suffix, result, like, _QUALITY.value))
         sys.stdout.buffer.flush()
     else:
         images.write(job.target, result, like, _QUALITY.value)
-    if _COMPARE.value and job.target != PIPE:
-        beside = job.target.with_name(f"{job.source.stem}_compare{job.target.suffix}")
-        images.write(beside, images.side_by_side(photograph.pixels, result), None, _QUALITY.value)
+    if job.beside:
+        pair = images.side_by_side(photograph.pixels, result)
+        colours = dataclasses.replace(like, alpha=None)
+        images.write(job.beside, pair, colours, _QUALITY.value)
     height, width = result.shape[:2]
-    return f"{width}x{height}, {seconds:.1f} s{kept(share)}"
+    less = images.lost(suffix, photograph)
+    return f"{width}x{height}, {seconds:.1f} s{', ' * bool(less)}{less}{kept(share)}"
 
 
 def kept(share):

@@ -28,7 +28,7 @@ def whole(path):
     _parts.add(part)
     try:
         yield part
-        if path.is_dir():
+        if part.is_dir() and path.is_dir():
             old = path.with_name(part.name + ".old")
             path.rename(old)
             part.rename(path)

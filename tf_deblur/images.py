@@ -14,8 +14,10 @@ import numpy as np
 from tf_deblur.errors import UserError
 from tf_deblur.files import whole
 
-# What libvips would print of a damaged file is said by our own error.
+# What libraries would print of a damaged file is said by our own error.
 os.environ.setdefault("VIPS_WARNING", "0")
+os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 logging.getLogger("pyvips").setLevel(logging.CRITICAL)
 import pyvips  # noqa: E402
 
@@ -45,7 +47,16 @@ _FORMATS = {
 }
 SUFFIXES = tuple(_FORMATS)
 READ = (*SUFFIXES, ".heic", ".heif", ".gif", ".bmp")  # what is looked for in a folder
-_LOADERS = {".jpg": "jpeg", ".tif": "tiff", ".avif": "heif"}  # where libvips calls it otherwise
+# libvips' loaders, and the suffix of what each reads; it has others, for what is no photograph
+_LOADERS = {
+    "jpeg": ".jpg",
+    "uhdr": ".jpg",
+    "png": ".png",
+    "tiff": ".tif",
+    "webp": ".webp",
+    "heif": ".avif",
+    "gif": ".png",
+}
 _TYPES = {"uchar": np.uint8, "ushort": np.uint16}
 _KEPT = ("icc-profile-data", "xmp-data", "iptc-data", "resolution-unit")
 _INT = pyvips.GValue.gint_type
@@ -92,11 +103,14 @@ def open_photograph(source, name=None, megapixels=MEGAPIXELS):
             f"{name}: {image.width}x{image.height} pixels, more than {megapixels:g} megapixels; "
             "raise --max_megapixels if you trust it"
         )
+    suffix = _suffix(image.get("vips-loader"))
+    if not suffix:
+        raise UserError(f"{name}: a file for {image.get('vips-loader')}; use PNG or JPEG")
     pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
     if pages > 1:
         raise UserError(f"{name}: {pages} pages or frames; one picture a file is wanted")
     try:
-        return _decoded(image, name)
+        return _decoded(image, suffix, name)
     except pyvips.Error as error:
         raise _unreadable(name, error) from error
 
@@ -110,6 +124,8 @@ def _header(source, name):
         try:
             if path.is_dir():
                 raise UserError(f"{name}: a folder, not a picture; name the pictures in it")
+            if path.exists() and not path.is_file():
+                raise UserError(f"{name}: not a file")
             with path.open("rb"):  # libvips does not say why it cannot
                 pass
         except FileNotFoundError:
@@ -131,7 +147,12 @@ def _unreadable(name, error):
     )
 
 
-def _decoded(image, name):
+def _suffix(loader):
+    """The suffix of what a loader of libvips reads; None for what is no photograph."""
+    return next((s for start, s in _LOADERS.items() if loader.startswith(start)), None)
+
+
+def _decoded(image, suffix, name):
     image = image.autorot()
     if image.interpretation == "cmyk":
         image = image.icc_transform("srgb", embedded=True, input_profile="cmyk")
@@ -143,8 +164,6 @@ def _decoded(image, name):
         color, alpha = array[..., :-1], array[..., -1]
     grey = color.shape[-1] == 1
     pixels = np.repeat(color, 3, axis=-1) if grey else np.ascontiguousarray(color)
-    loader = image.get("vips-loader")
-    suffix = next((s for s in SUFFIXES if loader.startswith(_LOADERS.get(s, s[1:]))), ".png")
     return Photograph(pixels, alpha, grey, suffix, image)
 
 
@@ -182,7 +201,10 @@ def write(path, array, like=None, quality=QUALITY):
     """
     path = pathlib.Path(path)
     check_suffix(path)
-    data = encode(path.suffix, array, like, quality)
+    try:
+        data = encode(path.suffix, array, like, quality)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
     try:
         with whole(path) as part:
             part.write_bytes(data)
@@ -217,6 +239,17 @@ def encode(suffix, array, like=None, quality=QUALITY):
         raise UserError(
             f"{array.shape[1]}x{array.shape[0]}: not for {suffix} ({reason})"
         ) from error
+
+
+def lost(suffix, photograph):
+    """What a format cannot hold of a photograph, in words; empty if nothing."""
+    _, sixteen_bits, holds_alpha = _FORMATS[suffix.lower()]
+    words = []
+    if photograph.alpha is not None and not holds_alpha:
+        words.append("without its transparency")
+    if photograph.pixels.dtype == np.uint16 and not sixteen_bits:
+        words.append("in 8 bits")
+    return ", ".join(words)
 
 
 def _with_metadata(image, header):

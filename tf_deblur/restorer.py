@@ -2,7 +2,9 @@
 
 import base64
 import hashlib
+import http.client
 import json
+import math
 import pathlib
 import time
 import urllib.error
@@ -74,7 +76,10 @@ class Restorer:
 
     def run_typed(self, tile):
         """`run` on a tile of the picture's own type."""
-        restored = self.run(images.to_float(tile[None]))[0]
+        blurred = images.to_float(tile)
+        restored = self.run(blurred[None])[0]
+        # what is no number becomes the farther end of the range, so that a check sees it
+        restored = np.where(np.isfinite(restored), restored, blurred < 0.5)
         return images.from_float(np.clip(restored, 0, 1), tile.dtype)
 
     def tiles(self, height, width):
@@ -88,15 +93,16 @@ class Restorer:
                 most_pixels=int(min(self.memory / self.pixel_bytes, LARGEST_TILE)),
             )
         except ValueError as error:
-            margin = 2 * self.radius + self.size_multiple
-            needed = margin**2 * self.pixel_bytes / GIGABYTE
+            margin = -(-self.radius // self.size_multiple) * self.size_multiple
+            side = 2 * margin + self.size_multiple
+            needed = math.ceil(side**2 * self.pixel_bytes / GIGABYTE * 1000) / 1000
             raise UserError(
-                f"{self.memory / GIGABYTE:.2f} GB of memory are too few for a tile; "
-                f"{self.name} wants at least {needed:.2f}, see --memory_gb"
+                f"{self.memory / GIGABYTE:.3f} GB of memory are too few for a tile; "
+                f"{self.name} wants at least {needed:.3f}, see --memory_gb"
             ) from error
 
-    def seconds_a_pixel(self, side=512):
-        """How long restoring takes, measured on one tile, once everything is warm."""
+    def seconds_a_pixel(self, side=256):
+        """How long restoring takes, measured on a small tile, once everything is warm."""
         tile = np.zeros((1, side, side, self.channels), np.float32)
         self.run(tile)
         begin = time.monotonic()
@@ -112,6 +118,11 @@ class Restorer:
 
     def __str__(self):
         return f"{self.name} on {self.device} in {self.precision} ({self.why})"
+
+    def told(self):
+        """How pictures are cut: radius and largest tile, in words."""
+        pixels = min(self.memory / max(self.pixel_bytes, 1), LARGEST_TILE) / 1e6
+        return f"radius {self.radius} pixels, tiles of at most {pixels:.1f} megapixels"
 
 
 class KerasRestorer(Restorer):
@@ -173,12 +184,13 @@ class TFLiteRestorer(Restorer):
             with errors.quiet():
                 interpreter = _interpreter()(str(path), num_threads=devices.cores())
                 self._float32 = interpreter.get_signature_runner("float32")
+                side = self.size_multiple
+                self.run(np.zeros((1, side, side, self.channels), np.float32))  # says its delegate
         except (ValueError, RuntimeError) as error:
             raise _damaged(path, error) from error
 
     def run(self, batch):
-        with errors.quiet():  # it says when it makes its delegate
-            return self._float32(image=batch)["restored"]
+        return self._float32(image=batch)["restored"]
 
 
 class ServingRestorer(Restorer):
@@ -197,9 +209,11 @@ class ServingRestorer(Restorer):
         super().__init__(name, facts, why="the server's own")
         self.url = str(name).rstrip("/")
         self.device = f"TensorFlow Serving at {self.url}"
-        self._ask(self.url)  # whether it is there
+        states = self._answer(self._ask(self.url), "model_version_status")
+        if not any(version.get("state") == "AVAILABLE" for version in states):
+            raise UserError(f"{self.url}: no version of it is available yet")
 
-    def seconds_a_pixel(self, side=512):
+    def seconds_a_pixel(self, side=256):
         return 0.0  # nothing is sent that nobody asked for
 
     def tiles(self, height, width):
@@ -215,18 +229,36 @@ class ServingRestorer(Restorer):
             return super().run_typed(tile)
         file = base64.b64encode(images.encode(".png", tile)).decode()
         answer = self._predict("serving_default", {"image_bytes": [{"b64": file}]})
-        return images.open_photograph(base64.b64decode(answer[0]["b64"]), self.url).pixels
+        try:
+            data = base64.b64decode(answer[0]["b64"])
+        except (ValueError, LookupError, TypeError) as error:
+            raise self._odd() from error
+        return self._sized(images.open_photograph(data, self.url).pixels, tile.shape)
 
     def run(self, batch):
-        return np.array(self._predict("float32", {"image": batch.tolist()}), np.float32)
+        answer = self._predict("float32", {"image": batch.tolist()})
+        try:
+            return self._sized(np.array(answer, np.float32), batch.shape)
+        except (ValueError, TypeError) as error:
+            raise self._odd() from error
+
+    def _sized(self, result, shape):
+        if result.shape != shape:
+            raise self._odd()
+        return result
+
+    def _odd(self):
+        return UserError(f"{self.url}: not the answer of a model that `tf-deblur export` writes")
 
     def _predict(self, signature, inputs):
         body = json.dumps({"signature_name": signature, "inputs": inputs}).encode()
-        answer = self._ask(f"{self.url}:predict", body)
+        return self._answer(self._ask(f"{self.url}:predict", body), "outputs")
+
+    def _answer(self, data, key):
         try:
-            return json.loads(answer)["outputs"]
-        except (ValueError, KeyError) as error:
-            raise UserError(f"{self.url}: not TensorFlow Serving's answer") from error
+            return json.loads(data)[key]
+        except (ValueError, LookupError, TypeError) as error:
+            raise self._odd() from error
 
     def _ask(self, url, body=None):
         for attempt in range(self.RETRIES + 1):
@@ -237,7 +269,7 @@ class ServingRestorer(Restorer):
                 told = _server_said(error)
                 if error.code not in self.BUSY or attempt == self.RETRIES:
                     raise UserError(f"{url}: status {error.code}: {told}") from error
-            except (OSError, ValueError) as error:  # time-outs and refused connections are OSErrors
+            except (OSError, ValueError, http.client.HTTPException) as error:  # OSError: time-outs
                 reason = getattr(error, "reason", error)
                 raise UserError(f"{url}: no answer ({reason})") from error
             time.sleep(2**attempt)
@@ -245,8 +277,8 @@ class ServingRestorer(Restorer):
 
 def _server_said(error):
     try:
-        return " ".join(json.loads(error.read())["error"].split())
-    except (ValueError, KeyError, TypeError):
+        return " ".join(str(json.loads(error.read())["error"]).split())
+    except (OSError, ValueError, LookupError, TypeError, http.client.HTTPException):
         return error.reason
 
 

@@ -5,11 +5,11 @@ import subprocess
 
 import numpy as np
 
-from tf_deblur.errors import UserError, quiet
+from tf_deblur.errors import UserError
 from tf_deblur.files import whole
 from tf_deblur.images import cv2
 
-# Each container's codec, of those that OpenCV's FFmpeg writes everywhere.
+# Each container that is written, and its codec, of those that OpenCV's FFmpeg has everywhere.
 CODECS = {
     ".mp4": "mp4v",
     ".m4v": "mp4v",
@@ -18,10 +18,18 @@ CODECS = {
     ".avi": "MJPG",
     ".webm": "VP80",
 }
+# What else is read; its result is an MP4 file.
+OTHERS = (".mpg", ".mpeg", ".mts", ".m2ts", ".ts", ".wmv", ".3gp", ".flv", ".ogv")
+SUFFIXES = (*CODECS, *OTHERS)
 
 
 def is_video(path):
-    return path.suffix.lower() in CODECS
+    return path.suffix.lower() in SUFFIXES
+
+
+def suffix_of_result(path):
+    """The suffix that a video's result has: its own, or `.mp4`."""
+    return path.suffix if path.suffix.lower() in CODECS else ".mp4"
 
 
 def pixels(path):
@@ -36,11 +44,12 @@ def pixels(path):
 def restore(function, source, target):
     """Writes a video whose frames are a function of another one's.
 
-    Frame rate and size are kept. Sound is copied by the program `ffmpeg` where it is there.
+    The frame rate is kept, and the size where both sides are even, as codecs want them. Sound
+    is copied by the program `ffmpeg` where it is there.
 
     Args:
       function: (height, width, 3) uint8 RGB -> the same.
-      source, target: paths of one suffix out of `CODECS`.
+      source, target: paths; the target's suffix is `suffix_of_result(source)`.
 
     Returns:
       What was made, in words.
@@ -49,57 +58,69 @@ def restore(function, source, target):
       UserError: not a video that OpenCV reads, or its result cannot be written.
     """
     capture = _open(source)
-    rate = capture.get(cv2.CAP_PROP_FPS) or 25.0
-    with whole(target) as part:
-        count, (height, width) = _copy(function, capture, part, rate, source)
-        sound = _with_sound(source, part)
-    return f"{width}x{height}, {count} frames, {sound}"
+    rate, told = capture.get(cv2.CAP_PROP_FPS) or 25.0, capture.get(cv2.CAP_PROP_FRAME_COUNT)
+    try:
+        with whole(target) as part:
+            count = _copy(function, capture, part, rate, source)
+            height, width = _checked(part, count, target)
+            words = [f"{width}x{height}", f"{count} frames"]
+            if told > count + 2:
+                words.append(f"though its header tells of {told:.0f}")
+            return ", ".join([*words, _with_sound(source, part)])
+    finally:
+        capture.release()
 
 
 def _open(path):
     if not path.exists():
         raise UserError(f"{path}: no such file")
-    with quiet():
-        capture = cv2.VideoCapture(str(path))
+    capture = cv2.VideoCapture(str(path))
     if not capture.isOpened():
         raise UserError(f"{path}: not a video that we can read; convert it to MP4")
     return capture
 
 
 def _copy(function, capture, target, rate, source):
+    """Writes every frame; returns how many."""
     codec = cv2.VideoWriter_fourcc(*CODECS[target.suffix.lower()])
-    writer, count, size = None, 0, None
-    while True:
-        with quiet():
-            there, frame = capture.read()
-        if not there:
-            break
+    writer, count = None, 0
+    while (read := capture.read())[0]:
+        frame = read[1]
         if writer is None:
-            size = frame.shape[:2]
-            with quiet():
-                writer = cv2.VideoWriter(str(target), codec, rate, size[::-1])
+            writer = cv2.VideoWriter(str(target), codec, rate, frame.shape[1::-1])
             if not writer.isOpened():
                 raise UserError(f"{source}: its result cannot be written as {target.suffix}")
         restored = function(np.ascontiguousarray(frame[..., ::-1]))
         writer.write(np.ascontiguousarray(restored[..., ::-1]))
         count += 1
-    capture.release()
     if writer is None:
         raise UserError(f"{source}: no frames in it that we can read")
     writer.release()
-    return count, size
+    return count
+
+
+def _checked(part, count, target):
+    """(height, width) of what was written; UserError if frames are missing, as on a full disk."""
+    written, size, frames = _open(part), None, 0
+    while (read := written.read())[0]:
+        size, frames = read[1].shape[:2], frames + 1
+    written.release()
+    if frames < count:
+        raise UserError(f"{target}: cannot be written ({frames} of {count} frames arrived)")
+    return size
 
 
 def _with_sound(source, part):
     """Copies the source's sound into a video; says what came of it."""
     if not shutil.which("ffmpeg"):
         return "without sound (the program ffmpeg is not installed)"
-    joined = part.with_name(f"{part.stem}.sound{part.suffix}")
     line = ["ffmpeg", "-y", "-v", "error", "-i", part, "-i", source]
-    line += ["-map", "0:v", "-map", "1:a?", "-c", "copy", joined]
-    done = subprocess.run(line, capture_output=True, stdin=subprocess.DEVNULL, check=False)
-    if done.returncode:
-        joined.unlink(missing_ok=True)
+    line += ["-map", "0:v", "-map", "1:a?", "-c", "copy"]
+    try:
+        with whole(part) as joined:
+            subprocess.run(
+                [*line, joined], stdin=subprocess.DEVNULL, capture_output=True, check=True
+            )
+    except subprocess.CalledProcessError:
         return "without sound (ffmpeg could not copy it)"
-    joined.replace(part)
     return "sound copied where there is any"

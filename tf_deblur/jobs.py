@@ -1,0 +1,140 @@
+"""Which files are restored, and what each becomes; planned before anything is done."""
+
+import dataclasses
+import glob
+import os
+import pathlib
+
+from tf_deblur.errors import UserError
+
+PIPE = "-"  # standard input, and then standard output
+ENDING, BESIDE = "_restored", "_compare"
+
+
+@dataclasses.dataclass
+class Job:
+    """One file to restore.
+
+    Attributes:
+      source, target: paths, or `PIPE`.
+      beside: where original and result go side by side; None if nobody asked.
+      problem: why it cannot be done, or None.
+      done: whether its result is there, and the user wants that left alone.
+    """
+
+    source: object
+    target: object
+    beside: object = None
+    problem: str | None = None
+    done: bool = False
+
+
+def plan(
+    names,
+    *,
+    output=None,
+    format=None,
+    recursive=False,
+    overwrite=False,
+    skip_existing=False,
+    compare=False,
+):
+    """A job for each file that the arguments name: files, folders, patterns, or `-`.
+
+    No job replaces another one's result, nor an original other than its own.
+
+    Args:
+      names: as the user gave them.
+      output: folder for the results; beside the originals if None.
+      format: suffix of the results without its dot; the originals' if None.
+      recursive: whether folders inside folders count.
+      overwrite: whether a result takes its original's place.
+      skip_existing: whether what has its result is left out.
+      compare: whether original and result are written side by side too.
+
+    Raises:
+      UserError: no names, or options that contradict each other.
+    """
+    if not names:
+        raise UserError("no photograph named; say for instance: tf-deblur deblur photo.jpg")
+    if overwrite and skip_existing:
+        raise UserError("--overwrite and --skip_existing: every original has its result already")
+    if PIPE in names:
+        if len(names) > 1 or output or compare:
+            raise UserError("-: is standard input, and goes alone; without --output and --compare")
+        return [Job(PIPE, PIPE)]
+    found = {}
+    for name in names:
+        for source, *told in sources_of(pathlib.Path(name), recursive):
+            found[source] = told
+    originals = {os.path.abspath(source) for source in found}
+    jobs, taken = [], set()
+    for source, (root, problem) in found.items():
+        job = _job(source, root, output, format, overwrite, compare)
+        job.problem = problem
+        job.done = skip_existing and exists(job.target)
+        results = {os.path.abspath(path) for path in (job.target, job.beside) if path}
+        kept = originals - {os.path.abspath(source)} if overwrite else originals
+        if results & (taken | kept):
+            job.problem = "its result would replace another file named here; run it by itself"
+        else:
+            taken |= results
+        jobs.append(job)
+    return jobs
+
+
+def _job(source, root, output, format, overwrite, compare):
+    from tf_deblur import video
+
+    film = video.is_video(source)
+    suffix = f".{format}" if format else source.suffix
+    if film:
+        suffix = video.suffix_of_result(source)
+    folder = pathlib.Path(output) / source.parent.relative_to(root) if output else source.parent
+    ending = "" if overwrite and not output else ENDING
+    beside = folder / f"{source.stem}{BESIDE}{suffix}" if compare and not film else None
+    return Job(source, folder / f"{source.stem}{ending}{suffix}", beside)
+
+
+def sources_of(path, recursive):
+    """(file, the folder it was found below, problem or None) for all that one argument means."""
+    if not exists(path) and glob.has_magic(str(path)):
+        matches = map(pathlib.Path, sorted(glob.glob(str(path), recursive=True)))
+        found = [told for match in matches for told in sources_of(match, recursive)]
+        return found or [(path, path.parent, "no file is named so")]
+    if exists(path) and path.is_dir():
+        found = _below(path, recursive)
+        return found or [(path, path.parent, "no pictures in it (folders in it: --recursive)")]
+    return [(path, path.parent, None)]
+
+
+def _below(path, recursive):
+    """Pictures and videos in a folder, without those that this command has made."""
+    from tf_deblur import images, video
+
+    wanted = {*images.READ, *video.SUFFIXES}
+    found, seen = [], set()
+
+    def unreadable(error):
+        found.append((pathlib.Path(error.filename), path, f"cannot be read ({error.strerror})"))
+
+    for folder, inside, names in os.walk(path, followlinks=True, onerror=unreadable):
+        inside[:] = [name for name in sorted(inside) if recursive and not name.startswith(".")]
+        identity = os.path.realpath(folder)
+        if identity in seen:  # a link that leads back
+            inside.clear()
+            continue
+        seen.add(identity)
+        for file in (pathlib.Path(folder, name) for name in sorted(names)):
+            made = file.stem.endswith((ENDING, BESIDE))
+            if file.suffix.lower() in wanted and not made and not file.name.startswith("."):
+                found.append((file, path, None))
+    return found
+
+
+def exists(path):
+    """Whether a file is there; no for a name too long, or a folder that may not be searched."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
