@@ -64,6 +64,11 @@ def test_scores_are_those_of_the_saved_pictures(run, gopro, small_workdir, tmp_p
         assert f"{mean['psnr']:.3f}" in done.stdout and f"{mean['ssim']:.4f}" in done.stdout
     assert result["methods"][str(small_workdir)]["made_worse"] == 1  # random weights
 
+    # random weights: the check gives nearly all of it back
+    done = run("evaluate", "--model", small_workdir, "--check", "--data_dir=prepared")
+    kept = float(done.stdout.split("% of the blocks")[0].split()[-1]) if done.stdout else 0
+    assert done.returncode == 0 and kept > 50, done.stderr
+
     # what is prepared needs no source; validation is the training split's held-out sequence
     done = run("evaluate", "--model", small_workdir, "--split=validation", "--data_dir=prepared")
     assert done.returncode == 0 and "split validation, 1 pairs" in done.stdout, done.stderr
@@ -82,7 +87,13 @@ def test_the_mean_is_of_decibels_and_every_frame_counts_once():
 
 def test_a_headline_needs_every_pair():
     mean = dict.fromkeys([*evaluate.METRICS, "identical", "made_worse"], 0.0)
-    result = {"dataset": "gopro/blur", "split": "test", "of_pairs": 1111, "frames": []}
+    result = {
+        "dataset": "gopro/blur",
+        "split": "test",
+        "of_pairs": 1111,
+        "frames": [],
+        "kept": None,
+    }
     result["registered"] = True
     for pairs, title in [(1111, "1111 pairs"), (1110, "partial: 1110 of 1111 pairs")]:
         table = list(evaluate.table(result | {"pairs": pairs, "methods": {"blurred": mean}}, False))
