@@ -11,7 +11,7 @@ import pathlib
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save as serialized
 
 from tf_deblur import __version__
 from tf_deblur.errors import UserError
@@ -61,11 +61,9 @@ def save(path, model, dtype="float32", **notes):
     tensors = {key: value.astype(dtype) for key, value in read_variables(model).items()}
     notes = {key: str(value) for key, value in notes.items()}
     metadata = {"code_version": __version__, "licence": "Apache-2.0", **notes}
-    try:
-        with whole(path) as part:
-            save_file(tensors, part, metadata={**metadata, **described(model)})
-    except SafetensorError as error:
-        raise UserError(f"{path}: cannot be written ({error})") from error
+    data = serialized(tensors, metadata={**metadata, **described(model)})
+    with whole(path) as part:
+        part.write_bytes(data)  # `save_file` would hide it from all other users
 
 
 def load(name):
