@@ -5,8 +5,9 @@ over 48 pixels, the largest blur of the training, agree within a few levels; con
 block grows, but not without limit. A network that fails (other weights, a shifted output,
 numbers that are none) breaks one of the two.
 
-Measured on 25 real pairs, the sharp frame taken as a perfect result: averages differ by at
-most 30 levels of 255, and a block's deviation exceeds twice the blurred one's by at most 19.
+Measured on 13 pairs of GoPro's training split, the sharp frame taken as a perfect result:
+averages differ by at most 29 levels of 255, and a block's deviation exceeds twice the
+blurred one's by at most 24.
 """
 
 import numpy as np
