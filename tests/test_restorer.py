@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tf_deblur
-from tf_deblur import restorer
+from tf_deblur import rest, restorer
 from tf_deblur.errors import UserError
 
 FACTS = {"size_multiple": 8, "radius": 0, "channels": 3, "pixel_bytes": 100}
@@ -169,18 +169,23 @@ def test_with_weights_that_reach_every_corner_no_smaller_margin_would_do(preset,
     assert np.abs(joined(margin - multiple) - whole).max() > 1e-4 * scale
 
 
-def test_a_gpu_that_runs_out_gets_smaller_tiles(picture):
+def test_a_gpu_that_runs_out_gets_smaller_tiles_and_no_pixel_counts_twice(picture, capsys):
     import tensorflow as tf
 
+    sizes, done = [], []
+
     def run_out(batch):
-        if batch[0].size > 3 * 2000:
+        sizes.append(batch[0].size)
+        if len(sizes) == 2:
             raise tf.errors.ResourceExhaustedError(None, None, "out of memory")
         return batch
 
     fake = Fake(run_out)
-    image = picture(120, 90)
-    np.testing.assert_array_equal(fake(image), image)
-    assert fake.memory < 2000 * fake.pixel_bytes
+    fake.memory = 7000 * fake.pixel_bytes
+    image = picture(120, 96)
+    np.testing.assert_array_equal(fake(image, done.append), image)
+    assert max(sizes[2:]) < sizes[0] and sum(done) == 120 * 96
+    assert "out of memory; from here on" in capsys.readouterr().err
 
 
 def test_too_little_memory_is_said_and_what_is_said_is_enough(picture):
@@ -245,7 +250,7 @@ def serving():
 
 
 def test_a_model_behind_a_url_restores_every_type(serving, picture, monkeypatch):
-    monkeypatch.setattr(restorer.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(rest.time, "sleep", lambda seconds: None)
     url = f"http://127.0.0.1:{serving.server_port}/v1/models/fake"
     restore = tf_deblur.load(url)
     assert url in str(restore)

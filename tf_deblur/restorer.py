@@ -2,18 +2,17 @@
 
 import base64
 import hashlib
-import http.client
 import json
 import math
 import pathlib
+import sys
 import time
-import urllib.error
-import urllib.request
 
 import numpy as np
 import tensorflow as tf
+from tqdm import tqdm
 
-from tf_deblur import devices, errors, images, memory, tiling, weights
+from tf_deblur import devices, errors, images, memory, rest, tiling, weights
 from tf_deblur.errors import UserError
 
 FACTS = ("size_multiple", "radius", "channels", "pixel_bytes")
@@ -33,10 +32,12 @@ class Restorer:
       memory: bytes that running may take; tiles are as large as it allows.
       precision: "float32" or "bfloat16"; `why` says in words why that one.
       device: where it runs, in words.
+      weights_sha256: of the file of weights that it was made from; None if that is not known.
     """
 
     def __init__(self, name, facts, precision="float32", why="its only one"):
         self.name = str(name)
+        self.weights_sha256 = facts.get("weights_sha256")
         self.size_multiple, self.radius, self.channels, self.pixel_bytes = (
             facts[fact] for fact in FACTS
         )
@@ -65,14 +66,24 @@ class Restorer:
         if image.ndim != 3 or image.shape[-1] != self.channels or not image.size:
             raise ValueError(f"shape {image.shape}; use (height, width, {self.channels})")
         height, width = image.shape[:2]
-        padded = self.pad(image)
+        padded, done = self.pad(image), 0
+
+        def count(pixels):
+            nonlocal done
+            done += pixels
+            progress(pixels)
+
         while True:
             tiles = self.tiles(*padded.shape[:2])
             try:
-                restored = tiling.apply(self.run_typed, padded, tiles, progress)
-                return restored[:height, :width]
+                told = count if progress else None
+                return tiling.apply(self.run_typed, padded, tiles, told)[:height, :width]
             except tf.errors.ResourceExhaustedError:  # a GPU ran out; a processor never does
+                if progress:
+                    count(-done)
                 self.memory = tiles.largest * self.pixel_bytes / 2
+                line = f"{self.device}: out of memory; from here on {self.told()}"
+                tqdm.write(line, file=sys.stderr)
 
     def run_typed(self, tile):
         """`run` on a tile of the picture's own type."""
@@ -135,7 +146,8 @@ class KerasRestorer(Restorer):
         # On a processor bfloat16 is an option of the graph (see `run`), on a GPU of the layers.
         with devices.layers_in(precision if devices.gpus() else "float32"):
             model = weights.load(name)
-        super().__init__(name, networks.facts(model), precision, why)
+        facts = networks.facts(model) | {"weights_sha256": weights.file_hash(name)}
+        super().__init__(name, facts, precision, why)
         batch = tf.TensorSpec([None, None, None, self.channels], tf.float32)
         function = tf.function(lambda x: model(x, training=False), input_signature=[batch])
         self._keras, self._model = model, function.get_concrete_function()
@@ -200,16 +212,13 @@ class ServingRestorer(Restorer):
     """
 
     MOST_PIXELS = 4_000_000  # larger ones are refused: the server holds them whole
-    SECONDS = 120  # for one picture
-    RETRIES = 5  # when the server is busy, after 1, 2, 4 … seconds
-    BUSY = (429, 503)
 
     def __init__(self, name, precision):
         facts = {"size_multiple": 1, "radius": 0, "channels": 3, "pixel_bytes": 0}
         super().__init__(name, facts, why="the server's own")
         self.url = str(name).rstrip("/")
         self.device = f"TensorFlow Serving at {self.url}"
-        states = self._answer(self._ask(self.url), "model_version_status")
+        states = self._answer(rest.ask(self.url), "model_version_status")
         if not any(version.get("state") == "AVAILABLE" for version in states):
             raise UserError(f"{self.url}: no version of it is available yet")
 
@@ -251,35 +260,14 @@ class ServingRestorer(Restorer):
         return UserError(f"{self.url}: not the answer of a model that `tf-deblur export` writes")
 
     def _predict(self, signature, inputs):
-        body = json.dumps({"signature_name": signature, "inputs": inputs}).encode()
-        return self._answer(self._ask(f"{self.url}:predict", body), "outputs")
+        question = {"signature_name": signature, "inputs": inputs}
+        return self._answer(rest.ask(f"{self.url}:predict", question), "outputs")
 
     def _answer(self, data, key):
         try:
             return json.loads(data)[key]
         except (ValueError, LookupError, TypeError) as error:
             raise self._odd() from error
-
-    def _ask(self, url, body=None):
-        for attempt in range(self.RETRIES + 1):
-            try:
-                with urllib.request.urlopen(url, body, timeout=self.SECONDS) as reply:
-                    return reply.read()
-            except urllib.error.HTTPError as error:
-                told = _server_said(error)
-                if error.code not in self.BUSY or attempt == self.RETRIES:
-                    raise UserError(f"{url}: status {error.code}: {told}") from error
-            except (OSError, ValueError, http.client.HTTPException) as error:  # OSError: time-outs
-                reason = getattr(error, "reason", error)
-                raise UserError(f"{url}: no answer ({reason})") from error
-            time.sleep(2**attempt)
-
-
-def _server_said(error):
-    try:
-        return " ".join(str(json.loads(error.read())["error"]).split())
-    except (OSError, ValueError, LookupError, TypeError, http.client.HTTPException):
-        return error.reason
 
 
 BACKENDS = {
