@@ -3,7 +3,7 @@ import pytest
 from scipy import ndimage
 from skimage import metrics as skimage_metrics
 
-from tf_deblur.metrics import psnr, ssim, ssim_matlab_rgb
+from tf_deblur.metrics import LOW_PASS, luma, ms_ssim, psnr, ssim, ssim_matlab_rgb, y_scores
 
 
 @pytest.fixture
@@ -96,3 +96,96 @@ def test_wrong_shapes_are_refused():
             metric(np.zeros((16, 16, 3)), np.zeros((16, 17, 3)), data_range=255)
     with pytest.raises(ValueError, match="11"):
         ssim(np.zeros((16, 10, 3)), np.zeros((16, 10, 3)), data_range=255)
+
+
+def test_luma_is_matlabs():
+    colours = np.array([[[0, 0, 0], [255, 255, 255], [255, 0, 0], [0, 255, 0], [0, 0, 255]]])
+    assert luma(colours)[0] == pytest.approx([16, 235, 16 + 65.481, 16 + 128.553, 16 + 24.966])
+
+
+def test_y_spans_219_levels_but_its_peak_counts_255():
+    scores = y_scores(grey(100), grey(101))
+    gain = 20 * np.log10(255 / 219)  # 1.32 dB
+    assert scores["psnr_y"] == pytest.approx(48.1308 + gain, abs=1e-4)
+
+
+def skimage_grey(x, y, **options):
+    return skimage_metrics.structural_similarity(
+        x, y, gaussian_weights=True, use_sample_covariance=False, data_range=255, **options
+    )
+
+
+def test_y_ssim_agrees_with_scikit_image_in_whole_and_reduced_resolution(pair):
+    for repeat, factor in ((1, 1), (6, 2), (9, 3)):  # the smaller side: 72, 432, 648
+        blurred, sharp = (np.tile(image, (repeat, repeat, 1)) for image in pair)
+        ours = y_scores(blurred, sharp)
+        x, y = luma(blurred), luma(sharp)
+        assert ours["ssim_y"] == pytest.approx(skimage_grey(x, y), abs=1e-9)
+        # an even window of MATLAB's begins at its pixel, an odd one is centred
+        x, y = (
+            ndimage.uniform_filter(image, factor, mode="reflect", origin=-((factor - 1) % 2))
+            for image in (x, y)
+        )
+        if factor == 2:
+            blocks = luma(sharp).reshape(216, 2, 288, 2).mean((1, 3))
+            np.testing.assert_allclose(y[::2, ::2], blocks)
+        theirs = skimage_grey(x[::factor, ::factor], y[::factor, ::factor])
+        assert ours["ssim_y_reduced"] == pytest.approx(theirs, abs=1e-9)
+
+
+def test_low_pass_filter_is_half_of_the_9_7_factorisation():
+    # Cohen, Daubechies and Feauveau: 1 + 4 y + 10 y² + 20 y³ with y = sin²(w/2) has one real
+    # root; the pair of complex ones makes the nine taps, with cos⁴(w/2)
+    roots = np.roots([20, 10, 4, 1])
+    pair = np.real(np.poly(roots[np.abs(roots.imag) > 1e-9]))
+    sine, cosine = np.array([-0.25, 0.5, -0.25]), np.array([0.25, 0.5, 0.25])
+    squared = np.convolve(sine, sine)
+    factor = pair[0] * squared + np.pad(pair[1] * sine, 1) + np.pad([pair[2]], 2)
+    taps = np.convolve(np.convolve(cosine, cosine), factor)
+    np.testing.assert_allclose(LOW_PASS, taps / taps.sum(), atol=1e-9)
+
+
+def direct_ms_ssim(x, y):
+    """Five scales from the definitions, with SciPy; scikit-image checks the first one's map."""
+    weights = [0.0448, 0.2856, 0.3001, 0.2363, 0.1333]
+    score = 1
+    for scale in range(5):
+        window = [ndimage.gaussian_filter(z, 1.5, radius=5) for z in (x, y, x * x, y * y, x * y)]
+        mx, my, xx, yy, xy = (z[5:-5, 5:-5] for z in window)
+        sx, sy, sxy = np.sqrt(xx - mx * mx), np.sqrt(yy - my * my), xy - mx * my
+        c1, c2 = 2.55**2, 7.65**2
+        luminance = (2 * mx * my + c1) / (mx * mx + my * my + c1)
+        contrast = (2 * sx * sy + c2) / (sx * sx + sy * sy + c2)
+        structure = (2 * sxy + c2) / (2 * sx * sy + c2)
+        if scale == 0:
+            theirs = skimage_grey(x, y, full=True)[1][5:-5, 5:-5]
+            np.testing.assert_allclose(luminance * contrast * structure, theirs, atol=1e-9)
+        score *= contrast.mean() ** weights[scale] * structure.mean() ** weights[scale]
+        last = luminance.mean() ** weights[scale]
+        x, y = (
+            ndimage.convolve(z, np.outer(LOW_PASS, LOW_PASS), mode="reflect")[::2, ::2]
+            for z in (x, y)
+        )
+    return score * last
+
+
+def test_ms_ssim_agrees_with_a_direct_computation(pair):
+    blurred, sharp = (np.tile(image, (4, 3, 1))[..., 1].astype(float) for image in pair)
+    assert ms_ssim(blurred, sharp) == pytest.approx(direct_ms_ssim(blurred, sharp), abs=1e-9)
+    assert ms_ssim(sharp, sharp) == pytest.approx(1, abs=1e-12)
+
+
+def test_ms_ssim_of_flat_pictures_is_the_coarsest_luminance():
+    x, y = np.full((161, 161), 60.0), np.full((161, 161), 120.0)
+    luminance = (2 * 60 * 120 + 2.55**2) / (60**2 + 120**2 + 2.55**2)
+    assert ms_ssim(x, y) == pytest.approx(luminance**0.1333, abs=1e-6)
+
+
+def test_ms_ssim_of_a_negative_is_zero(pair):
+    sharp = np.tile(pair[1], (3, 2, 1))[..., 1].astype(float)
+    assert ms_ssim(255 - sharp, sharp) == 0
+
+
+def test_ms_ssim_needs_161_pixels():
+    with pytest.raises(ValueError, match="160 pixels; five scales need 161"):
+        ms_ssim(np.zeros((160, 200)), np.zeros((160, 200)))
