@@ -1,12 +1,18 @@
+import csv
 import json
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
 from scipy import ndimage
 from skimage import metrics as skimage_metrics
+from skimage import restoration
 
 import tf_deblur
-from tf_deblur import evaluate, images
+from tf_deblur import images, report
 
 
 @pytest.fixture
@@ -29,6 +35,22 @@ def gopro(picture, tmp_path):
     return [pair[1:] for pair in pairs if pair[0] == "test"]
 
 
+@pytest.fixture
+def own_pairs(picture, tmp_path):
+    """Twelve pairs of one's own in `pictures`: (frame, blurred, sharp)."""
+    pairs = []
+    for number in range(12):
+        sharp = picture(40, 56, seed=number)
+        pairs.append((f"{number:02d}", ndimage.uniform_filter(sharp, (1, 5, 1)), sharp))
+        for kind, image in zip(("blur", "sharp"), pairs[-1][1:]):
+            images.write(tmp_path / f"pictures/{kind}/{number:02d}.png", image)
+    np.savetxt(tmp_path / "kernel.txt", np.ones((1, 5)) / 5)
+    return pairs
+
+
+OWN = ["--dataset=image_pairs", "--split=train", "--manual_dir=pictures", "--data_dir=prepared"]
+
+
 def scores_of_others(image, sharp):
     options = dict(gaussian_weights=True, sigma=1.5, use_sample_covariance=False)
     with np.errstate(divide="ignore"):
@@ -38,31 +60,49 @@ def scores_of_others(image, sharp):
     )
 
 
-def test_scores_are_those_of_the_saved_pictures(run, gopro, small_workdir, tmp_path):
-    arguments = ["--manual_dir=pictures", "--data_dir=prepared", "--output=scores/here.json"]
-    done = run("evaluate", "--model", small_workdir, "--per_image", *arguments)
+def test_scores_are_those_of_the_saved_pictures(run, gopro, small_workdir, exported, tmp_path):
+    for name, blurred, _ in gopro:  # another program, which darkens
+        images.write(tmp_path / "darker" / f"{name}.png", blurred // 2)
+    models = [small_workdir, exported / "compact", exported / "compact.tflite"]
+    arguments = ["--manual_dir=pictures", "--data_dir=prepared", "--output=scores"]
+    named = [*(f"--model={model}" for model in models), "--restored=darker=darker"]
+    done = run("evaluate", *named, "--published", "--per_sequence", *arguments)
     assert done.returncode == 0, done.stderr
-    assert "partial: 3 of 1111 pairs" in done.stdout
-    assert "1 frames of blurred equal the sharp one" in done.stdout
-    result = json.loads((tmp_path / "scores/here.json").read_text())
+    assert "partial: 3 of 1111 pairs" in done.stdout and "not aligned" in done.stdout
+    assert "1 pictures of blurred equal the sharp one" in done.stdout
+    assert "Sang, published" in done.stdout and "29.976" in done.stdout
+    result = json.loads((tmp_path / "scores/result.json").read_text())
     assert (result["pairs"], result["of_pairs"]) == (3, 1111)
 
     restore = tf_deblur.load(small_workdir)
-    for method, function in {"blurred": lambda x: x, str(small_workdir): restore}.items():
+    functions = {"blurred": lambda x: x, str(small_workdir): restore, "darker": lambda x: x // 2}
+    table = result["tables"]["none"]
+    for method, function in functions.items():
         expected = [scores_of_others(function(blurred), sharp) for _, blurred, sharp in gopro]
-        for frame, (name, _, _), (psnr, ssim) in zip(
+        for record, (name, _, _), (psnr, ssim) in zip(
             result["frames"], gopro, expected, strict=True
         ):
-            assert f"{frame['sequence']}/{frame['frame']}" == name and name in done.stdout
-            scores = frame["scores"][method]
+            assert f"{record['sequence']}/{record['frame']}" == name
+            scores = record["scores"]["none"][method]
             assert float(scores["psnr"]) == pytest.approx(psnr, abs=1e-6)
             assert scores["ssim"] == pytest.approx(ssim, abs=1e-6)
-        mean = result["methods"][method]
         finite = [psnr for psnr, _ in expected if np.isfinite(psnr)]
+        mean = table[method]
         assert mean["psnr"] == pytest.approx(np.mean(finite), abs=1e-6)
         assert mean["identical"] == 3 - len(finite)
         assert f"{mean['psnr']:.3f}" in done.stdout and f"{mean['ssim']:.4f}" in done.stdout
-    assert result["methods"][str(small_workdir)]["made_worse"] == 1  # random weights
+    assert table[str(small_workdir)]["made_worse"] == table["darker"]["made_worse"] == 1
+    for other in models[1:]:  # the same weights, the same scores
+        assert table[str(other)]["psnr"] == pytest.approx(table[str(models[0])]["psnr"], abs=0.01)
+        hashes = {result["methods"][str(m)]["weights_sha256"] for m in (other, models[0])}
+        assert len(hashes) == 1
+    written = (tmp_path / "scores/table.md").read_text()
+    assert "partial: 3 of 1111 pairs" in written and "| GOPR0384_11_00 |" in written
+    with (tmp_path / "scores/pictures.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 3 * len(table) and float(rows[0]["psnr"]) == pytest.approx(
+        scores_of_others(gopro[0][1], gopro[0][2])[0]
+    )
 
     # random weights: the check gives nearly all of it back
     done = run("evaluate", "--model", small_workdir, "--check", "--data_dir=prepared")
@@ -74,37 +114,152 @@ def test_scores_are_those_of_the_saved_pictures(run, gopro, small_workdir, tmp_p
     assert done.returncode == 0 and "split validation, 1 pairs" in done.stdout, done.stderr
 
 
-def test_the_mean_is_of_decibels_and_every_frame_counts_once():
-    def frame(blurred, restored):
-        scores = {"blurred": blurred, "ours": restored}
-        return {"scores": {k: dict.fromkeys(evaluate.METRICS, v) for k, v in scores.items()}}
+def record(**scores):
+    scores = {"none": {method: {"psnr": value} for method, value in scores.items()}}
+    return {"sequence": "a", "frame": "1", "scores": scores, "notes": {"none": {}}, "kept": {}}
 
-    frames = [frame(20, 30), frame(30, 20), frame(40, 46), frame(10, 10)]
-    assert evaluate.summary(frames, "blurred")["psnr"] == 25
-    assert evaluate.summary(frames, "ours")["psnr"] == 26.5
-    assert evaluate.summary(frames, "ours")["made_worse"] == 0.25
+
+def test_the_mean_is_of_decibels_and_every_picture_counts_once():
+    records = [record(blurred=b, ours=o) for b, o in [(20, 30), (30, 20), (40, 46), (10, 10)]]
+    records.append({"sequence": "a", "frame": "2", "problem": "a bad one, in nobody's mean"})
+    table = report.summed(records, ["blurred", "ours"], ["none"])["none"]
+    assert (table["blurred"]["psnr"], table["ours"]["psnr"]) == (25, 26.5)
+    assert table["ours"]["made_worse"] == 0.25 and table["ours"]["pairs"] == 4
+    assert table["blurred"]["deviation"] == pytest.approx(np.std([20, 30, 40, 10]))
 
 
 def test_a_headline_needs_every_pair():
-    mean = dict.fromkeys([*evaluate.METRICS, "identical", "made_worse"], 0.0)
+    records = [record(blurred=20)]
     result = {
         "dataset": "gopro/blur",
         "split": "test",
+        "registered": True,
+        "frames": records,
+        "methods": {"blurred": {}},
+        "tables": report.summed(records, ["blurred"], ["none"]),
         "of_pairs": 1111,
-        "frames": [],
-        "kept": None,
     }
-    result["registered"] = True
     for pairs, title in [(1111, "1111 pairs"), (1110, "partial: 1110 of 1111 pairs")]:
-        table = list(evaluate.table(result | {"pairs": pairs, "methods": {"blurred": mean}}, False))
-        assert table[0] == f"gopro/blur, split test, {title}"
+        (lines, _, _), *_ = report.tables(result | {"pairs": pairs})
+        assert lines[0] == f"gopro/blur, split test, {title}"
 
 
-def test_a_wrong_command_line_is_one_line(run):
+def test_the_published_rows_are_table_3():
+    assert report.PUBLISHED["gopro"]["Sang"] == (29.9762, 0.9182)
+    assert report.PUBLISHED["lai"]["Sang"] == (13.9519, 0.6325)
+
+
+def test_one_bad_picture_is_left_out_of_every_mean(run, own_pairs, tmp_path):
+    for frame, blurred, _ in own_pairs:
+        images.write(tmp_path / f"theirs/{frame}.png", blurred)
+    images.write(tmp_path / "theirs/03.png", own_pairs[3][1][1:])
+    (tmp_path / "theirs/05.png").write_bytes(b"not a picture")
+    done = run("evaluate", "--restored=theirs=theirs", "--output=scores", *OWN)
+    first, second, last = done.stderr.splitlines()[-3:]
+    assert first == "error: theirs: is 56x39, its ground truth 56x40"
+    assert second.startswith("error: theirs/05.png: not a whole picture")
+    assert last == "error: 2 pairs left out of every method's mean, as said above"
+    assert done.returncode == 1 and "10 pairs" in done.stdout
+    table = json.loads((tmp_path / "scores/result.json").read_text())["tables"]["none"]
+    kept = [pair for number, pair in enumerate(own_pairs) if number not in (3, 5)]
+    expected = np.mean([scores_of_others(blurred, sharp)[0] for _, blurred, sharp in kept])
+    assert table["blurred"]["psnr"] == table["theirs"]["psnr"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_run_that_is_killed_and_resumed_gives_the_same_table(
+    run, own_pairs, small_workdir, tmp_path
+):
+    more = ["--model", str(small_workdir), "--baseline=richardson_lucy", "--kernel=kernel.txt"]
+    done = run("evaluate", *OWN, *more, "--output=whole")
+    assert done.returncode == 0, done.stderr
+    line = [sys.executable, "-m", "tf_deblur.evaluate", *OWN, *more, "--output=parts"]
+    log = tmp_path / "parts/unfinished.jsonl"
+    process = subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.DEVNULL)
+    while process.poll() is None and not (log.exists() and log.read_bytes().count(b"\n") > 3):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert log.exists(), "it was done before it could be killed"
+    with log.open("a") as file:  # a line that was being written
+        file.write('{"sequence": ".", "fra')
+
+    done = run("evaluate", *OWN, *more, "--output=parts")
+    assert done.returncode == 1 and "add --resume" in done.stderr
+    done = run("evaluate", *OWN, "--model", small_workdir, "--output=parts", "--resume")
+    assert done.returncode == 1 and "of other methods" in done.stderr
+    done = run("evaluate", *OWN, *more, "--output=parts", "--resume")
+    assert done.returncode == 0 and not log.exists(), done.stderr
+
+    def without_timings(folder):
+        table = [row.rpartition(",")[0] for row in (folder / "table.csv").read_text().splitlines()]
+        return table, (folder / "pictures.csv").read_bytes()
+
+    assert without_timings(tmp_path / "parts") == without_timings(tmp_path / "whole")
+
+
+def test_the_baseline_is_scikit_image_told_the_blur(run, own_pairs, tmp_path):
+    more = ["--baseline=richardson_lucy", "--baseline=unsupervised_wiener", "--kernel=kernel.txt"]
+    done = run("evaluate", *OWN, *more, "--output=scores")
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "scores/result.json").read_text())
+    scores = result["frames"][0]["scores"]["none"]
+    _, blurred, sharp = own_pairs[0]
+    wider = np.pad(blurred, [(0, 0), (2, 2), (0, 0)], mode="edge") / 255
+    own = [restoration.richardson_lucy(wider[..., c], np.ones((1, 5)) / 5, 30) for c in range(3)]
+    inside = np.stack(own, -1)[:, 2:-2]
+    expected = scores_of_others(np.rint(255 * np.clip(inside, 0, 1)).astype(np.uint8), sharp)[0]
+    psnr = scores["richardson_lucy (given the kernel)"]["psnr"]
+    assert psnr == pytest.approx(expected, abs=0.01)  # rounded to float32 before
+
+
+def test_contact_sheets_and_plots(run, own_pairs, small_workdir, tmp_path):
+    more = ["--model", small_workdir, "--figures=2", "--place=07:5,3", "--plots"]
+    done = run("evaluate", *OWN, *more, "--output=scores")
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "scores/result.json").read_text())
+    psnrs = [[own["psnr"] for own in r["scores"]["none"].values()] for r in result["frames"]]
+    farthest = np.argsort([max(own) - min(own) for own in psnrs])[-2:]
+    sheets = sorted(path.stem for path in (tmp_path / "scores/figures").glob("*.png"))
+    wanted = {own_pairs[number][0] for number in farthest} | {"07"}
+    assert set(sheets) == wanted
+    sheet = images.read(tmp_path / "scores/figures/07.png")
+    assert sheet.shape[1] == 3 * 320 + 2 * 6  # blurred, restored, sharp
+    # the crop is as large as the picture is high, 40, and magnified eight times
+    crop = sheet[-320:, -320:][4::8, 4::8]
+    np.testing.assert_array_equal(crop, own_pairs[7][2][:, 5:45])
+    for name in ("psnr", "gain"):
+        assert images.read(tmp_path / f"scores/plots/{name}.png").std() > 5
+
+
+def test_a_wrong_command_line_is_one_line(run, own_pairs, tmp_path):
+    for name in ("a", "b"):
+        for frame, blurred, _ in own_pairs:
+            images.write(tmp_path / name / f"{frame}.png", blurred)
+    (tmp_path / "a/11.png").unlink()
+    images.write(tmp_path / "b/12.png", own_pairs[0][1])
+    (tmp_path / "none.txt").write_text("no numbers")
+    (tmp_path / "kernels").mkdir()
+    run("evaluate", *OWN, "--restored=b=b")  # prepares
     for arguments, status, message in [
         (["--dataset=faces"], 1, "faces"),
         (["photo.png"], 1, "photo.png: not a flag"),
+        (["--model=nowhere"], 1, "nowhere: no such model"),
+        (["--restored=a=a"], 1, "a: lacks 11; one picture for each pair"),
+        (["--restored=b=b"], 1, "b: does not need 12; one picture for each pair"),
+        (["--restored=nowhere"], 1, "--restored=nowhere: say NAME=FOLDER"),
+        (["--restored=x=nowhere"], 1, "nowhere: no such folder"),
+        (["--model=compact", "--model=compact"], 1, "compact: two methods of this name"),
+        (["--restored=b=b/.."], 1, "b/..: lacks 00, 01, 02, 03, 04 and 7 more"),
+        (["--baseline=richardson_lucy"], 1, "--kernel"),
+        (["--baseline=richardson_lucy", "--kernel=none.txt"], 1, "none.txt: no table of numbers"),
+        (["--baseline=richardson_lucy", "--kernel=kernels"], 1, "kernels: no kernel for 00"),
+        (["--baseline=magic"], 2, "--baseline"),
+        (["--figures=1"], 1, "--figures: wants --output"),
+        (["--resume"], 1, "--resume: wants --output"),
+        (["--output=x", "--place=99:1,1"], 1, "--place=99:1,1: no picture '99'"),
+        (["--output=x", "--place=07:here"], 1, "'here' is no X,Y"),
+        (["--align=diagonal"], 2, "--align"),
     ]:
-        done = run("evaluate", "--data_dir=prepared", *arguments)
-        assert done.returncode == status and message in done.stderr, done.stderr
+        done = run("evaluate", *OWN, *arguments)
+        assert done.returncode == status and message in done.stderr, (arguments, done.stderr)
         assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1

@@ -16,8 +16,8 @@ from tf_deblur.images import cv2
 # Arguments of `best_shift` on Lai's data. The first is what papers use; its kernel 4 moves
 # pictures by up to 35 pixels, which only the second finds.
 SHIFTS = {
-    "Y, shift ≤10, crop 15": {"limit": 10, "crop": 15},
-    "Y, shift ≤40, crop 40": {"limit": 40, "crop": 40},
+    "shift10": {"limit": 10, "crop": 15},
+    "shift40": {"limit": 40, "crop": 40},
 }
 STEPS = 4  # positions tried per pixel: shifts are multiples of 0.25
 

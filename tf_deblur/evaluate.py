@@ -1,28 +1,52 @@
-"""Scores a trained network on a data set: PSNR and SSIM of whole 8-bit frames.
+"""Scores restored pictures on a data set: PSNR and SSIM of whole 8-bit frames, one row a method.
 
-python -m tf_deblur.evaluate --model=compact --dataset=gopro --manual_dir=FOLDER
+python -m tf_deblur.evaluate --model=compact --model=runs/paper --dataset=gopro --manual_dir=FOLDER
+python -m tf_deblur.evaluate --restored=Whyte=FOLDER --dataset=lai/uniform --output=scores
 """
 
-import json
-import math
+import os
 import pathlib
+import sys
 
 from absl import flags
 
 from tf_deblur import errors
 
-_MODEL = flags.DEFINE_string(
+_MODEL = flags.DEFINE_multi_string(
     "model",
-    "compact",
-    "A preset, a working directory, a .safetensors file, a SavedModel or a .tflite file.",
+    [],
+    "A preset, a working directory, a .safetensors file, a SavedModel, a .tflite file or a URL "
+    "of TensorFlow Serving; repeat it for others. compact if no method is named.",
 )
-_DATASET = flags.DEFINE_string("dataset", "gopro", "Data set and config: gopro, gopro/blur_gamma.")
+_RESTORED = flags.DEFINE_multi_string(
+    "restored",
+    [],
+    "NAME=FOLDER of pictures that another program restored, SEQUENCE/FRAME.png; repeat it.",
+)
+_BASELINE = flags.DEFINE_multi_enum(
+    "baseline",
+    [],
+    ["richardson_lucy", "unsupervised_wiener"],
+    "Deconvolution by scikit-image, which is told the blur by --kernel; repeat it.",
+)
+_KERNEL = flags.DEFINE_string(
+    "kernel", None, "The blur's kernel, text or a picture; or a folder with one for each FRAME."
+)
+_DATASET = flags.DEFINE_string(
+    "dataset", "gopro", "Data set and config: gopro, gopro/blur_gamma, lai/uniform, kohler."
+)
 _SPLIT = flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "What to score.")
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", "~/tensorflow_datasets", "Where prepared data sets are kept."
 )
 _MANUAL_DIR = flags.DEFINE_string(
     "manual_dir", None, "Where the pictures are: the folder that holds GOPRO_Large, say."
+)
+_ALIGN = flags.DEFINE_enum(
+    "align",
+    None,
+    ["none", "shift", "euclidean", "realblur"],
+    "How restored and sharp picture are laid upon each other; the data set's own way if not given.",
 )
 _PRECISION = flags.DEFINE_enum(
     "precision",
@@ -33,151 +57,156 @@ _PRECISION = flags.DEFINE_enum(
 _CHECK = flags.DEFINE_bool(
     "check", False, "Score what `deblur` writes: the original where the result cannot be right."
 )
-_PER_IMAGE = flags.DEFINE_bool("per_image", False, "List each frame's scores too.")
-_OUTPUT = flags.DEFINE_string("output", None, "A .json file to write the figures into.")
+_PUBLISHED = flags.DEFINE_bool("published", False, "The paper's published rows too.")
+_PER_SEQUENCE = flags.DEFINE_bool("per_sequence", False, "A table of the sequences too.")
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "Folder for the table as Markdown and CSV, every picture's scores, and JSON."
+)
+_RESUME = flags.DEFINE_bool("resume", False, "Go on with a run that was stopped, in --output.")
+_FIGURES = flags.DEFINE_integer(
+    "figures", 0, "Contact sheets of this many pictures, those where the methods differ most.", 0
+)
+_PLACES = flags.DEFINE_multi_string(
+    "place", [], "SEQUENCE/FRAME:X,Y: a contact sheet of this picture, magnified there; repeat it."
+)
+_PLOTS = flags.DEFINE_bool("plots", False, "Plots of PSNR and gain too; wants matplotlib.")
 
-METRICS = ("psnr", "ssim", "ssim_matlab_rgb")
-BLURRED = "blurred"  # the method that does nothing: what every other is compared with
+UNFINISHED = "unfinished.jsonl"
 
 
 def main(argv):
     if len(argv) > 1:
         raise errors.UserError(f"{argv[1]}: not a flag; evaluation takes flags only")
-    from tf_deblur import datasets, restorer, stream
+    folder = output_folder()
+    from tf_deblur import datasets, methods, report, scoring
 
-    restore = restorer.load(_MODEL.value, _PRECISION.value)
     builder = datasets.prepare(_DATASET.value, _DATA_DIR.value, _MANUAL_DIR.value)
-    pairs = stream.open_pairs(builder, _SPLIT.value, hold_out=False)
-    refuse_what_would_fail(builder, pairs, restore)
-    print(f"scoring {restore}", flush=True)
-    methods = {BLURRED: lambda image: image, restore.name: restore}
-    kept = []
-    if _CHECK.value:
-        methods[restore.name] = checked(restore, kept)
-    frames = [score(pair, methods) for pair in with_progress(read(pairs), len(pairs))]
-    result = {
-        "restorer": str(restore),
+    alignments = scoring.alignments_of(builder, _ALIGN.value)
+    pictures = scoring.Pictures(builder, _SPLIT.value)
+    refuse_what_would_fail(builder, alignments)
+    places = named_places(pictures)
+    models = _MODEL.value or ([] if _RESTORED.value or _BASELINE.value else ["compact"])
+    scored = methods.all_of(
+        *(models, _RESTORED.value, _BASELINE.value, _KERNEL.value, _PRECISION.value, pictures)
+    )
+    settings = {
         "dataset": builder.info.full_name,
         "split": _SPLIT.value,
-        "pairs": len(frames),
+        "check": _CHECK.value,
+        "alignments": {name: scoring.ALIGNMENTS[name].told for name in alignments},
+        "methods": {method.name: method.facts for method in scored},
+        "versions": report.versions(),
+    }
+    records = records_of(pictures, scored, settings, folder)
+    result = settings | {
+        "pairs": sum("scores" in record for record in records),
         "of_pairs": builder.info.metadata["official"].get(_SPLIT.value),
         "registered": builder.info.metadata["registered"],
-        "kept": sum(kept) / len(kept) if kept else None,
-        "methods": {method: summary(frames, method) for method in methods},
-        "frames": frames,
+        "rounding": report.ROUNDING,
+        "methods": {m.name: m.facts | m.notes | speed_of(m, pictures) for m in scored},
+        "tables": report.summed(records, settings["methods"], alignments),
+        "frames": records,
     }
-    print("\n".join(table(result, _PER_IMAGE.value)))
+    problems = len(records) - result["pairs"]
+    if not result["pairs"]:
+        raise errors.UserError(f"{_DATASET.value}: not one of {problems} pairs could be scored")
+    printed = list(report.tables(result, _PUBLISHED.value, _PER_SEQUENCE.value))
+    print("\n\n".join(report.as_text(*table) for table in printed))
+    if folder:
+        report.write(result, folder, printed)
+        draw(result, pictures, scored, places, folder)
+        (folder / UNFINISHED).unlink()
+    if problems:
+        raise errors.UserError(f"{problems} pairs left out of every method's mean, as said above")
+
+
+def output_folder():
     if _OUTPUT.value:
-        write_json(result, pathlib.Path(_OUTPUT.value))
+        return pathlib.Path(_OUTPUT.value)
+    for flag in (_RESUME, _FIGURES, _PLACES, _PLOTS):
+        if flag.value:
+            raise errors.UserError(f"--{flag.name}: wants --output, the folder for its files")
+    return None
 
 
-def checked(restore, kept):
-    """What `deblur` writes; the share of each picture that it keeps is appended to `kept`."""
-    from tf_deblur import guard
-
-    def function(image):
-        result, share = guard.restored(restore, image)
-        kept.append(share)
-        return result
-
-    return function
-
-
-def refuse_what_would_fail(builder, pairs, restore):
+def refuse_what_would_fail(builder, alignments):
     """UserError for what would fail only after hours of scoring."""
-    if not len(pairs):
-        raise errors.UserError(f"{_DATASET.value}: no pairs in its split {_SPLIT.value}")
+    from tf_deblur import scoring
+
+    if builder.name == "kohler":
+        return  # its halves that are not there have one pixel; all that are have 800x800
     smallest = builder.info.metadata["smallest_side"]
-    if smallest < 11:
+    needed = max(scoring.ALIGNMENTS[name].smallest_side for name in alignments)
+    if smallest < needed:
         raise errors.UserError(
-            f"{_DATASET.value}: a picture in it has a side of {smallest} pixels, and the window "
-            "of SSIM 11; take it out"
+            f"{_DATASET.value}: a picture in it has a side of {smallest} pixels, and scoring "
+            f"wants {needed}; take it out, or use another --align"
         )
-    if restore.name == BLURRED:
-        raise errors.UserError(f"{BLURRED}: is the input's row of the table; say ./{BLURRED}")
 
 
-def read(pairs):
-    """Each pair as a dict of uint8 arrays, blurred and sharp, and of its names."""
-    for index in range(len(pairs)):
-        features = pairs.decode(pairs.read(index))
-        named = {key: features[key].numpy().decode() for key in ("sequence", "frame")}
-        yield {key: features[key].numpy() for key in ("blurred", "sharp")} | named
+def named_places(pictures):
+    """{number of a picture: [(x, y), …]} of --place."""
+    found = {}
+    for place in _PLACES.value:
+        name, _, corner = place.rpartition(":")
+        x, _, y = corner.partition(",")
+        sequence, _, frame = name.rpartition("/")
+        key = (sequence or ".", frame)
+        if key not in pictures.names:
+            raise errors.UserError(f"--place={place}: no picture {name!r}; say SEQUENCE/FRAME:X,Y")
+        if not (x.isdecimal() and y.isdecimal()):
+            raise errors.UserError(f"--place={place}: {corner!r} is no X,Y in pixels")
+        found.setdefault(pictures.names.index(key), []).append((int(x), int(y)))
+    return found
 
 
-def with_progress(pairs, total):
+def records_of(pictures, scored, settings, folder):
+    """The record of every picture; those of a run that was stopped are not made again."""
     from tqdm import tqdm
 
-    return tqdm(pairs, total=total, unit="pair", leave=False, disable=None)
+    from tf_deblur import scoring
 
-
-def score(pair, methods):
-    """One frame's scores: {"sequence", "frame", "scores": {method: {metric: value}}}.
-
-    Restored pictures are scored as they would be saved: 8 bits, rounded.
-    """
-    from tf_deblur import metrics
-
-    scores = {}
-    for method, restore in methods.items():
-        restored = restore(pair["blurred"])
-        scores[method] = {
-            name: getattr(metrics, name)(restored, pair["sharp"], data_range=255)
-            for name in METRICS
-        }
-    return {"sequence": pair["sequence"], "frame": pair["frame"], "scores": scores}
-
-
-def summary(frames, method):
-    """A method's means over frames, each frame counting once."""
-    scores = [frame["scores"][method] for frame in frames]
-    finite = [own["psnr"] for own in scores if math.isfinite(own["psnr"])]
-    worse = [f["scores"][method]["psnr"] < f["scores"][BLURRED]["psnr"] for f in frames]
-    return {
-        "psnr": sum(finite) / len(finite) if finite else math.inf,
-        "identical": len(scores) - len(finite),  # their PSNR is infinite, and in no mean
-        "ssim": sum(own["ssim"] for own in scores) / len(scores),
-        "ssim_matlab_rgb": sum(own["ssim_matlab_rgb"] for own in scores) / len(scores),
-        "made_worse": sum(worse) / len(worse),
-    }
-
-
-def table(result, per_image):
-    """The figures as lines of text, the blurred input's first."""
-    pairs, all_pairs = result["pairs"], result["of_pairs"]
-    partial = all_pairs and pairs < all_pairs
-    count = f"partial: {pairs} of {all_pairs} pairs" if partial else f"{pairs} pairs"
-    yield f"{result['dataset']}, split {result['split']}, {count}"
-    shifted = "" if result["registered"] else ", though this data set's halves are shifted"
-    yield f"whole frames, 8-bit RGB rounded half to even, not aligned{shifted}"
-    yield "means of per-frame values"
-    width = max(map(len, result["methods"]))
-    yield f"{'':{width}}  PSNR dB    SSIM  SSIM (MATLAB, RGB)  made worse"
-    for method, mean in result["methods"].items():
-        worse = "" if method == BLURRED else f"{mean['made_worse']:11.1%}"
-        yield f"{method:{width}}  {_row(mean)} {worse}".rstrip()
-        if mean["identical"]:
-            yield f"{mean['identical']} frames of {method} equal the sharp one; not in its PSNR"
-    if result["kept"] is not None:
-        yield f"{result['kept']:.2%} of the blocks kept as they were, by the check of `deblur`"
-    for frame in result["frames"] if per_image else ():
-        for method, scores in frame["scores"].items():
-            yield f"{frame['sequence']}/{frame['frame']} {method:{width}}  {_row(scores)}"
-
-
-def _row(scores):
-    return f"{scores['psnr']:7.3f}  {scores['ssim']:.4f}  {scores['ssim_matlab_rgb']:18.4f}"
-
-
-def write_json(result, path):
-    from tf_deblur.files import whole
-
-    result = json.loads(json.dumps(result), parse_constant=str)  # JSON has no infinity
+    log = folder and scoring.Log(folder / UNFINISHED, settings, _RESUME.value)
+    records = log.records if folder else []
+    bar = tqdm(total=len(pictures), initial=len(records), unit="pair", leave=False, disable=None)
+    rest = range(len(records), len(pictures))
     try:
-        with whole(path) as part:
-            part.write_text(json.dumps(result, indent=1))
-    except OSError as error:
-        raise errors.UserError(f"{path}: cannot be written ({error.strerror})") from error
+        for record in scoring.records(pictures, rest, scored, settings["alignments"], _CHECK.value):
+            records.append(record)
+            if folder:
+                log.add(record)
+            if "problem" in record:
+                tqdm.write(f"error: {record['problem']}", file=sys.stderr)
+            bar.update()
+    except KeyboardInterrupt:  # the network cannot be stopped inside a tile, the process can
+        stands = "; what is scored stands, go on with --resume" if folder else ""
+        print(f"error: interrupted{stands}", file=sys.stderr, flush=True)
+        os._exit(130)
+    bar.close()
+    return records
+
+
+def speed_of(method, pictures):
+    from tf_deblur import scoring
+
+    if not method.timed:
+        return {}
+    return {"seconds_a_megapixel": scoring.seconds_a_megapixel(method, pictures.read(0))}
+
+
+def draw(result, pictures, scored, places, folder):
+    """The contact sheets and plots that were asked for."""
+    from tf_deblur import figures, images, methods, scoring
+
+    alignment, records = next(iter(result["tables"])), result["frames"]
+    chosen = dict.fromkeys(figures.differing(records, alignment, _FIGURES.value))
+    for number, corners in (chosen | places).items():
+        pair, restored, _ = scoring.restored_by_all(pictures.read(number), scored, _CHECK.value)
+        sheet = figures.sheet_of(pair, restored, records[number], alignment, corners)
+        name = methods.key(*pictures.names[number])
+        images.write(folder / "figures" / f"{name}.png", sheet)
+    if _PLOTS.value:
+        figures.plots(result, folder / "plots")
 
 
 def cli():

@@ -1,0 +1,167 @@
+"""Contact sheets of magnified crops, as the paper's Figures 2 and 3, and plots of scores."""
+
+import numpy as np
+
+from tf_deblur import images, report
+from tf_deblur.errors import UserError
+from tf_deblur.files import whole
+from tf_deblur.images import cv2
+from tf_deblur.methods import BLURRED
+from tf_deblur.scoring import ALIGNMENTS
+
+COLUMN = 320  # pixels: a picture's width on the sheet, and the side of a magnified crop
+CROP = 80  # pixels of the picture, magnified four times
+CROPS = 2  # on each sheet, where nobody names a place
+LINE, INK, PAPER, BOX = 24, 0, 255, (255, 40, 40)
+
+
+def differing(records, alignment, count):
+    """Numbers of the pictures whose methods' scores lie farthest apart, the farthest first."""
+    metric = ALIGNMENTS[alignment].headline
+
+    def spread(number):
+        values = [own[metric] for own in records[number]["scores"][alignment].values()]
+        finite = [value for value in values if np.isfinite(value)]
+        return max(finite) - min(finite) if finite else 0.0
+
+    scored = [number for number, record in enumerate(records) if "scores" in record]
+    return sorted(scored, key=spread, reverse=True)[:count]
+
+
+def places(pictures):
+    """The crops where pictures of one size differ most: [(x, y), …] of their upper left corners."""
+    stack = np.stack([images.to_float(picture).mean(-1) for picture in pictures])
+    apart = stack.max(0) - stack.min(0)
+    height, width = side = [min(CROP, length) for length in apart.shape]
+    sums = cv2.boxFilter(apart, -1, side[::-1], anchor=(0, 0), borderType=cv2.BORDER_CONSTANT)
+    sums = sums[: apart.shape[0] - height + 1, : apart.shape[1] - width + 1].copy()
+    found = []
+    for _ in range(CROPS):
+        y, x = np.unravel_index(np.argmax(sums), sums.shape)
+        found.append((int(x), int(y)))
+        apart_y, apart_x = 2 * height, 2 * width  # the next one shows another place
+        sums[max(y - apart_y, 0) : y + apart_y, max(x - apart_x, 0) : x + apart_x] = -1
+    return found
+
+
+def contact_sheet(pictures, labels, corners):
+    """Pictures side by side, below each the magnified crops of the same places.
+
+    Args:
+      pictures: list of (height, width, 3) uint8, all of one size.
+      labels: a line for each.
+      corners: (x, y) of the crops, in pixels; moved inside where they would stick out.
+
+    Returns:
+      (rows, columns, 3) uint8.
+    """
+    height, width = pictures[0].shape[:2]
+    side = min(CROP, height, width)
+    corners = [(min(x, width - side), min(y, height - side)) for x, y in corners]
+    columns = []
+    for picture, label in zip(pictures, labels):
+        parts = [_line(label), _small(picture, corners, side)]
+        for x, y in corners:
+            crop = picture[y : y + side, x : x + side]
+            size = (COLUMN, COLUMN)
+            parts += [_gap(), cv2.resize(crop, size, interpolation=cv2.INTER_NEAREST)]
+        columns += [np.concatenate(parts), np.full((sum(map(len, parts)), 6, 3), PAPER, np.uint8)]
+    return images.side_by_side(*columns[:-1])
+
+
+def _line(label):
+    line = np.full((LINE, COLUMN, 3), PAPER, np.uint8)
+    label = label if len(label) < 40 else f"...{label[-36:]}"
+    plain = label.encode("ascii", "replace").decode()  # OpenCV's letters are no others
+    at, font = (2, LINE - 8), cv2.FONT_HERSHEY_SIMPLEX
+    return cv2.putText(line, plain, at, font, 0.45, (INK,) * 3, 1, cv2.LINE_AA)
+
+
+def _small(picture, corners, side):
+    """The whole picture in a column's width, the crops' places marked."""
+    scale = COLUMN / picture.shape[1]
+    size = (COLUMN, max(1, round(picture.shape[0] * scale)))
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    for x, y in corners:
+        first = (round(x * scale), round(y * scale))
+        last = (round((x + side) * scale), round((y + side) * scale))
+        cv2.rectangle(small, first, last, BOX, 2)
+    return small
+
+
+def _gap():
+    return np.full((6, COLUMN, 3), PAPER, np.uint8)
+
+
+def sheet_of(pair, restored, record, alignment, corners):
+    """The contact sheet of one picture: blurred, every method, sharp, each with its score."""
+    metric = ALIGNMENTS[alignment].headline
+    scores = record["scores"][alignment]
+    labels = [f"{name}  {scores[name][metric]:.2f} dB" for name in restored]
+    sharp = pair["sharp"]
+    if isinstance(sharp, list):  # Köhler's: of the camera's way, the middle
+        sharp = sharp[len(sharp) // 2]
+    corners = corners or places(list(restored.values()))
+    return contact_sheet([*restored.values(), sharp], [*labels, "sharp"], corners)
+
+
+def plots(result, folder):
+    """Writes psnr.png and gain.png: the first table's PSNR against the input's, and the gain.
+
+    Raises:
+      UserError: matplotlib is not there, or they cannot be written.
+    """
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise UserError(
+            f"--plots: wants matplotlib ({error}); pip install 'tf-deblur[evaluate]'"
+        ) from error
+    matplotlib.use("Agg")
+    alignment = next(iter(result["tables"]))
+    methods = [method for method in result["methods"] if method != BLURRED]
+    scores = report.by_sequence(result, alignment)
+    label = report.LABELS[ALIGNMENTS[alignment].headline]
+    for name, draw in {"psnr": _against_the_input, "gain": _gain_by_sequence}.items():
+        figure = draw(scores, methods, ALIGNMENTS[alignment].headline, label)
+        figure.suptitle(f"{result['dataset']}, {result['pairs']} pairs", fontsize=9)
+        try:
+            with whole(folder / f"{name}.png") as part:
+                figure.savefig(part, dpi=120)
+        except OSError as error:
+            raise UserError(f"{folder}: cannot be written ({error.strerror})") from error
+
+
+def _against_the_input(scores, methods, metric, label):
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 6), layout="constrained")
+    axes = figure.subplots()
+    own = [score for sequence in scores.values() for score in sequence]
+    before = [score[BLURRED][metric] for score in own]
+    for method in methods:
+        axes.scatter(before, [score[method][metric] for score in own], s=14, label=method)
+    axes.axline((before[0], before[0]), slope=1, color="grey", linewidth=1, label="no change")
+    axes.set(xlabel=f"{label} of the blurred input", ylabel=f"{label} restored")
+    axes.legend()
+    return figure
+
+
+def _gain_by_sequence(scores, methods, metric, label):
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 2 + 0.3 * len(scores) * max(1, len(methods))), layout="constrained")
+    axes = figure.subplots()
+    rows, thick = np.arange(len(scores)), 0.8 / max(1, len(methods))
+    for number, method in enumerate(methods):
+        gains = [
+            np.mean([score[method][metric] - score[BLURRED][metric] for score in sequence])
+            for sequence in scores.values()
+        ]
+        axes.barh(rows + (number - (len(methods) - 1) / 2) * thick, gains, thick, label=method)
+    axes.axvline(0, color="grey", linewidth=1)
+    axes.set_yticks(rows, list(scores))
+    axes.invert_yaxis()
+    axes.set(xlabel=f"gain over the blurred input, {label}")
+    axes.legend()
+    return figure

@@ -1,0 +1,274 @@
+"""What scores come to: means, tables as text, Markdown, CSV and JSON."""
+
+import csv
+import io
+import json
+import math
+import platform
+import statistics
+
+from tf_deblur.errors import UserError
+from tf_deblur.files import whole
+from tf_deblur.methods import BLURRED
+from tf_deblur.scoring import ALIGNMENTS
+
+LABELS = {
+    "psnr": "PSNR dB",
+    "ssim": "SSIM",
+    "ssim_matlab_rgb": "SSIM (MATLAB, RGB)",
+    "psnr_y": "PSNR of Y dB",
+    "ssim_y": "SSIM of Y",
+    "ssim_y_reduced": "of Y reduced",
+    "psnr_luma": "PSNR of luma dB",
+    "ms_ssim": "MS-SSIM",
+}
+ROUNDING = "8-bit RGB, rounded half to even"
+SSIM = "SSIM of each channel alone; (MATLAB, RGB): its window crosses the channels"
+NOTES = {
+    "at_limit": "the best shift lies on the border of the search, and may be larger",
+    "failed": "could not be registered, and were scored as they lie",
+}
+UNTOLD = "SSIM, kind untold"
+# Table 3 of Sang, Gao and Yin 2018: PSNR and SSIM.
+PUBLISHED = {
+    "gopro": {
+        "Whyte": (23.6169, 0.8017),
+        "Sun": (25.8298, 0.8894),
+        "Gong": (26.4322, 0.8994),
+        "Sang": (29.9762, 0.9182),
+    },
+    "lai": {
+        "Whyte": (13.6199, 0.5833),
+        "Sun": (13.5328, 0.6072),
+        "Gong": (13.9127, 0.6262),
+        "Sang": (13.9519, 0.6325),
+    },
+}
+
+
+def summed(records, methods, alignments):
+    """{alignment: {method: {metric: mean, …}}} over the pictures that could be scored.
+
+    Every picture counts once. A picture that equals its sharp one has an infinite PSNR, which is
+    in no mean; `identical` counts them. `psnr_deviation` is the standard deviation over pictures.
+    """
+    scored = [record for record in records if "scores" in record]
+    return {
+        alignment: {
+            method: _summary([record["scores"][alignment] for record in scored], method, alignment)
+            for method in methods
+        }
+        for alignment in alignments
+    }
+
+
+def _summary(scores, method, alignment):
+    own = [by_method[method] for by_method in scores]
+    if not own:
+        return {}
+    headline = ALIGNMENTS[alignment].headline
+    means = {metric: _mean([values[metric] for values in own]) for metric in own[0]}
+    decibels = [values[headline] for values in own if math.isfinite(values[headline])]
+    worse = [s[method][headline] < s[BLURRED][headline] for s in scores]
+    return means | {
+        "pairs": len(own),
+        "identical": len(own) - len(decibels),
+        "deviation": statistics.pstdev(decibels) if decibels else 0.0,
+        "made_worse": sum(worse) / len(worse),
+    }
+
+
+def _mean(values):
+    finite = [value for value in values if math.isfinite(value)]
+    return sum(finite) / len(finite) if finite else math.inf
+
+
+def tables(result, published=False, per_sequence=False):
+    """[(lines of title, rows of text, lines below), …] of all that there is to print.
+
+    Args:
+      result: what `evaluate` writes as JSON.
+      published: whether the rows of the paper's Table 3 follow.
+      per_sequence: whether a table of each sequence's PSNR follows.
+    """
+    for alignment in result["tables"]:
+        rows = _rows(result, alignment, published)
+        yield _title(result, alignment), rows, _below(result, alignment)
+    if per_sequence:
+        alignment = next(iter(result["tables"]))
+        told = ALIGNMENTS[alignment]
+        title = [f"{LABELS[told.headline]} by sequence, {told.told}"]
+        yield title, _sequence_rows(result, alignment), []
+
+
+def _title(result, alignment):
+    scored, of = result["pairs"], result["of_pairs"]
+    partial = of and scored < of
+    count = f"partial: {scored} of {of} pairs" if partial else f"{scored} pairs"
+    shifted = alignment == "none" and not result["registered"]
+    shifted = ", though this data set's halves are shifted" if shifted else ""
+    return [
+        f"{result['dataset']}, split {result['split']}, {count}",
+        f"{ROUNDING}; {ALIGNMENTS[alignment].told}{shifted}",
+        f"means of per-picture values; {SSIM}",
+    ]
+
+
+def _rows(result, alignment, published):
+    methods = result["tables"][alignment]
+    metrics = [name for name in LABELS if name in methods[BLURRED]]
+    head = ["", *(LABELS[name] for name in metrics), "pairs", "made worse", "s/MP"]
+    rows = [head]
+    for method, means in methods.items():
+        speed = result["methods"][method].get("seconds_a_megapixel")
+        rows.append(
+            [
+                method,
+                *(_number(name, means[name]) for name in metrics),
+                str(means["pairs"]),
+                "" if method == BLURRED else f"{means['made_worse']:.1%}",
+                "" if speed is None else f"{speed:.2f}",
+            ]
+        )
+    dataset = result["dataset"].partition("/")[0]
+    if published and alignment == "none" and dataset in PUBLISHED:
+        rows = [[*row, ""] for row in rows]
+        rows[0][-1] = UNTOLD
+        for method, (psnr, ssim) in PUBLISHED[dataset].items():
+            gap = [""] * (len(head) - 2)
+            rows.append([f"{method}, published", f"{psnr:.3f}", *gap, f"{ssim:.4f}"])
+    return rows
+
+
+def _below(result, alignment):
+    """What has to be said under a table."""
+    lines = [
+        f"{means['identical']} pictures of {method} equal the sharp one; not in its mean"
+        for method, means in result["tables"][alignment].items()
+        if means["identical"]
+    ]
+    for note, told in NOTES.items():
+        notes = [record["notes"][alignment] for record in result["frames"] if "notes" in record]
+        for method in result["methods"]:
+            count = sum(own.get(method, {}).get(note, False) for own in notes)
+            if count:
+                lines.append(f"{count} pictures of {method}: {told}")
+    kept = [record["kept"] for record in result["frames"] if record.get("kept")]
+    for method in kept[0] if kept else ():
+        share = sum(shares[method] for shares in kept) / len(kept)
+        lines.append(f"{method}: {share:.2%} of the blocks kept as they were, by deblur's check")
+    return lines
+
+
+def _sequence_rows(result, alignment):
+    metric, methods = ALIGNMENTS[alignment].headline, list(result["methods"])
+    rows = [["", *methods, "pairs"]]
+    for sequence, scores in by_sequence(result, alignment).items():
+        means = (_mean([own[method][metric] for own in scores]) for method in methods)
+        rows.append([sequence, *(_number(metric, mean) for mean in means), str(len(scores))])
+    return rows
+
+
+def by_sequence(result, alignment):
+    """{sequence: [{method: {metric: value}}, …]} of the pictures that were scored."""
+    found = {}
+    for record in result["frames"]:
+        if "scores" in record:
+            found.setdefault(record["sequence"], []).append(record["scores"][alignment])
+    return found
+
+
+def _number(metric, value):
+    return f"{value:.3f}" if metric.startswith("psnr") else f"{value:.4f}"
+
+
+def as_text(title, rows, below):
+    """A table for the terminal."""
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = [
+        "  ".join(f"{cell:{'<' if n == 0 else '>'}{widths[n]}}" for n, cell in enumerate(row))
+        for row in rows
+    ]
+    return "\n".join([*title, *(line.rstrip() for line in lines), *below])
+
+
+def as_markdown(title, rows, below):
+    rule = ["---", *["---:"] * (len(rows[0]) - 1)]
+    lines = [f"| {' | '.join(row)} |" for row in (rows[0], rule, *rows[1:])]
+    paragraphs = ["  \n".join(title), "\n".join(lines), "  \n".join(below)]
+    return "\n\n".join(filter(None, paragraphs))
+
+
+def as_csv(rows):
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def mean_rows(result):
+    """The tables' numbers, not rounded, one row an alignment and method."""
+    metrics = _metrics(result)
+    more = ("deviation", "pairs", "identical", "made_worse")
+    yield ["alignment", "method", *metrics, *more, "seconds_a_megapixel"]
+    for alignment, methods in result["tables"].items():
+        for method, means in methods.items():
+            speed = result["methods"][method].get("seconds_a_megapixel", "")
+            yield [alignment, method, *(means.get(name, "") for name in (*metrics, *more)), speed]
+
+
+def _metrics(result):
+    return [m for m in LABELS if any(m in t[BLURRED] for t in result["tables"].values())]
+
+
+def picture_rows(result):
+    """Every picture's own numbers, one row a picture, alignment and method."""
+    metrics = _metrics(result)
+    yield ["sequence", "frame", "alignment", "method", *metrics, "down", "right", "problem"]
+    for record in result["frames"]:
+        named = [record["sequence"], record["frame"]]
+        if "problem" in record:
+            yield [*named, "", "", *[""] * len(metrics), "", "", record["problem"]]
+        for alignment, methods in record.get("scores", {}).items():
+            for method, scores in methods.items():
+                note = record["notes"][alignment].get(method, {})
+                values = [repr(scores[m]) if m in scores else "" for m in metrics]
+                shift = [note.get("down", ""), note.get("right", "")]
+                yield [*named, alignment, method, *values, *shift, ""]
+
+
+def versions():
+    import cv2
+    import keras
+    import numpy
+    import tensorflow
+
+    import tf_deblur
+
+    modules = (tf_deblur, tensorflow, keras, numpy, cv2)
+    return {"python": platform.python_version()} | {m.__name__: m.__version__ for m in modules}
+
+
+def write(result, folder, printed):
+    """Writes table.md, table.csv, pictures.csv and result.json into a folder, each whole.
+
+    Args:
+      result: what `tables` takes.
+      folder: a `pathlib.Path`; made if it is not there.
+      printed: what `tables` gave.
+
+    Raises:
+      UserError: it cannot be written.
+    """
+    finite = json.loads(json.dumps(result), parse_constant=str)  # JSON has no infinity
+    files = {
+        "table.md": "\n\n".join(as_markdown(*table) for table in printed) + "\n",
+        "table.csv": as_csv(mean_rows(result)),
+        "pictures.csv": as_csv(picture_rows(result)),
+        "result.json": json.dumps(finite, indent=1),
+    }
+    for name, text in files.items():
+        try:
+            with whole(folder / name) as part:
+                part.write_text(text)
+        except OSError as error:
+            raise UserError(f"{folder / name}: cannot be written ({error.strerror})") from error

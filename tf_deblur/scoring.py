@@ -1,0 +1,254 @@
+"""Scores methods on a data set's pictures: read, restored and scored side by side, in order."""
+
+import collections
+import concurrent.futures
+import dataclasses
+import functools
+import json
+import time
+
+import tensorflow as tf
+
+from tf_deblur import align, devices, guard, metrics, stream
+from tf_deblur.errors import UserError
+from tf_deblur.files import whole
+from tf_deblur.methods import BadPicture
+
+AHEAD = 4  # pictures that are read or restored before the one whose scores are waited for
+
+
+@dataclasses.dataclass(frozen=True)
+class Alignment:
+    """How a restored picture is laid upon the sharp one before they are compared.
+
+    Attributes:
+      told: in words, with its limits.
+      score: (restored, sharp), uint8 -> {metric: value}, {note: value}.
+      smallest_side: of the pictures that can be scored so, in pixels.
+      headline: the metric by which pictures count as made worse.
+    """
+
+    told: str
+    score: object
+    smallest_side: int = 11  # the window of SSIM
+    headline: str = "psnr"
+
+
+def _as_they_are(restored, sharp):
+    return metrics.scores(restored, sharp, data_range=255), {}
+
+
+def _shifted(restored, sharp, limits):
+    found = align.best_shift(restored, sharp, **limits)
+    scores = metrics.scores(found.restored, found.sharp, data_range=255)
+    note = {"down": found.down, "right": found.right, "at_limit": found.at_limit}
+    return scores | metrics.y_scores(found.restored, found.sharp), note
+
+
+def _turned(restored, sharp):
+    start = align.best_shift(restored, sharp, **align.SHIFTS["shift10"])
+    restored, sharp, warp = align.euclidean(restored, sharp, (start.down, start.right))
+    return metrics.scores(restored, sharp, data_range=255), {"failed": warp is None}
+
+
+def _realblur(restored, sharp):
+    scores, warp = align.realblur(restored, sharp)
+    return scores, {"failed": warp is None}
+
+
+def _kohler(restored, frames):
+    best = align.kohler(restored, frames)
+    return {"psnr_luma": best["psnr"], "ms_ssim": best["ms_ssim"]}, {}
+
+
+ALIGNMENTS = {
+    "none": Alignment("not aligned", _as_they_are),
+    **{
+        name: Alignment(
+            f"best shift of at most {limits['limit']} pixels, found on Y in steps of 0.25, "
+            f"{limits['crop']} pixels cropped at each side",
+            functools.partial(_shifted, limits=limits),
+            smallest_side=2 * limits["crop"] + 11,
+        )
+        for name, limits in align.SHIFTS.items()
+    },
+    "euclidean": Alignment("shifted and turned by ECC, on what both show", _turned, 41),
+    "realblur": Alignment("RealBlur's procedure: scaled, warped by a homography", _realblur),
+    "kohler": Alignment(
+        "Köhler's procedure: scaled, shifted by whole pixels, the best of the sharp frames",
+        *(_kohler, 161, "psnr_luma"),
+    ),
+}
+OWN = {"lai": ("none", *align.SHIFTS), "kohler": ("kohler",)}
+ASKED = {"shift": tuple(align.SHIFTS)}
+
+
+def alignments_of(builder, asked):
+    """Names of the alignments to score with: the data set's own ones if none is asked for."""
+    own = OWN.get(builder.name, ("none",))
+    if asked in (None, *own):
+        return own if asked is None else (asked,)
+    if builder.name == "kohler":
+        raise UserError("kohler: has a procedure of its own; leave --align out")
+    return ASKED.get(asked, (asked,))
+
+
+class Pictures:
+    """What a prepared data set has to score, read by number.
+
+    Attributes:
+      names: (sequence, frame) of each.
+    """
+
+    def __init__(self, builder, split):
+        self._truths = None
+        if builder.name == "kohler":  # one blurred picture, many sharp ones: the best one counts
+            self._pairs = stream.open_pairs(builder, "blurred", hold_out=False)
+            self._truths = _truths(builder)
+        else:
+            self._pairs = stream.open_pairs(builder, split, hold_out=False)
+        names = map(_names, map(self._pairs.read, range(len(self._pairs))))
+        self._numbers, self.names = [], []
+        for number, name in enumerate(names):
+            if self._truths is None or "/".join(name) in self._truths:
+                self._numbers.append(number)
+                self.names.append(name)
+        if not self.names:
+            raise UserError(f"{builder.name}: nothing to score: no picture has its sharp half")
+
+    def __len__(self):
+        return len(self.names)
+
+    def read(self, index):
+        """{"sequence", "frame", "blurred", "sharp"}; of Köhler's, `sharp` is a list."""
+        features = self._pairs.decode(self._pairs.read(self._numbers[index]))
+        sequence, frame = self.names[index]
+        pair = {"sequence": sequence, "frame": frame, "blurred": features["blurred"].numpy()}
+        if self._truths is None:
+            return pair | {"sharp": features["sharp"].numpy()}
+        sharp, numbers = self._truths[f"{sequence}/{frame}"]
+        decoded = (sharp.decode(sharp.read(number)) for number in numbers)
+        return pair | {"sharp": [features["sharp"].numpy() for features in decoded]}
+
+
+def _truths(builder):
+    """{scene/trajectory: (pairs, their numbers)} of Köhler's sharp pictures."""
+    if "sharp" not in builder.info.splits:
+        return {}
+    pairs = stream.open_pairs(builder, "sharp", hold_out=False)
+    found, start = {}, 0
+    for sequence, count in builder.info.metadata["sequences"]["sharp"]:
+        found[sequence] = pairs, range(start, start + count)
+        start += count
+    return found
+
+
+def _names(example):
+    """Sequence and frame of a serialised example, its pictures not decoded."""
+    values = tf.train.Example.FromString(example).features.feature
+    return tuple(values[key].bytes_list.value[0].decode() for key in ("sequence", "frame"))
+
+
+def records(pictures, numbers, methods, alignments, check):
+    """Yields the record of each picture, in order, as soon as it is known.
+
+    Args:
+      pictures: the `Pictures`.
+      numbers: of those to score.
+      methods: list of `methods.Method`.
+      alignments: names of `ALIGNMENTS`.
+      check: whether networks give the input back where the check of `deblur` fails.
+
+    Yields:
+      {"sequence", "frame"}, and "scores": {alignment: {method: {metric: value}}}, "notes" of the
+      alignments likewise, and "kept": {method: share of the blocks}; or else "problem", a line.
+
+    Restored pictures are scored as they would be saved: 8 bits, rounded half to even.
+    """
+    reader, restorer = (concurrent.futures.ThreadPoolExecutor(1) for _ in range(2))
+    scorer = concurrent.futures.ThreadPoolExecutor(devices.cores())
+    under_way = collections.deque()
+    for number in numbers:
+        read = reader.submit(pictures.read, number)
+        restored = restorer.submit(lambda read=read: restored_by_all(read.result(), methods, check))
+        under_way.append(scorer.submit(lambda it=restored: record(*it.result(), alignments)))
+        if len(under_way) > AHEAD:
+            yield under_way.popleft().result()
+    while under_way:
+        yield under_way.popleft().result()
+
+
+def restored_by_all(pair, methods, check):
+    """(pair, {method: picture}, {method: share kept}); the pictures are a line if one is bad."""
+    restored, kept = {}, {}
+    for method in methods:
+        try:
+            picture = method.restore(pair)
+        except BadPicture as error:
+            return pair, str(error), {}
+        if picture.shape != pair["blurred"].shape:
+            (height, width), (h, w) = picture.shape[:2], pair["blurred"].shape[:2]
+            return pair, f"{method.name}: is {width}x{height}, its ground truth {w}x{h}", {}
+        if check and method.network:
+            picture, kept[method.name] = guard.keep_sane(pair["blurred"], picture)
+        restored[method.name] = picture
+    return pair, restored, kept
+
+
+def record(pair, restored, kept, alignments):
+    named = {"sequence": pair["sequence"], "frame": pair["frame"]}
+    if isinstance(restored, str):
+        return named | {"problem": restored}
+    scores, notes = {}, {}
+    for alignment in alignments:
+        score = ALIGNMENTS[alignment].score
+        told = {method: score(picture, pair["sharp"]) for method, picture in restored.items()}
+        scores[alignment] = {method: values for method, (values, _) in told.items()}
+        notes[alignment] = {method: values for method, (_, values) in told.items() if values}
+    return named | {"scores": scores, "notes": notes, "kept": kept}
+
+
+def seconds_a_megapixel(method, pair):
+    """How fast a method is: one picture, warm, with nothing else running."""
+    method.restore(pair)
+    begin = time.monotonic()
+    picture = method.restore(pair)
+    return (time.monotonic() - begin) / (picture.shape[0] * picture.shape[1] / 1e6)
+
+
+class Log:
+    """Records as they come, one JSON line each below the settings, so that a run can go on.
+
+    Args:
+      path: its file, which the caller removes when all is done.
+      settings: what decides the records; another run's are never taken for this one's.
+      resume: whether to go on with what the file has.
+
+    Attributes:
+      records: those that the file had.
+
+    Raises:
+      UserError: the file is there and not to be resumed, or of other settings.
+    """
+
+    def __init__(self, path, settings, resume):
+        self.path, self.records = path, []
+        head = json.dumps(settings, sort_keys=True)
+        if path.exists():
+            lines = path.read_bytes().split(b"\n")[:-1]  # a line that was cut short has no end
+            if not resume:
+                raise UserError(f"{path}: of a run that was stopped; add --resume, or remove it")
+            if lines and lines[0].decode() != head:
+                raise UserError(f"{path}: of other methods, pictures or settings; remove it")
+            self.records = [json.loads(line) for line in lines[1:]]
+        try:
+            with whole(path) as part:
+                lines = [head, *map(json.dumps, self.records)]
+                part.write_text("".join(f"{line}\n" for line in lines))
+            self._file = path.open("a")
+        except OSError as error:
+            raise UserError(f"{path}: cannot be written ({error.strerror})") from error
+
+    def add(self, record):
+        self._file.write(f"{json.dumps(record)}\n")
+        self._file.flush()
