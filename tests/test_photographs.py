@@ -7,13 +7,23 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from tf_deblur import images
+from tf_deblur import images, jobs
 from tf_deblur.errors import UserError
+
+try:
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+except ImportError:
+    pillow_heif = None
 
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF/></x:xmpmeta>'
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 MAKE, ORIENTATION, DATE, EXPOSURE, GPS, DETAILS = 0x10F, 0x112, 0x132, 0x829A, 0x8825, 0x8769
 LOSSLESS, LOSSY = (".png", ".tif"), (".jpg", ".webp", ".avif")
+HEIF_LOSSLESS = {"quality": -1, "chroma": 444, "matrix_coefficients": 0}
+wants_heif = pytest.mark.skipif(not pillow_heif, reason="pillow-heif is not installed")
+HEIC = pytest.param(".heic", marks=wants_heif)
 
 
 def exif(orientation=1):
@@ -75,19 +85,21 @@ def test_the_resolution_is_kept(tmp_path, picture, suffix):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp"])
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp", ".avif", HEIC])
 def test_a_turned_photograph_is_turned_once(tmp_path, picture, orientation, suffix):
     more = {"quality": 100, "lossless": True} if suffix == ".webp" else {"quality": 100}
-    more = more if suffix in LOSSY else {}
-    photograph = saved(
-        tmp_path / f"before{suffix}", picture(24, 32), exif=exif(orientation), **more
-    )
+    more = {} if suffix in LOSSLESS else HEIF_LOSSLESS if suffix == ".heic" else more
+    data = exif(orientation).tobytes()
+    photograph = saved(tmp_path / f"before{suffix}", picture(24, 32), exif=data, **more)
     upright = np.asarray(_upright(picture(24, 32), orientation))
     assert photograph.pixels.shape == upright.shape
-    if suffix != ".jpg":
+    if suffix not in (".jpg", ".avif"):
         np.testing.assert_array_equal(photograph.pixels, upright)
-    images.write(tmp_path / f"after{suffix}", photograph.pixels, photograph, quality=100)
-    again = Image.open(tmp_path / f"after{suffix}")
+    difference = np.abs(photograph.pixels.astype(int) - upright).mean()
+    assert difference < 12  # 60 if turned otherwise
+    path = tmp_path / f"after{suffix.replace('heic', 'jpg')}"
+    images.write(path, photograph.pixels, photograph, quality=100)
+    again = Image.open(path)
     assert again.size == upright.shape[1::-1] and again.getexif().get(ORIENTATION, 1) == 1
     assert (
         np.abs(np.asarray(again.convert("RGB")).astype(int) - upright).mean() < 12
@@ -155,11 +167,60 @@ def test_what_claims_too_much_or_moves_is_refused(tmp_path, picture):
         images.open_photograph(tmp_path / "moving.webp")
 
 
+@wants_heif
+@pytest.mark.parametrize("mode, dtype", [("L", "u1"), ("RGB", "u1"), ("RGBA", "u1")])
+def test_a_heic_has_its_pixels_and_becomes_a_jpeg(tmp_path, picture, mode, dtype):
+    array = np.asarray(Image.fromarray(picture(24, 32)).convert(mode))
+    photograph = saved(tmp_path / "a.heic", array, **HEIF_LOSSLESS)
+    assert photograph.suffix == ".jpg" and photograph.grey == (mode == "L")
+    color = array if mode == "L" else array[..., :3]
+    pixels = photograph.pixels[..., 0] if mode == "L" else photograph.pixels
+    np.testing.assert_array_equal(pixels, color)
+    if mode == "RGBA":
+        np.testing.assert_array_equal(photograph.alpha, array[..., 3])
+
+
+@wants_heif
+@pytest.mark.parametrize("bits", [10, 12])
+def test_white_and_black_of_a_deep_heic_are_those_of_16_bits(tmp_path, bits):
+    array = np.repeat(np.uint16([0, 65535]), 32 * 64 * 3).reshape(64, 64, 3)
+    pillow_heif.options.SAVE_HDR_TO_12_BIT = bits == 12
+    pillow_heif.encode("RGB;16", (64, 64), array.tobytes(), tmp_path / "a.heic", **HEIF_LOSSLESS)
+    pillow_heif.options.SAVE_HDR_TO_12_BIT = False
+    assert pillow_heif.open_heif(tmp_path / "a.heic").info["bit_depth"] == bits
+    np.testing.assert_array_equal(images.read(tmp_path / "a.heic"), array)
+
+
+def test_a_heics_result_is_a_jpeg_and_replaces_nothing(tmp_path):
+    told = {(): "a_restored.jpg", ("overwrite",): "a_restored.jpg", ("format",): "a_restored.png"}
+    told["format", "overwrite"] = "a.png"
+    for options, name in told.items():
+        options = {option: {"format": "png", "overwrite": True}[option] for option in options}
+        (job,) = jobs.plan([str(tmp_path / "a.HEIC")], **options)
+        assert job.target == tmp_path / name
+
+
+@wants_heif
+def test_a_heic_is_refused_in_one_line(tmp_path, picture, monkeypatch):
+    path = tmp_path / "photo.heic"
+    saved(path, picture(24, 32))
+    assert images.pixels(path) == 24 * 32
+    with pytest.raises(UserError, match="32x24 pixels, more than 0.0001 megapixels"):
+        images.open_photograph(path, megapixels=1e-4)
+    burst = [Image.fromarray(picture(16, 16, seed)) for seed in range(3)]
+    burst[0].save(tmp_path / "burst.heic", save_all=True, append_images=burst[1:])
+    with pytest.raises(UserError, match="3 pages or frames"):
+        images.open_photograph(tmp_path / "burst.heic")
+    monkeypatch.setitem(__import__("sys").modules, "pillow_heif", None)
+    with pytest.raises(UserError, match=r"photo.heic: HEIC .* pip install 'tf-deblur\[heif\]'$"):
+        images.open_photograph(path)
+
+
 def test_damaged_files_end_in_a_picture_or_one_line(tmp_path, picture):
     rng = np.random.default_rng(0)
     whole = []
-    for suffix in (".jpg", ".png", ".tif", ".webp", ".avif"):
-        images.write(tmp_path / f"whole{suffix}", picture(48, 64))
+    for suffix in (".jpg", ".png", ".tif", ".webp", ".avif") + (".heic",) * bool(pillow_heif):
+        Image.fromarray(picture(48, 64)).save(tmp_path / f"whole{suffix}")
         whole.append((tmp_path / f"whole{suffix}").read_bytes())
     ends = {"picture": 0, "line": 0}
     for number in range(1000):

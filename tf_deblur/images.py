@@ -11,6 +11,7 @@ import pathlib
 
 import numpy as np
 
+from tf_deblur import heif
 from tf_deblur.errors import UserError
 from tf_deblur.files import whole
 
@@ -46,7 +47,9 @@ _FORMATS = {
     ".avif": ({_LOSSY: QUALITY}, False, True),
 }
 SUFFIXES = tuple(_FORMATS)
-READ = (*SUFFIXES, ".heic", ".heif", ".gif", ".bmp")  # what is looked for in a folder
+# Read, but not written: such a result is a JPEG, as cameras make them too.
+TO_JPEG = (".heic", ".heif", ".hif")
+READ = (*SUFFIXES, *TO_JPEG, ".gif", ".bmp")  # what is looked for in a folder
 # libvips' loaders, and the suffix of what each reads; it has others, for what is no photograph
 _LOADERS = {
     "jpeg": ".jpg",
@@ -70,7 +73,7 @@ class Photograph:
       pixels: (height, width, 3) RGB, uint8 or uint16; grey is repeated three times.
       alpha: (height, width) of the same type, or None.
       grey: whether the file has no colours.
-      suffix: of the format that the file has, whatever its name.
+      suffix: of the format that the file has, whatever its name; ".jpg" of a HEIC.
       header: a `pyvips.Image` whose metadata a restored picture inherits; None for none.
     """
 
@@ -103,14 +106,14 @@ def open_photograph(source, name=None, megapixels=MEGAPIXELS):
             f"{name}: {image.width}x{image.height} pixels, more than {megapixels:g} megapixels; "
             "raise --max_megapixels if you trust it"
         )
-    suffix = _suffix(image.get("vips-loader"))
+    suffix = ".jpg" if heif.is_heic(image) else _suffix(image.get("vips-loader"))
     if not suffix:
         raise UserError(f"{name}: a file for {image.get('vips-loader')}; use PNG or JPEG")
     pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
     if pages > 1:
         raise UserError(f"{name}: {pages} pages or frames; one picture a file is wanted")
     try:
-        return _decoded(image, suffix, name)
+        return _decoded(image, suffix, source, name)
     except pyvips.Error as error:
         raise _unreadable(name, error) from error
 
@@ -152,15 +155,18 @@ def _suffix(loader):
     return next((s for start, s in _LOADERS.items() if loader.startswith(start)), None)
 
 
-def _decoded(image, suffix, name):
+def _decoded(image, suffix, source, name):
     image = image.autorot()
     if image.interpretation == "cmyk":
         image = image.icc_transform("srgb", embedded=True, input_profile="cmyk")
     if image.format not in _TYPES or image.bands > 4:
         raise UserError(f"{name}: {image.bands} channels of {image.format}; 8 or 16 bits are read")
-    array = image.numpy().reshape(image.height, image.width, image.bands)
+    if heif.is_heic(image):
+        array = heif.decoded(source, name)
+    else:
+        array = image.numpy().reshape(image.height, image.width, image.bands)
     color, alpha = array, None
-    if image.bands in (2, 4):
+    if array.shape[-1] in (2, 4):
         color, alpha = array[..., :-1], array[..., -1]
     grey = color.shape[-1] == 1
     pixels = np.repeat(color, 3, axis=-1) if grey else np.ascontiguousarray(color)
