@@ -11,7 +11,7 @@ import pathlib
 
 import numpy as np
 
-from tf_deblur import heif
+from tf_deblur import heif, tiff_exif
 from tf_deblur.errors import UserError
 from tf_deblur.files import whole
 
@@ -170,7 +170,8 @@ def _decoded(image, suffix, source, name):
         color, alpha = array[..., :-1], array[..., -1]
     grey = color.shape[-1] == 1
     pixels = np.repeat(color, 3, axis=-1) if grey else np.ascontiguousarray(color)
-    return Photograph(pixels, alpha, grey, suffix, image)
+    header = tiff_exif.read(image, source) if suffix == ".tif" else image
+    return Photograph(pixels, alpha, grey, suffix, header)
 
 
 def pixels(path):
@@ -239,12 +240,13 @@ def encode(suffix, array, like=None, quality=QUALITY):
     else:
         settings = settings | {"keep": "none"}
     try:
-        return image.write_to_buffer(suffix.lower(), **settings)
+        data = image.write_to_buffer(suffix.lower(), **settings)
     except pyvips.Error as error:
         reason = (error.detail or str(error)).strip().splitlines()[0]
         raise UserError(
             f"{array.shape[1]}x{array.shape[0]}: not for {suffix} ({reason})"
         ) from error
+    return tiff_exif.added(data, image) if suffix.lower() in (".tif", ".tiff") else data
 
 
 def lost(suffix, photograph):
