@@ -62,6 +62,39 @@ def test_pixels_channels_and_bits_come_back(tmp_path, picture, suffix, channels,
     np.testing.assert_array_equal(after.reshape(array.shape), array)
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_16_bits_are_12_in_avif(tmp_path, channels):
+    import pyvips
+
+    array = np.arange(65536).astype(np.uint16).reshape(256, 256, 1)
+    array = np.dstack([array, array[::-1], array.transpose(1, 0, 2), array])[..., :channels]
+    kind = "grey16" if channels < 3 else "rgb16"
+    deep = pyvips.Image.new_from_array(array).copy(interpretation=kind)
+    deep.write_to_file(str(tmp_path / "a.png"))
+    photograph = images.open_photograph(tmp_path / "a.png")
+    assert images.lost(".avif", photograph) == "in 12 bits"
+    images.write(tmp_path / "b.avif", photograph.pixels, photograph, quality=100)
+    # libvips gives 12 bits as the upper ones of 16
+    written = pyvips.Image.new_from_file(str(tmp_path / "b.avif"))
+    assert written.get("bits-per-sample") == 12
+    expected = np.rint(photograph.pixels / 65535 * 4095)
+    np.testing.assert_allclose(written.numpy()[..., :3] >> 4, expected, atol=2)
+    again = images.open_photograph(tmp_path / "b.avif")
+    np.testing.assert_allclose(again.pixels, photograph.pixels.astype(int), atol=2.5 * 16)
+    if channels in (2, 4):
+        np.testing.assert_allclose(again.alpha, photograph.alpha.astype(int), atol=8)  # lossless
+
+
+@pytest.mark.parametrize("bits", [10, 12])
+def test_white_of_a_deep_avif_is_that_of_16_bits(tmp_path, bits):
+    import pyvips
+
+    array = np.repeat(np.uint16([0, 65535]), 32 * 64 * 3).reshape(64, 64, 3)
+    deep = pyvips.Image.new_from_array(array).copy(interpretation="rgb16")
+    deep.write_to_file(str(tmp_path / "a.avif"), bitdepth=bits, lossless=True)
+    np.testing.assert_array_equal(images.read(tmp_path / "a.avif"), array)
+
+
 @pytest.mark.parametrize("before", [*FORMATS, HEIC])
 @pytest.mark.parametrize("after", FORMATS)
 def test_exif_profile_and_xmp_are_kept(tmp_path, picture, before, after):

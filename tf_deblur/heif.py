@@ -1,4 +1,8 @@
-"""HEIC's pixels: libvips opens such a file, with all its metadata, but lacks the decoder."""
+"""What libvips leaves to do for HEIC and AVIF.
+
+It opens HEIC files with all their metadata, but lacks the decoder; and it puts samples of 10 and
+12 bits into the upper ones of 16, where white is less than 65535.
+"""
 
 import numpy as np
 
@@ -46,3 +50,15 @@ def full_range(array, bits):
     """uint16 of 10 or 12 bits -> of all 16: the largest value becomes 65535."""
     levels = np.rint(np.linspace(0, 65535, 2**bits)).astype(np.uint16)
     return np.take(levels, array, mode="clip")
+
+
+def from_upper_bits(array, image):
+    """uint16 as libvips reads the file of a `pyvips.Image` -> over its full range."""
+    bits = image.get("bits-per-sample")
+    return full_range(array >> (16 - bits), bits)
+
+
+def to_upper_bits(array, bits):
+    """uint16 -> what libvips, which cuts the lower ones off, writes in 10 or 12 bits."""
+    levels = np.rint(np.linspace(0, 2**bits - 1, 65536)).astype(np.uint16)
+    return np.take(levels, array) << (16 - bits)

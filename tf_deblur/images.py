@@ -35,16 +35,16 @@ except ImportError as error:  # its window parts want libraries that a bare Debi
 QUALITY = 95  # of JPEG, WebP and AVIF
 MEGAPIXELS = 150  # a file that claims more is refused, unless the user says otherwise
 
-# What each suffix's encoder is told, and whether it keeps 16 bits and an alpha channel.
+# What each suffix's encoder is told, how many bits of 16 it keeps, and whether an alpha channel.
 _LOSSY = "Q"
 _FORMATS = {
-    ".png": ({"compression": 6}, True, True),
-    ".jpg": ({_LOSSY: QUALITY}, False, False),
-    ".jpeg": ({_LOSSY: QUALITY}, False, False),
-    ".tif": ({"compression": "deflate", "predictor": "horizontal"}, True, True),
-    ".tiff": ({"compression": "deflate", "predictor": "horizontal"}, True, True),
-    ".webp": ({_LOSSY: QUALITY}, False, True),
-    ".avif": ({_LOSSY: QUALITY}, False, True),
+    ".png": ({"compression": 6}, 16, True),
+    ".jpg": ({_LOSSY: QUALITY}, 8, False),
+    ".jpeg": ({_LOSSY: QUALITY}, 8, False),
+    ".tif": ({"compression": "deflate", "predictor": "horizontal"}, 16, True),
+    ".tiff": ({"compression": "deflate", "predictor": "horizontal"}, 16, True),
+    ".webp": ({_LOSSY: QUALITY}, 8, True),
+    ".avif": ({_LOSSY: QUALITY}, 12, True),
 }
 SUFFIXES = tuple(_FORMATS)
 # Read, but not written: such a result is a JPEG, as cameras make them too.
@@ -165,6 +165,8 @@ def _decoded(image, suffix, source, name):
         array = heif.decoded(source, name)
     else:
         array = image.numpy().reshape(image.height, image.width, image.bands)
+        if suffix == ".avif" and array.dtype == np.uint16:
+            array = heif.from_upper_bits(array, image)
     color, alpha = array, None
     if array.shape[-1] in (2, 4):
         color, alpha = array[..., :-1], array[..., -1]
@@ -198,8 +200,8 @@ def write(path, array, like=None, quality=QUALITY):
 
     Args:
       path: the file; missing parents are made.
-      array: (height, width, 3) RGB, uint8 or uint16; 16 bits become 8 where the format
-        holds no more.
+      array: (height, width, 3) RGB, uint8 or uint16; 16 bits become 8, or AVIF's 12, where
+        the format holds no more.
       like: the `Photograph` whose metadata, alpha channel and greyness are kept, if any.
       quality: of lossy formats, from 1 to 100.
 
@@ -221,10 +223,10 @@ def write(path, array, like=None, quality=QUALITY):
 
 def encode(suffix, array, like=None, quality=QUALITY):
     """The bytes of a picture file; as `write`."""
-    settings, sixteen_bits, holds_alpha = _FORMATS[suffix.lower()]
+    settings, bits, holds_alpha = _FORMATS[suffix.lower()]
     if _LOSSY in settings:
         settings = {_LOSSY: quality}
-    if array.dtype == np.uint16 and not sixteen_bits:
+    if array.dtype == np.uint16 and bits == 8:
         array = to_uint8(to_float(array))
     if like and like.grey:
         array = np.rint(array.mean(-1, keepdims=True)).astype(array.dtype)
@@ -234,6 +236,8 @@ def encode(suffix, array, like=None, quality=QUALITY):
     kind = "b-w" if array.shape[-1] < 3 else "srgb"
     if array.dtype == np.uint16:
         kind = {"b-w": "grey16", "srgb": "rgb16"}[kind]
+        if bits < 16:
+            array, settings = heif.to_upper_bits(array, bits), settings | {"bitdepth": bits}
     image = pyvips.Image.new_from_array(np.ascontiguousarray(array)).copy(interpretation=kind)
     if like and like.header:
         image = _with_metadata(image, like.header)
@@ -251,12 +255,12 @@ def encode(suffix, array, like=None, quality=QUALITY):
 
 def lost(suffix, photograph):
     """What a format cannot hold of a photograph, in words; empty if nothing."""
-    _, sixteen_bits, holds_alpha = _FORMATS[suffix.lower()]
+    _, bits, holds_alpha = _FORMATS[suffix.lower()]
     words = []
     if photograph.alpha is not None and not holds_alpha:
         words.append("without its transparency")
-    if photograph.pixels.dtype == np.uint16 and not sixteen_bits:
-        words.append("in 8 bits")
+    if photograph.pixels.dtype == np.uint16 and bits < 16:
+        words.append(f"in {bits} bits")
     return ", ".join(words)
 
 
