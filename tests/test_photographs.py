@@ -1,26 +1,39 @@
 """What a file holds beside its pixels survives, in every format that can hold it."""
 
+import dataclasses
 import io
-import itertools
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin
+from PIL.TiffImagePlugin import IFDRational
 
-from tf_deblur import images
+from tf_deblur import images, jobs
 from tf_deblur.errors import UserError
+
+try:
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+except ImportError:
+    pillow_heif = None
 
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF/></x:xmpmeta>'
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 MAKE, ORIENTATION, DATE, EXPOSURE, GPS, DETAILS = 0x10F, 0x112, 0x132, 0x829A, 0x8825, 0x8769
 LOSSLESS, LOSSY = (".png", ".tif"), (".jpg", ".webp", ".avif")
+FORMATS = (*LOSSLESS, *LOSSY)
+HEIF_LOSSLESS = {"quality": -1, "chroma": 444, "matrix_coefficients": 0}
+wants_heif = pytest.mark.skipif(not pillow_heif, reason="pillow-heif is not installed")
+HEIC = pytest.param(".heic", marks=wants_heif)
 
 
 def exif(orientation=1):
     tags = Image.Exif()
     tags[MAKE], tags[DATE], tags[ORIENTATION] = "A camera", "2018:06:25 12:00:00", orientation
-    tags.get_ifd(DETAILS)[EXPOSURE] = (1, 50)
+    tags.get_ifd(DETAILS)[EXPOSURE] = IFDRational(1, 50)
     tags.get_ifd(GPS)[1] = "N"
+    tags.get_ifd(GPS)[2] = (46.0, 30.0, 15.5)
     return tags
 
 
@@ -49,45 +62,115 @@ def test_pixels_channels_and_bits_come_back(tmp_path, picture, suffix, channels,
     np.testing.assert_array_equal(after.reshape(array.shape), array)
 
 
-@pytest.mark.parametrize("before, after", [*itertools.product((".jpg", ".png", ".webp"), repeat=2)])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_16_bits_are_12_in_avif(tmp_path, channels):
+    import pyvips
+
+    array = np.arange(65536).astype(np.uint16).reshape(256, 256, 1)
+    array = np.dstack([array, array[::-1], array.transpose(1, 0, 2), array])[..., :channels]
+    kind = "grey16" if channels < 3 else "rgb16"
+    deep = pyvips.Image.new_from_array(array).copy(interpretation=kind)
+    deep.write_to_file(str(tmp_path / "a.png"))
+    photograph = images.open_photograph(tmp_path / "a.png")
+    assert images.lost(".avif", photograph) == "in 12 bits"
+    images.write(tmp_path / "b.avif", photograph.pixels, photograph, quality=100)
+    # libvips gives 12 bits as the upper ones of 16
+    written = pyvips.Image.new_from_file(str(tmp_path / "b.avif"))
+    assert written.get("bits-per-sample") == 12
+    expected = np.rint(photograph.pixels / 65535 * 4095)
+    np.testing.assert_allclose(written.numpy()[..., :3] >> 4, expected, atol=2)
+    again = images.open_photograph(tmp_path / "b.avif")
+    np.testing.assert_allclose(again.pixels, photograph.pixels.astype(int), atol=2.5 * 16)
+    if channels in (2, 4):
+        np.testing.assert_allclose(again.alpha, photograph.alpha.astype(int), atol=8)  # lossless
+
+
+@pytest.mark.parametrize("bits", [10, 12])
+def test_white_of_a_deep_avif_is_that_of_16_bits(tmp_path, bits):
+    import pyvips
+
+    array = np.repeat(np.uint16([0, 65535]), 32 * 64 * 3).reshape(64, 64, 3)
+    deep = pyvips.Image.new_from_array(array).copy(interpretation="rgb16")
+    deep.write_to_file(str(tmp_path / "a.avif"), bitdepth=bits, lossless=True)
+    np.testing.assert_array_equal(images.read(tmp_path / "a.avif"), array)
+
+
+@pytest.mark.parametrize("before", [*FORMATS, HEIC])
+@pytest.mark.parametrize("after", FORMATS)
 def test_exif_profile_and_xmp_are_kept(tmp_path, picture, before, after):
-    more = {} if before == ".png" else {"xmp": XMP}
-    path = tmp_path / f"before{before}"
-    photograph = saved(path, picture(24, 32), exif=exif(), icc_profile=PROFILE, **more)
+    tags, text = exif(), PngImagePlugin.PngInfo()
+    if before == ".tif":
+        tags[0x2BC] = XMP
+    text.add_itxt("XML:com.adobe.xmp", XMP.decode())
+    more = {"exif": tags.tobytes(), "xmp": XMP, "pnginfo": text, "icc_profile": PROFILE}
+    photograph = saved(tmp_path / f"before{before}", picture(24, 32), **more)
     images.write(tmp_path / f"after{after}", photograph.pixels, photograph)
     again = Image.open(tmp_path / f"after{after}")
     tags = again.getexif()
-    assert (tags[MAKE], tags[DATE], tags[ORIENTATION]) == ("A camera", "2018:06:25 12:00:00", 1)
-    assert tags.get_ifd(DETAILS)[EXPOSURE] == pytest.approx(1 / 50) or tags.get_ifd(DETAILS)[
-        EXPOSURE
-    ] == (1, 50)
-    assert tags.get_ifd(GPS)[1] == "N"
+    assert (tags[MAKE], tags[DATE]) == ("A camera", "2018:06:25 12:00:00")
+    assert tags.get(ORIENTATION, 1) == 1
+    assert tags.get_ifd(DETAILS)[EXPOSURE] == pytest.approx(1 / 50)
+    assert tags.get_ifd(GPS)[1] == "N" and tags.get_ifd(GPS)[2] == pytest.approx((46, 30, 15.5))
     assert again.info["icc_profile"] == PROFILE
-    if more:
-        assert b"xmpmeta" in str(again.info).encode()
+    xmp = again.info.get("xmp") or again.info["XML:com.adobe.xmp"].encode()
+    assert xmp.strip(b"\0") == XMP
 
 
-@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
-def test_the_resolution_is_kept(tmp_path, picture, suffix):
-    photograph = saved(tmp_path / f"before{suffix}", picture(24, 32), dpi=(300, 300))
-    images.write(tmp_path / f"after{suffix}", photograph.pixels, photograph)
-    assert Image.open(tmp_path / f"after{suffix}").info["dpi"] == pytest.approx((300, 300), abs=0.1)
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "I;16"])
+def test_exif_in_a_tiff_file_leaves_its_pixels_alone(tmp_path, picture, mode, order):
+    import pyvips
+
+    tags = exif()
+    tags.endian = order
+    photograph = saved(tmp_path / "a.jpg", picture(24, 32), exif=tags.tobytes())
+    if mode == "I;16":
+        array = picture(24, 32)[..., 0].astype(np.uint16) * 257 + 3
+    else:
+        array = np.asarray(Image.fromarray(picture(24, 32)).convert(mode))
+    Image.fromarray(array).save(tmp_path / "a.png")
+    like = images.open_photograph(tmp_path / "a.png")
+    like = dataclasses.replace(like, header=photograph.header)
+    images.write(tmp_path / "b.tif", like.pixels, like)
+    again = Image.open(tmp_path / "b.tif")
+    np.testing.assert_array_equal(np.asarray(again), array)
+    by_libvips = pyvips.Image.new_from_file(str(tmp_path / "b.tif")).numpy()
+    np.testing.assert_array_equal(by_libvips.reshape(array.shape), array)
+    assert again.getexif()[MAKE] == "A camera"
+
+
+def test_a_tiff_file_with_damaged_exif_is_still_a_picture(tmp_path, picture):
+    Image.fromarray(picture(24, 32)).save(tmp_path / "a.tif", exif=exif().tobytes())
+    data = bytearray((tmp_path / "a.tif").read_bytes())
+    place = data.index(b"\x69\x87\x04\x00") + 8  # where the camera's details lie
+    data[place : place + 4] = b"\xff\xff\xff\x7f"
+    np.testing.assert_array_equal(images.open_photograph(bytes(data)).pixels, picture(24, 32))
+
+
+@pytest.mark.parametrize("before", [".jpg", ".png", ".tif"])
+@pytest.mark.parametrize("after", [".jpg", ".png", ".tif"])
+def test_the_resolution_is_kept(tmp_path, picture, before, after):
+    photograph = saved(tmp_path / f"before{before}", picture(24, 32), dpi=(300, 300))
+    images.write(tmp_path / f"after{after}", photograph.pixels, photograph)
+    assert Image.open(tmp_path / f"after{after}").info["dpi"] == pytest.approx((300, 300), abs=0.1)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp"])
+@pytest.mark.parametrize("suffix", [*FORMATS, HEIC])
 def test_a_turned_photograph_is_turned_once(tmp_path, picture, orientation, suffix):
     more = {"quality": 100, "lossless": True} if suffix == ".webp" else {"quality": 100}
-    more = more if suffix in LOSSY else {}
-    photograph = saved(
-        tmp_path / f"before{suffix}", picture(24, 32), exif=exif(orientation), **more
-    )
+    more = {} if suffix in LOSSLESS else HEIF_LOSSLESS if suffix == ".heic" else more
+    data = exif(orientation).tobytes()
+    photograph = saved(tmp_path / f"before{suffix}", picture(24, 32), exif=data, **more)
     upright = np.asarray(_upright(picture(24, 32), orientation))
     assert photograph.pixels.shape == upright.shape
-    if suffix != ".jpg":
+    if suffix not in (".jpg", ".avif"):
         np.testing.assert_array_equal(photograph.pixels, upright)
-    images.write(tmp_path / f"after{suffix}", photograph.pixels, photograph, quality=100)
-    again = Image.open(tmp_path / f"after{suffix}")
+    difference = np.abs(photograph.pixels.astype(int) - upright).mean()
+    assert difference < 12  # 60 if turned otherwise
+    path = tmp_path / f"after{suffix.replace('heic', 'jpg')}"
+    images.write(path, photograph.pixels, photograph, quality=100)
+    again = Image.open(path)
     assert again.size == upright.shape[1::-1] and again.getexif().get(ORIENTATION, 1) == 1
     assert (
         np.abs(np.asarray(again.convert("RGB")).astype(int) - upright).mean() < 12
@@ -115,9 +198,9 @@ def test_the_thumbnail_that_shows_the_blur_is_dropped(tmp_path, picture):
 
 
 def test_stripped_is_without_all_of_it(tmp_path, picture):
-    import dataclasses
-
-    photograph = saved(tmp_path / "a.jpg", picture(24, 32), exif=exif(), icc_profile=PROFILE)
+    photograph = saved(
+        tmp_path / "a.jpg", picture(24, 32), exif=exif().tobytes(), icc_profile=PROFILE
+    )
     images.write(
         tmp_path / "b.jpg", photograph.pixels, dataclasses.replace(photograph, header=None)
     )
@@ -155,11 +238,60 @@ def test_what_claims_too_much_or_moves_is_refused(tmp_path, picture):
         images.open_photograph(tmp_path / "moving.webp")
 
 
+@wants_heif
+@pytest.mark.parametrize("mode, dtype", [("L", "u1"), ("RGB", "u1"), ("RGBA", "u1")])
+def test_a_heic_has_its_pixels_and_becomes_a_jpeg(tmp_path, picture, mode, dtype):
+    array = np.asarray(Image.fromarray(picture(24, 32)).convert(mode))
+    photograph = saved(tmp_path / "a.heic", array, **HEIF_LOSSLESS)
+    assert photograph.suffix == ".jpg" and photograph.grey == (mode == "L")
+    color = array if mode == "L" else array[..., :3]
+    pixels = photograph.pixels[..., 0] if mode == "L" else photograph.pixels
+    np.testing.assert_array_equal(pixels, color)
+    if mode == "RGBA":
+        np.testing.assert_array_equal(photograph.alpha, array[..., 3])
+
+
+@wants_heif
+@pytest.mark.parametrize("bits", [10, 12])
+def test_white_and_black_of_a_deep_heic_are_those_of_16_bits(tmp_path, bits):
+    array = np.repeat(np.uint16([0, 65535]), 32 * 64 * 3).reshape(64, 64, 3)
+    pillow_heif.options.SAVE_HDR_TO_12_BIT = bits == 12
+    pillow_heif.encode("RGB;16", (64, 64), array.tobytes(), tmp_path / "a.heic", **HEIF_LOSSLESS)
+    pillow_heif.options.SAVE_HDR_TO_12_BIT = False
+    assert pillow_heif.open_heif(tmp_path / "a.heic").info["bit_depth"] == bits
+    np.testing.assert_array_equal(images.read(tmp_path / "a.heic"), array)
+
+
+def test_a_heics_result_is_a_jpeg_and_replaces_nothing(tmp_path):
+    told = {(): "a_restored.jpg", ("overwrite",): "a_restored.jpg", ("format",): "a_restored.png"}
+    told["format", "overwrite"] = "a.png"
+    for options, name in told.items():
+        options = {option: {"format": "png", "overwrite": True}[option] for option in options}
+        (job,) = jobs.plan([str(tmp_path / "a.HEIC")], **options)
+        assert job.target == tmp_path / name
+
+
+@wants_heif
+def test_a_heic_is_refused_in_one_line(tmp_path, picture, monkeypatch):
+    path = tmp_path / "photo.heic"
+    saved(path, picture(24, 32))
+    assert images.pixels(path) == 24 * 32
+    with pytest.raises(UserError, match="32x24 pixels, more than 0.0001 megapixels"):
+        images.open_photograph(path, megapixels=1e-4)
+    burst = [Image.fromarray(picture(16, 16, seed)) for seed in range(3)]
+    burst[0].save(tmp_path / "burst.heic", save_all=True, append_images=burst[1:])
+    with pytest.raises(UserError, match="3 pages or frames"):
+        images.open_photograph(tmp_path / "burst.heic")
+    monkeypatch.setitem(__import__("sys").modules, "pillow_heif", None)
+    with pytest.raises(UserError, match=r"photo.heic: HEIC .* pip install 'tf-deblur\[heif\]'$"):
+        images.open_photograph(path)
+
+
 def test_damaged_files_end_in_a_picture_or_one_line(tmp_path, picture):
     rng = np.random.default_rng(0)
     whole = []
-    for suffix in (".jpg", ".png", ".tif", ".webp", ".avif"):
-        images.write(tmp_path / f"whole{suffix}", picture(48, 64))
+    for suffix in FORMATS + (".heic",) * bool(pillow_heif):
+        Image.fromarray(picture(48, 64)).save(tmp_path / f"whole{suffix}")
         whole.append((tmp_path / f"whole{suffix}").read_bytes())
     ends = {"picture": 0, "line": 0}
     for number in range(1000):

@@ -11,6 +11,7 @@ import pathlib
 
 import numpy as np
 
+from tf_deblur import heif, tiff_exif
 from tf_deblur.errors import UserError
 from tf_deblur.files import whole
 
@@ -34,19 +35,21 @@ except ImportError as error:  # its window parts want libraries that a bare Debi
 QUALITY = 95  # of JPEG, WebP and AVIF
 MEGAPIXELS = 150  # a file that claims more is refused, unless the user says otherwise
 
-# What each suffix's encoder is told, and whether it keeps 16 bits and an alpha channel.
+# What each suffix's encoder is told, how many bits of 16 it keeps, and whether an alpha channel.
 _LOSSY = "Q"
 _FORMATS = {
-    ".png": ({"compression": 6}, True, True),
-    ".jpg": ({_LOSSY: QUALITY}, False, False),
-    ".jpeg": ({_LOSSY: QUALITY}, False, False),
-    ".tif": ({"compression": "deflate", "predictor": "horizontal"}, True, True),
-    ".tiff": ({"compression": "deflate", "predictor": "horizontal"}, True, True),
-    ".webp": ({_LOSSY: QUALITY}, False, True),
-    ".avif": ({_LOSSY: QUALITY}, False, True),
+    ".png": ({"compression": 6}, 16, True),
+    ".jpg": ({_LOSSY: QUALITY}, 8, False),
+    ".jpeg": ({_LOSSY: QUALITY}, 8, False),
+    ".tif": ({"compression": "deflate", "predictor": "horizontal"}, 16, True),
+    ".tiff": ({"compression": "deflate", "predictor": "horizontal"}, 16, True),
+    ".webp": ({_LOSSY: QUALITY}, 8, True),
+    ".avif": ({_LOSSY: QUALITY}, 12, True),
 }
 SUFFIXES = tuple(_FORMATS)
-READ = (*SUFFIXES, ".heic", ".heif", ".gif", ".bmp")  # what is looked for in a folder
+# Read, but not written: such a result is a JPEG, as cameras make them too.
+TO_JPEG = (".heic", ".heif", ".hif")
+READ = (*SUFFIXES, *TO_JPEG, ".gif", ".bmp")  # what is looked for in a folder
 # libvips' loaders, and the suffix of what each reads; it has others, for what is no photograph
 _LOADERS = {
     "jpeg": ".jpg",
@@ -70,7 +73,7 @@ class Photograph:
       pixels: (height, width, 3) RGB, uint8 or uint16; grey is repeated three times.
       alpha: (height, width) of the same type, or None.
       grey: whether the file has no colours.
-      suffix: of the format that the file has, whatever its name.
+      suffix: of the format that the file has, whatever its name; ".jpg" of a HEIC.
       header: a `pyvips.Image` whose metadata a restored picture inherits; None for none.
     """
 
@@ -103,14 +106,14 @@ def open_photograph(source, name=None, megapixels=MEGAPIXELS):
             f"{name}: {image.width}x{image.height} pixels, more than {megapixels:g} megapixels; "
             "raise --max_megapixels if you trust it"
         )
-    suffix = _suffix(image.get("vips-loader"))
+    suffix = ".jpg" if heif.is_heic(image) else _suffix(image.get("vips-loader"))
     if not suffix:
         raise UserError(f"{name}: a file for {image.get('vips-loader')}; use PNG or JPEG")
     pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
     if pages > 1:
         raise UserError(f"{name}: {pages} pages or frames; one picture a file is wanted")
     try:
-        return _decoded(image, suffix, name)
+        return _decoded(image, suffix, source, name)
     except pyvips.Error as error:
         raise _unreadable(name, error) from error
 
@@ -152,19 +155,25 @@ def _suffix(loader):
     return next((s for start, s in _LOADERS.items() if loader.startswith(start)), None)
 
 
-def _decoded(image, suffix, name):
+def _decoded(image, suffix, source, name):
     image = image.autorot()
     if image.interpretation == "cmyk":
         image = image.icc_transform("srgb", embedded=True, input_profile="cmyk")
     if image.format not in _TYPES or image.bands > 4:
         raise UserError(f"{name}: {image.bands} channels of {image.format}; 8 or 16 bits are read")
-    array = image.numpy().reshape(image.height, image.width, image.bands)
+    if heif.is_heic(image):
+        array = heif.decoded(source, name)
+    else:
+        array = image.numpy().reshape(image.height, image.width, image.bands)
+        if suffix == ".avif" and array.dtype == np.uint16:
+            array = heif.from_upper_bits(array, image)
     color, alpha = array, None
-    if image.bands in (2, 4):
+    if array.shape[-1] in (2, 4):
         color, alpha = array[..., :-1], array[..., -1]
     grey = color.shape[-1] == 1
     pixels = np.repeat(color, 3, axis=-1) if grey else np.ascontiguousarray(color)
-    return Photograph(pixels, alpha, grey, suffix, image)
+    header = tiff_exif.read(image, source) if suffix == ".tif" else image
+    return Photograph(pixels, alpha, grey, suffix, header)
 
 
 def pixels(path):
@@ -191,8 +200,8 @@ def write(path, array, like=None, quality=QUALITY):
 
     Args:
       path: the file; missing parents are made.
-      array: (height, width, 3) RGB, uint8 or uint16; 16 bits become 8 where the format
-        holds no more.
+      array: (height, width, 3) RGB, uint8 or uint16; 16 bits become 8, or AVIF's 12, where
+        the format holds no more.
       like: the `Photograph` whose metadata, alpha channel and greyness are kept, if any.
       quality: of lossy formats, from 1 to 100.
 
@@ -214,10 +223,10 @@ def write(path, array, like=None, quality=QUALITY):
 
 def encode(suffix, array, like=None, quality=QUALITY):
     """The bytes of a picture file; as `write`."""
-    settings, sixteen_bits, holds_alpha = _FORMATS[suffix.lower()]
+    settings, bits, holds_alpha = _FORMATS[suffix.lower()]
     if _LOSSY in settings:
         settings = {_LOSSY: quality}
-    if array.dtype == np.uint16 and not sixteen_bits:
+    if array.dtype == np.uint16 and bits == 8:
         array = to_uint8(to_float(array))
     if like and like.grey:
         array = np.rint(array.mean(-1, keepdims=True)).astype(array.dtype)
@@ -227,28 +236,31 @@ def encode(suffix, array, like=None, quality=QUALITY):
     kind = "b-w" if array.shape[-1] < 3 else "srgb"
     if array.dtype == np.uint16:
         kind = {"b-w": "grey16", "srgb": "rgb16"}[kind]
+        if bits < 16:
+            array, settings = heif.to_upper_bits(array, bits), settings | {"bitdepth": bits}
     image = pyvips.Image.new_from_array(np.ascontiguousarray(array)).copy(interpretation=kind)
     if like and like.header:
         image = _with_metadata(image, like.header)
     else:
         settings = settings | {"keep": "none"}
     try:
-        return image.write_to_buffer(suffix.lower(), **settings)
+        data = image.write_to_buffer(suffix.lower(), **settings)
     except pyvips.Error as error:
         reason = (error.detail or str(error)).strip().splitlines()[0]
         raise UserError(
             f"{array.shape[1]}x{array.shape[0]}: not for {suffix} ({reason})"
         ) from error
+    return tiff_exif.added(data, image) if suffix.lower() in (".tif", ".tiff") else data
 
 
 def lost(suffix, photograph):
     """What a format cannot hold of a photograph, in words; empty if nothing."""
-    _, sixteen_bits, holds_alpha = _FORMATS[suffix.lower()]
+    _, bits, holds_alpha = _FORMATS[suffix.lower()]
     words = []
     if photograph.alpha is not None and not holds_alpha:
         words.append("without its transparency")
-    if photograph.pixels.dtype == np.uint16 and not sixteen_bits:
-        words.append("in 8 bits")
+    if photograph.pixels.dtype == np.uint16 and bits < 16:
+        words.append(f"in {bits} bits")
     return ", ".join(words)
 
 

@@ -84,14 +84,16 @@ def plan(
 
 
 def _job(source, root, output, format, overwrite, compare):
-    from tf_deblur import video
+    from tf_deblur import images, video
 
     film = video.is_video(source)
-    suffix = f".{format}" if format else source.suffix
+    own = ".jpg" if source.suffix.lower() in images.TO_JPEG else source.suffix
+    suffix = f".{format}" if format else own
     if film:
         suffix = video.suffix_of_result(source)
     folder = pathlib.Path(output) / source.parent.relative_to(root) if output else source.parent
-    ending = "" if overwrite and not output else ENDING
+    replaced = overwrite and not output and (format or own == source.suffix)
+    ending = "" if replaced else ENDING  # a HEIC's name with .jpg may be another's
     beside = folder / f"{source.stem}{BESIDE}{suffix}" if compare and not film else None
     return Job(source, folder / f"{source.stem}{ending}{suffix}", beside)
 

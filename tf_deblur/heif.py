@@ -1,0 +1,64 @@
+"""What libvips leaves to do for HEIC and AVIF.
+
+It opens HEIC files with all their metadata, but lacks the decoder; and it puts samples of 10 and
+12 bits into the upper ones of 16, where white is less than 65535.
+"""
+
+import numpy as np
+
+from tf_deblur.errors import UserError
+
+
+def is_heic(image):
+    """Whether a `pyvips.Image` is of a file that only pillow-heif decodes."""
+    return image.get_typeof("heif-compression") and image.get("heif-compression") == "hevc"
+
+
+def decoded(source, name):
+    """Decodes a HEIC's primary image.
+
+    Args:
+      source: a path, or the bytes of a file.
+      name: for errors.
+
+    Returns:
+      (height, width, channels) uint8, or uint16 if the file has more bits; upright, since the
+      format has a turn of its own, in which its EXIF orientation does not count.
+
+    Raises:
+      UserError: pillow-heif is missing, or the file damaged.
+    """
+    try:
+        import pillow_heif
+    except ImportError:
+        raise UserError(
+            f"{name}: HEIC wants a library of its own; pip install 'tf-deblur[heif]'"
+        ) from None
+    kept = {"convert_hdr_to_8bit": False, "hdr_to_16bit": False}
+    try:
+        picture = pillow_heif.open_heif(source, **kept)
+        array = np.asarray(picture)
+    except (ValueError, EOFError, SyntaxError, RuntimeError, OSError) as error:
+        reason = (str(error).strip().splitlines() or ["unknown"])[0]
+        raise UserError(f"{name}: not a whole picture that we can read ({reason})") from error
+    if array.dtype == np.uint16:
+        array = full_range(array, picture.info["bit_depth"])
+    return array.reshape(*array.shape[:2], -1)
+
+
+def full_range(array, bits):
+    """uint16 of 10 or 12 bits -> of all 16: the largest value becomes 65535."""
+    levels = np.rint(np.linspace(0, 65535, 2**bits)).astype(np.uint16)
+    return np.take(levels, array, mode="clip")
+
+
+def from_upper_bits(array, image):
+    """uint16 as libvips reads the file of a `pyvips.Image` -> over its full range."""
+    bits = image.get("bits-per-sample")
+    return full_range(array >> (16 - bits), bits)
+
+
+def to_upper_bits(array, bits):
+    """uint16 -> what libvips, which cuts the lower ones off, writes in 10 or 12 bits."""
+    levels = np.rint(np.linspace(0, 2**bits - 1, 65536)).astype(np.uint16)
+    return np.take(levels, array) << (16 - bits)
