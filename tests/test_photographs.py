@@ -85,6 +85,25 @@ def test_16_bits_are_12_in_avif(tmp_path, channels):
         np.testing.assert_allclose(again.alpha, photograph.alpha.astype(int), atol=8)  # lossless
 
 
+def test_an_ultra_hdr_jpeg_is_read_as_the_plain_one_that_it_is_too(tmp_path):
+    import pyvips
+
+    light = np.random.default_rng(0).random((64, 48, 3)).astype(np.float32) * 3
+    bright = pyvips.Image.new_from_array(light).copy(interpretation="scrgb")
+    data = bright.uhdrsave_buffer()
+    xmp = b"http://ns.adobe.com/xap/1.0/\0" + XMP
+    xmp = b"\xff\xe1" + (len(xmp) + 2).to_bytes(2, "big") + xmp
+    data = data[:2] + xmp + data[2:]
+    (tmp_path / "a.jpg").write_bytes(data)
+    for photograph in (images.open_photograph(data), images.open_photograph(tmp_path / "a.jpg")):
+        assert images.lost(".jpg", photograph) == "without its gain map"
+        plain = pyvips.Image.jpegload_buffer(data).numpy()
+        np.testing.assert_array_equal(photograph.pixels, plain)
+        images.write(tmp_path / "b.jpg", photograph.pixels, photograph)
+        assert Image.open(tmp_path / "b.jpg").info["xmp"] == XMP
+        assert images.lost(".jpg", images.open_photograph(tmp_path / "b.jpg")) == ""
+
+
 @pytest.mark.parametrize("bits", [10, 12])
 def test_white_of_a_deep_avif_is_that_of_16_bits(tmp_path, bits):
     import pyvips

@@ -22,8 +22,9 @@ def decoded(source, name):
       name: for errors.
 
     Returns:
-      (height, width, channels) uint8, or uint16 if the file has more bits; upright, since the
-      format has a turn of its own, in which its EXIF orientation does not count.
+      (array, whether the file has a gain map too). The array is (height, width, channels) uint8,
+      or uint16 if the file has more bits; upright, since the format has a turn of its own,
+      beside which its EXIF orientation does not count.
 
     Raises:
       UserError: pillow-heif is missing, or the file damaged.
@@ -43,7 +44,8 @@ def decoded(source, name):
         raise UserError(f"{name}: not a whole picture that we can read ({reason})") from error
     if array.dtype == np.uint16:
         array = full_range(array, picture.info["bit_depth"])
-    return array.reshape(*array.shape[:2], -1)
+    gain_map = any("gainmap" in kind for kind in picture.info["aux"])
+    return array.reshape(*array.shape[:2], -1), gain_map
 
 
 def full_range(array, bits):

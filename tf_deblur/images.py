@@ -62,6 +62,7 @@ _LOADERS = {
 }
 _TYPES = {"uchar": np.uint8, "ushort": np.uint16}
 _KEPT = ("icc-profile-data", "xmp-data", "iptc-data", "resolution-unit")
+_GAIN_MAP = "gainmap-data"
 _INT = pyvips.GValue.gint_type
 
 
@@ -75,6 +76,7 @@ class Photograph:
       grey: whether the file has no colours.
       suffix: of the format that the file has, whatever its name; ".jpg" of a HEIC.
       header: a `pyvips.Image` whose metadata a restored picture inherits; None for none.
+      gain_map: whether the file has one too, for screens brighter than its pixels tell.
     """
 
     pixels: np.ndarray
@@ -82,6 +84,7 @@ class Photograph:
     grey: bool
     suffix: str
     header: pyvips.Image | None
+    gain_map: bool = False
 
 
 def open_photograph(source, name=None, megapixels=MEGAPIXELS):
@@ -120,9 +123,8 @@ def open_photograph(source, name=None, megapixels=MEGAPIXELS):
 
 def _header(source, name):
     """A file as libvips opens it, its pixels not decoded yet."""
-    if isinstance(source, bytes):
-        source, load = source, lambda data: pyvips.Image.new_from_buffer(data, "", **options)
-    else:
+    in_memory = isinstance(source, bytes)
+    if not in_memory:
         path = pathlib.Path(source)
         try:
             if path.is_dir():
@@ -135,10 +137,18 @@ def _header(source, name):
             raise UserError(f"{name}: no such file") from None
         except OSError as error:
             raise UserError(f"{name}: cannot be read ({error.strerror})") from error
-        source, load = str(path), lambda file: pyvips.Image.new_from_file(file, **options)
+        source = str(path)
     options = {"fail_on": "truncated"}
     try:
-        return load(source)
+        if in_memory:
+            image = pyvips.Image.new_from_buffer(source, "", **options)
+        else:
+            image = pyvips.Image.new_from_file(source, **options)
+        if image.get_typeof(_GAIN_MAP):  # read so, a JPEG comes without XMP and resolution
+            plain = pyvips.Image.jpegload_buffer if in_memory else pyvips.Image.jpegload
+            image = plain(source, **options).copy()
+            image.set_type(_INT, _GAIN_MAP, 1)
+        return image
     except pyvips.Error as error:
         raise _unreadable(name, error) from error
 
@@ -161,8 +171,9 @@ def _decoded(image, suffix, source, name):
         image = image.icc_transform("srgb", embedded=True, input_profile="cmyk")
     if image.format not in _TYPES or image.bands > 4:
         raise UserError(f"{name}: {image.bands} channels of {image.format}; 8 or 16 bits are read")
+    gain_map = bool(image.get_typeof(_GAIN_MAP))
     if heif.is_heic(image):
-        array = heif.decoded(source, name)
+        array, gain_map = heif.decoded(source, name)
     else:
         array = image.numpy().reshape(image.height, image.width, image.bands)
         if suffix == ".avif" and array.dtype == np.uint16:
@@ -173,7 +184,7 @@ def _decoded(image, suffix, source, name):
     grey = color.shape[-1] == 1
     pixels = np.repeat(color, 3, axis=-1) if grey else np.ascontiguousarray(color)
     header = tiff_exif.read(image, source) if suffix == ".tif" else image
-    return Photograph(pixels, alpha, grey, suffix, header)
+    return Photograph(pixels, alpha, grey, suffix, header, gain_map)
 
 
 def pixels(path):
@@ -261,6 +272,8 @@ def lost(suffix, photograph):
         words.append("without its transparency")
     if photograph.pixels.dtype == np.uint16 and bits < 16:
         words.append(f"in {bits} bits")
+    if photograph.gain_map:
+        words.append("without its gain map")
     return ", ".join(words)
 
 
