@@ -1,118 +1,272 @@
-"""How long restoring takes, and how much memory: one table.
+"""How long restoring takes, how much memory, and whether other engines are faster: three tables.
 
-python benchmarks/restore.py [--models=compact,paper] [--sizes=1280x720,4000x3000]
-
-Each cell is a process of its own, so that its peak memory is its own.
+python benchmarks/restore.py [--parts=sizes,engines,photographs] [--models=compact,paper]
 """
 
-import json
+import contextlib
+import math
+import os
 import pathlib
-import resource
+import re
 import subprocess
 import sys
 import tempfile
 import time
 
-from absl import app, flags
+import engines
+import numpy as np
+from absl import flags
+from apart import Apart, alone, in_turn
 
-_MODELS = flags.DEFINE_list("models", ["compact"], "Presets; paper takes 50 times as long.")
-_SIZES = flags.DEFINE_list("sizes", ["256x256", "1280x720", "4000x3000"], "Pictures to restore.")
+from tf_deblur import errors, weights
+
+_PARTS = flags.DEFINE_list("parts", ["sizes", "engines", "photographs"], "What to measure.")
+_MODELS = flags.DEFINE_list("models", ["compact", "paper"], "Presets for `sizes`.")
+_SIZES = flags.DEFINE_list(
+    "sizes", ["256x256", "1280x720", "4000x3000", "8660x5776"], "Pictures; 12248x8165 takes long."
+)
+_PAPER_SIZES = flags.DEFINE_list(
+    "paper_sizes", ["256x256", "1280x720"], "Pictures for `paper`, which takes 50 times as long."
+)
 _PRECISIONS = flags.DEFINE_list("precisions", ["float32", "bfloat16"], "Of the arithmetic.")
 _MEMORY_GB = flags.DEFINE_float("memory_gb", 2.0, "The budget in which pictures are tiled.")
-_ONE = flags.DEFINE_string("one", None, "Measures one cell, as JSON; for this program itself.")
+_ENGINE_SIZES = flags.DEFINE_list("engine_sizes", ["256x256", "1280x720"], "For `engines`.")
+_ROUNDS = flags.DEFINE_integer("rounds", 3, "Of each measurement; the best counts.", 1)
+_ENGINE_ROUNDS = flags.DEFINE_integer("engine_rounds", 20, "The same for `engines`.", 1)
+_PHOTOGRAPHS = flags.DEFINE_integer("photographs", 50, "Of one megapixel, in a folder.", 2)
+
+TARGETS = {"tiled": 1.25, "engines": 1.1, "folder": 0.95, "one": 6}
+FRAME = "1280x720"  # the size that `engines` is judged at: one of GoPro's frames
+LARGE = 12  # megapixels, from which on tiles must cost little: margins weigh less there
+SAME = {"float32": 1e-4, "bfloat16": 0.05}  # what differs by more is not the same network
 
 
-def main(_):
-    if _ONE.value:
-        print(json.dumps(measure(**json.loads(_ONE.value))))
-        return
-    print("| network | picture | precision | s | s a megapixel | tiles | tiled / whole | peak GB |")
-    print("|---|---|---|---|---|---|---|---|")
+def main(argv):
+    if len(argv) > 1:
+        raise errors.UserError(f"{argv[1]}: not a flag; this benchmark takes flags only")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read by the processes started below
+    parts = {"sizes": sizes, "engines": compare_engines, "photographs": photographs}
+    print(
+        f"{engines.CORES} cores; load of the machine before: {os.getloadavg()[0]:.1f}; 0 is quiet"
+    )
+    for part in _PARTS.value:
+        if part not in parts:
+            raise errors.UserError(f"--parts={part}: use any of {', '.join(parts)}")
+        with tempfile.TemporaryDirectory() as folder:
+            print()
+            parts[part](pathlib.Path(folder))
+
+
+def sizes(folder):
+    """Presets × pictures × precisions, in tiles under the memory budget and in one piece."""
+    print("GB: of the process before; of the picture, in, out and padded; the rest of the peak.")
+    print(
+        "| network | picture | precision | tiles | s | s a megapixel "
+        "| peak | before | picture | rest |\n|---|---|---|---|---|---|---|---|---|---|"
+    )
+    slower, most = {}, 0
     for model in _MODELS.value:
-        for size in _SIZES.value:
+        file = model
+        if model not in weights.presets():  # random ones take as long
+            file = folder / f"{model}.safetensors"
+            alone(write_random, model, file)
+        for size in _PAPER_SIZES.value if model == "paper" else _SIZES.value:
             for precision in _PRECISIONS.value:
-                table_row(model, size, precision)
-    photographs()
+                tiled, whole = size_rows(model, file, size, precision)
+                most = max(most, tiled["rest"])
+                if whole and whole["megapixels"] >= LARGE:
+                    slower[model, size, precision] = tiled["seconds"] / whole["seconds"]
+    print()
+    for cell, ratio in slower.items():
+        say(f"{', '.join(cell)}: tiled to whole", ratio, TARGETS["tiled"], " times")
+    say("the most that restoring in tiles took, the rest above", most, _MEMORY_GB.value, " GB")
 
 
-def table_row(model, size, precision):
-    cell = {"model": model, "size": size, "precision": precision}
-    whole = run(**cell, memory_gb=1000)  # up to 16 megapixels, the largest tile
-    tiled = run(**cell, memory_gb=_MEMORY_GB.value)
-    for kind, told in [("whole", whole), (f"in {_MEMORY_GB.value:g} GB", tiled)]:
-        ratio = f"{tiled['seconds'] / whole['seconds']:.2f}" if told is tiled else ""
+def size_rows(model, file, size, precision):
+    """Prints a picture's rows; returns (tiled, whole), the latter None if the same or too large."""
+    with contextlib.ExitStack() as stack:
+        cell = file, size, precision
+        measured = {"tiled": stack.enter_context(Apart(Restoring, *cell, _MEMORY_GB.value))}
+        if measured["tiled"](0)["tiles"] > 1:
+            whole = stack.enter_context(Apart(Restoring, *cell, math.inf))
+            if whole(0)["fits"]:
+                measured["whole"] = whole
+        told = in_turn(_ROUNDS.value, measured)
+    best = {}
+    for name, rounds in told.items():
+        best[name] = row = rounds[-1] | {"seconds": min(each["seconds"] for each in rounds)}
         print(
-            f"| {model} | {size}, {kind} | {precision} | {told['seconds']:.2f} | "
-            f"{told['seconds'] / told['megapixels']:.3f} | {told['tiles']} | {ratio} | "
-            f"{told['peak_gb']:.2f} ({told['idle_gb']:.2f} before) |",
+            f"| {model} | {size} | {precision} | {row['tiles']} | {row['seconds']:.2f} "
+            f"| {row['seconds'] / row['megapixels']:.3f} | {row['peak']:.2f} "
+            f"| {row['before']:.2f} | {row['picture']:.2f} | {row['rest']:.2f} |",
             flush=True,
         )
+    return best["tiled"], best.get("whole")
 
 
-def run(**cell):
-    line = [sys.executable, __file__, f"--one={json.dumps(cell)}"]
-    done = subprocess.run(line, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
+def write_random(name, file):
+    from tf_deblur import networks
+
+    weights.save(file, networks.build_generator(name))
 
 
-def measure(model, size, precision, memory_gb, rounds=3):
-    """Best of several rounds of one picture, and the process's peak memory."""
-    import numpy as np
+class Restoring:
+    """One picture, restored again and again; with infinite memory it is one tile."""
 
-    import tf_deblur
+    def __init__(self, file, size, precision, memory_gb):
+        import tf_deblur
+        from tf_deblur import memory, restorer
 
+        width, height = map(int, size.split("x"))
+        self.restore = tf_deblur.load(file, precision=precision, memory_gb=memory_gb)
+        self.restore(picture(256, 256))
+        self.before = process_gb("VmRSS")
+        self.picture = picture(height, width)
+        padded = self.restore.pad(self.picture)
+        arrays = {id(array): array.nbytes for array in (self.picture, padded)}
+        self.picture_gb = (sum(arrays.values()) + padded.nbytes) / 1e9
+        pixels = padded.shape[0] * padded.shape[1]
+        if memory_gb == math.inf:
+            restorer.LARGEST_TILE = pixels
+        self.told = {
+            "tiles": len(self.restore.tiles(height, width)),
+            "megapixels": height * width / 1e6,
+            "fits": self.restore.pixel_bytes * pixels < memory.free(),
+        }
+        del padded
+        pathlib.Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+
+    def __call__(self, times=1):
+        begin = time.perf_counter()
+        for _ in range(times):
+            self.restore(self.picture)
+        seconds, peak = time.perf_counter() - begin, process_gb("VmHWM")
+        memory = {"peak": peak, "before": self.before, "picture": self.picture_gb}
+        rest = peak - self.before - self.picture_gb
+        return self.told | memory | {"seconds": seconds, "rest": rest}
+
+
+def picture(height, width):
+    """Coloured blocks under noise, which JPEG files hold as badly as a photograph's detail."""
+    rng = np.random.default_rng(0)
+    blocks = rng.integers(30, 226, (25, 25, 3)).repeat(20, 0).repeat(20, 1)
+    patch = (blocks + rng.normal(0, 8, blocks.shape)).clip(0, 255).astype(np.uint8)
+    return np.tile(patch, (height // 500 + 1, width // 500 + 1, 1))[:height, :width].copy()
+
+
+def process_gb(kind):
+    """VmRSS, what this process holds now, or VmHWM, the most that it did."""
+    status = pathlib.Path("/proc/self/status").read_text()
+    return int(re.search(rf"{kind}:\s*(\d+) kB", status)[1]) * 1024 / 1e9
+
+
+def compare_engines(folder):
+    """`compact` on every engine that is installed: seconds, and how far from Keras in float32."""
+    alone(engines.prepare, "compact", folder)
+    with contextlib.ExitStack() as stack:
+        opened = {}
+        for name, (_, precisions) in engines.ENGINES.items():
+            try:
+                for precision in precisions:
+                    engine = Apart(engines.Engine, name, precision, folder)
+                    opened[name, precision] = stack.enter_context(engine)
+            except ImportError as error:
+                print(f"{name}: left out ({error}); pip install '.[bench]'")
+        print("| picture | precision | engine | ms | to Keras | largest difference |")
+        print("|---|---|---|---|---|---|")
+        ratios = {size: engine_rows(size, opened) for size in _ENGINE_SIZES.value}
+    print()
+    for precision, (ratio, name) in ratios.get(FRAME, {}).items():
+        what = f"{FRAME}, {precision}: Keras to the fastest other, {name}"
+        say(what, ratio, TARGETS["engines"], " times")
+
+
+def engine_rows(size, opened):
+    """Prints a size's rows; precision -> (Keras's time to the fastest other's, its name)."""
     width, height = map(int, size.split("x"))
-    picture = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
-    restore = tf_deblur.load(model, precision=precision, memory_gb=memory_gb)
-    restore(picture[:256, :256])
-    idle, seconds = peak_gb(), []
-    for _ in range(rounds):
-        begin = time.monotonic()
-        restore(picture)
-        seconds.append(time.monotonic() - begin)
-    return {
-        "seconds": min(seconds),
-        "megapixels": width * height / 1e6,
-        "tiles": len(restore.tiles(height, width)),
-        "idle_gb": idle,
-        "peak_gb": peak_gb(),
-    }
+    batch = picture(height, width)[None] / np.float32(255)
+    in_turn(2, opened, batch)  # warm
+    told = in_turn(_ENGINE_ROUNDS.value, opened, batch)
+    best = {key: min(seconds for seconds, _ in rounds) for key, rounds in told.items()}
+    right, fastest = told["Keras", "float32"][0][1], {}
+    for precision in engines.BOTH:
+        names = [name for name, its in opened if its == precision]
+        ours = best["Keras", precision]
+        for name in names:
+            off = np.abs(told[name, precision][0][1] - right).max()
+            odd = "" if off < SAME[precision] else ": NOT THE SAME NETWORK"
+            seconds = best[name, precision]
+            print(
+                f"| {size} | {precision} | {name} | {seconds * 1e3:.1f} | {seconds / ours:.2f} "
+                f"| {off:.1e}{odd} |",
+                flush=True,
+            )
+        others = [(ours / best[name, precision], name) for name in names if name != "Keras"]
+        if others:
+            fastest[precision] = max(others)
+    return fastest
 
 
-def peak_gb():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+def photographs(folder, side=1024):
+    """A folder against the network alone, and one photograph, from the command line.
 
-
-def photographs(count=50, side=1000):
-    """A folder against the network alone, and one photograph from the command line."""
-    import numpy as np
-
-    import tf_deblur
+    Above a million pixels the command first measures its speed: one and many alike do.
+    """
     from tf_deblur import images
 
-    with tempfile.TemporaryDirectory() as folder:
-        inside = pathlib.Path(folder)
-        rng = np.random.default_rng(0)
-        for number in range(count):
-            coarse = rng.integers(0, 256, (side // 20, side // 20, 3), np.uint8)
-            images.write(inside / f"in/{number:02d}.jpg", coarse.repeat(20, 0).repeat(20, 1))
-        line = [sys.executable, "-m", "tf_deblur.deblur", "--output", inside / "out"]
-        one = timed(subprocess.run, [*line, inside / "in/00.jpg"], check=True, capture_output=True)
-        many = timed(subprocess.run, [*line, inside / "in"], check=True, capture_output=True)
-        restore = tf_deblur.load("compact")
-        picture = images.read(inside / "in/00.jpg")
-        restore(picture)
-        alone = min(timed(restore, picture) for _ in range(5))
-    print(f"\none photograph of {side**2 / 1e6:.0f} megapixel from the command line: {one:.1f} s")
-    share = alone * (count - 1) / (many - one)
-    print(f"a folder of {count}: at {share:.0%} of the network's own speed, start-up left out")
+    count = _PHOTOGRAPHS.value
+    for number in range(count):
+        shifted = np.roll(picture(side, side), number, axis=1)
+        images.write(folder / f"in/{number:02d}.jpg", shifted)
+    command = [sys.executable, "-m", "tf_deblur.deblur", "--output", folder / "out"]
+
+    def restored(what):
+        begin = time.perf_counter()
+        subprocess.run([*command, what], check=True, capture_output=True)
+        return time.perf_counter() - begin
+
+    with Apart(Folder, folder / "in") as network:
+        measured = {
+            "one": lambda: restored(folder / "in/00.jpg"),
+            "many": lambda: restored(folder / "in"),
+            "network": network,
+        }
+        told = in_turn(_ROUNDS.value, measured)
+    best = {name: min(rounds) for name, rounds in told.items()}
+    added = (best["many"] - best["one"]) / (count - 1)
+    own = best["network"] / count
+    print("| photographs of 1 megapixel | s |\n|---|---|")
+    print(f"| one, from the command line, all included | {best['one']:.2f} |")
+    print(f"| {count}, the same | {best['many']:.2f} |")
+    print(f"| each one more | {added:.3f} |")
+    print(f"| the network alone, each | {own:.3f} |\n")
+    say("a folder's share of the network's own speed", own / added, TARGETS["folder"], most=False)
+    say("one photograph from the command line", best["one"], TARGETS["one"], " s")
 
 
-def timed(function, *arguments, **options):
-    begin = time.monotonic()
-    function(*arguments, **options)
-    return time.monotonic() - begin
+class Folder:
+    """The network alone on a folder's photographs, which are read before: seconds for them all."""
+
+    def __init__(self, folder):
+        import tf_deblur
+        from tf_deblur import images
+
+        self.pictures = [images.read(path) for path in sorted(folder.iterdir())]
+        self.restore = tf_deblur.load("compact")
+        self.restore(self.pictures[0])
+
+    def __call__(self):
+        begin = time.perf_counter()
+        for pixels in self.pictures:
+            self.restore(pixels)
+        return time.perf_counter() - begin
+
+
+def say(what, value, target, unit="", most=True):
+    met = value <= target if most else value >= target
+    bound = "at most" if most else "at least"
+    print(f"{what}: {value:.3g}{unit} ({bound} {target:g}: {'met' if met else 'MISSED'})")
 
 
 if __name__ == "__main__":
-    app.run(main)
+    errors.run(main, tensorflow=False)

@@ -1,0 +1,205 @@
+"""The same network with the same weights on other engines, for restore.py.
+
+`describe` writes the Keras model down as plain steps; PyTorch and ONNX are built from those,
+so that any preset is the same network everywhere, with no second definition of it.
+"""
+
+import contextlib
+import io
+import json
+import os
+import pathlib
+import time
+
+import numpy as np
+
+CORES = len(os.sched_getaffinity(0))  # every engine gets as many threads
+
+
+class Engine:
+    """One of ENGINES, whose network is timed: floats in, floats out, nothing around it."""
+
+    def __init__(self, name, precision, folder):
+        open_network, _ = ENGINES[name]
+        self.run = open_network(pathlib.Path(folder), precision)
+
+    def __call__(self, batch):
+        """(n, h, w, 3) float32 in [0, 1] -> seconds, and the same restored."""
+        begin = time.perf_counter()
+        restored = self.run(batch)
+        return time.perf_counter() - begin, np.clip(restored, 0, 1)
+
+
+def open_keras(folder, precision):
+    import tf_deblur
+
+    return tf_deblur.load(folder / "network.safetensors", precision=precision).run
+
+
+def open_tflite(folder, precision):
+    import tf_deblur
+
+    return tf_deblur.load(next(folder.glob("*.tflite"))).run
+
+
+def open_torch(folder, precision):
+    import torch
+
+    torch.set_num_threads(CORES)
+    forward = torch_network(*read(folder), dtype=getattr(torch, precision))
+
+    def run(batch):
+        with torch.inference_mode():  # (n, h, w, 3) seen as (n, 3, h, w) is channels_last already
+            return forward(torch.from_numpy(batch).permute(0, 3, 1, 2)).permute(0, 2, 3, 1).numpy()
+
+    return run
+
+
+def open_onnxruntime(folder, precision):
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = CORES
+    providers = ["CPUExecutionProvider"]
+    session = onnxruntime.InferenceSession(onnx_network(*read(folder)), options, providers)
+
+    def run(batch):
+        return session.run(None, {"image": batch.transpose(0, 3, 1, 2)})[0].transpose(0, 2, 3, 1)
+
+    return run
+
+
+def open_openvino(folder, precision):
+    import openvino
+
+    # Made of the SavedModel it is 0 to 2 % faster than of the ONNX file: no axes to change.
+    network = openvino.convert_model(folder / "keras")
+    settings = {
+        "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
+        "INFERENCE_NUM_THREADS": CORES,
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    compiled = openvino.Core().compile_model(network, "CPU", settings)
+    return lambda batch: compiled([batch])[0]
+
+
+BOTH = ("float32", "bfloat16")
+ENGINES = {
+    "Keras": (open_keras, BOTH),
+    "TFLite": (open_tflite, BOTH[:1]),
+    "PyTorch": (open_torch, BOTH),
+    "ONNX Runtime": (open_onnxruntime, BOTH[:1]),
+    "OpenVINO": (open_openvino, BOTH),
+}
+
+
+def prepare(name, folder):
+    """Writes what the engines read: the network as weights, steps, TFLite file and SavedModel."""
+    from tf_deblur import errors, weights
+    from tf_deblur.export import __main__ as export
+    from tf_deblur.export import tflite
+
+    folder = pathlib.Path(folder)
+    model = weights.load(name)
+    weights.save(folder / "network.safetensors", model)
+    (folder / "steps.json").write_text(json.dumps(describe(model)))
+    tflite.write(model, export.describe(model, name), folder)
+    with errors.quiet(), contextlib.redirect_stdout(io.StringIO()):
+        model.export(str(folder / "keras"))
+
+
+def describe(model):
+    """[layer's name, its kind, names of its inputs, block size or activation], inputs first."""
+    made_by = {id(layer.output): layer.name for layer in model.layers}
+    steps = []
+    for layer in model.layers[1:]:  # the first is the picture itself
+        inputs = layer.input if isinstance(layer.input, (list, tuple)) else [layer.input]
+        detail = getattr(layer, "block_size", None)
+        if hasattr(layer, "activation"):
+            detail = layer.activation.__name__
+        names = [made_by[id(tensor)] for tensor in inputs]
+        steps.append([layer.name, type(layer).__name__, names, detail])
+    return steps
+
+
+def read(folder):
+    """The steps, and the weights with kernels in (outputs, inputs, rows, columns) order."""
+    from safetensors.numpy import load_file
+
+    tensors = {
+        name: np.ascontiguousarray(value.transpose(3, 2, 0, 1) if value.ndim == 4 else value)
+        for name, value in load_file(folder / "network.safetensors").items()
+    }
+    return json.loads((folder / "steps.json").read_text()), tensors
+
+
+def torch_network(steps, tensors, dtype):
+    """(n, 3, h, w) float32 in channels_last -> the same, computed in `dtype`."""
+    import torch
+    from torch.nn import functional
+
+    tensors = {name: torch.from_numpy(value).to(dtype) for name, value in tensors.items()}
+    for name in tensors:
+        if name.endswith("/kernel"):
+            tensors[name] = tensors[name].contiguous(memory_format=torch.channels_last)
+    last = {name: step[0] for step in steps for name in step[2]}  # who reads it last
+
+    # In TensorFlow's order of channels: row, column, channel. One copy each in channels_last.
+    def space_to_depth(x, b):
+        n, c, h, w = x.shape
+        x = x.permute(0, 2, 3, 1).reshape(n, h // b, b, w // b, b, c).transpose(2, 3)
+        return x.reshape(n, h // b, w // b, b * b * c).permute(0, 3, 1, 2)
+
+    def depth_to_space(x, b):
+        n, c, h, w = x.shape
+        x = x.permute(0, 2, 3, 1).reshape(n, h, w, b, b, c // b**2).transpose(2, 3)
+        return x.reshape(n, h * b, w * b, c // b**2).permute(0, 3, 1, 2)
+
+    moves = {"SpaceToDepth": space_to_depth, "DepthToSpace": depth_to_space}
+
+    def convolve(name, x, activation):
+        kernel, bias = tensors[f"{name}/kernel"], tensors[f"{name}/bias"]
+        x = functional.conv2d(x.to(dtype), kernel, bias, padding=kernel.shape[-1] // 2)
+        return x.relu_() if activation == "relu" else x
+
+    def forward(image):
+        made = {"image": image}
+        for name, kind, inputs, detail in steps:
+            # what nobody reads again is given back at once
+            x, *other = (made.pop(i) if last[i] == name else made[i] for i in inputs)
+            if kind == "Conv2D":
+                made[name] = convolve(name, x, detail)
+            elif kind == "Add":  # float32, where the picture is one of the two
+                made[name] = x + other[0]
+            else:
+                made[name] = moves[kind](x, detail)
+        return made[name].float()
+
+    return forward
+
+
+def onnx_network(steps, tensors):
+    """The network as the bytes of an ONNX file: (n, 3, h, w) float32 of any size."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes = []
+    for name, kind, inputs, detail in steps:
+        if kind == "Conv2D":
+            half = tensors[f"{name}/kernel"].shape[-1] // 2
+            inputs = [*inputs, f"{name}/kernel", f"{name}/bias"]
+            linear = f"{name}/linear" if detail == "relu" else name
+            nodes.append(helper.make_node("Conv", inputs, [linear], pads=[half] * 4))
+            if detail == "relu":
+                nodes.append(helper.make_node("Relu", [linear], [name]))
+        elif kind == "Add":
+            nodes.append(helper.make_node("Add", inputs, [name]))
+        else:  # ONNX has both, in TensorFlow's order of channels
+            nodes.append(helper.make_node(kind, inputs, [name], blocksize=detail))
+    pictures = [
+        helper.make_tensor_value_info(end, TensorProto.FLOAT, ["n", 3, "h", "w"])
+        for end in ("image", steps[-1][0])
+    ]
+    stored = [numpy_helper.from_array(value, name) for name, value in tensors.items()]
+    graph = helper.make_graph(nodes, "network", pictures[:1], pictures[1:], stored)
+    opset = [helper.make_opsetid("", 17)]
+    return helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
