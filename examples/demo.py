@@ -35,11 +35,9 @@ def main(_):
 
     train = ["--flagfile=configs/demo.flags", f"--workdir={run}", f"--minutes={_MINUTES.value}"]
     command("train", *train, *data)
-    scores = {}
-    for model in (run, "compact"):
-        told = output / f"scores_{pathlib.Path(model).name}.json"
-        command("evaluate", f"--model={model}", f"--split={split}", f"--output={told}", *data)
-        scores[str(model)] = json.loads(told.read_text())
+    told = [f"--split={split}", f"--output={output / 'scores'}", "--figures=1"]
+    command("evaluate", f"--model={run}", "--model=compact", *told, *data)
+    scores = json.loads((output / "scores/result.json").read_text())["tables"]["none"]
     command("export", f"--model={run}", f"--output={output / 'exported'}")
 
     models = {
@@ -83,11 +81,12 @@ def write_example(dataset, split, data_dir, path):
 def say(output, scores, models):
     """The last lines: what was made, where, and how much better it is."""
     print("\nOn photographs that it did not train on, mean PSNR of blurred and restored:")
-    for model, result in scores.items():
-        (blurred, restored) = (mean["psnr"] for mean in result["methods"].values())
+    blurred = scores.pop("blurred")
+    for model, mean in scores.items():
         who = "the weights that ship" if model == "compact" else f"trained now, {model}"
-        gain = restored - blurred
-        print(f"  {blurred:.2f} -> {restored:.2f} dB ({gain:+.2f}), {result['pairs']} pairs: {who}")
+        gain = f"{mean['psnr']:.2f} dB ({mean['psnr'] - blurred['psnr']:+.2f})"
+        print(f"  {blurred['psnr']:.2f} -> {gain}, {mean['pairs']} pairs: {who}")
+    print(f"Scores, and a sheet of magnified crops: {output / 'scores'}")
     print(f"SavedModel for TensorFlow Serving: {models['saved_model']}; TFLite: {models['tflite']}")
     print(f"A blurred photograph, restored by {', '.join(models)}: {output / 'compare.png'}")
     print("Your own: .venv/bin/tf-deblur deblur photo.jpg")

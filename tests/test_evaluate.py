@@ -12,7 +12,7 @@ from skimage import metrics as skimage_metrics
 from skimage import restoration
 
 import tf_deblur
-from tf_deblur import images, report
+from tf_deblur import align, images, report
 
 
 @pytest.fixture
@@ -210,6 +210,53 @@ def test_the_baseline_is_scikit_image_told_the_blur(run, own_pairs, tmp_path):
     expected = scores_of_others(np.rint(255 * np.clip(inside, 0, 1)).astype(np.uint8), sharp)[0]
     psnr = scores["richardson_lucy (given the kernel)"]["psnr"]
     assert psnr == pytest.approx(expected, abs=0.01)  # rounded to float32 before
+
+
+def test_lai_is_scored_as_it_lies_and_after_the_best_shift(run, picture, tmp_path):
+    scene = picture(140, 150)
+    sharp = scene[20:120, 20:130]
+    # the second lies farther off than the first search goes
+    moved = {"01": scene[23:123, 18:128], "04": scene[0:100, 5:115]}
+    images.write(tmp_path / "pictures/ground_truth/text_01.png", sharp)
+    for kernel, image in moved.items():
+        images.write(tmp_path / f"pictures/uniform/text_01_kernel_{kernel}.png", image)
+        images.write(tmp_path / f"theirs/text_01_kernel_{kernel}.png", image)
+    data = ["--dataset=lai/uniform", "--manual_dir=pictures", "--data_dir=prepared"]
+    done = run("evaluate", *data, "--restored=theirs=theirs", "--output=scores")
+    assert done.returncode == 0, done.stderr
+    assert "not aligned, though this data set's halves are shifted" in done.stdout
+    assert "at most 10 pixels" in done.stdout and "at most 40 pixels" in done.stdout
+    assert "1 pictures of theirs: the best shift lies on the border" in done.stdout
+    first, second = json.loads((tmp_path / "scores/result.json").read_text())["frames"]
+    expected = scores_of_others(moved["01"], sharp)[0]
+    assert first["scores"]["none"]["theirs"]["psnr"] == pytest.approx(expected, abs=1e-6)
+    # where the restored picture has what the sharp one shows: above, right
+    shifts = [record["notes"]["shift40"]["theirs"] for record in (first, second)]
+    assert [(shift["down"], shift["right"]) for shift in shifts] == [(-3, 2), (20, 15)]
+    assert first["scores"]["shift10"]["theirs"]["psnr"] == "Infinity"
+    assert second["scores"]["shift40"]["theirs"]["psnr"] == "Infinity"
+    done = run("evaluate", *data, "--restored=theirs=theirs", "--align=none")
+    assert "at most" not in done.stdout and "though" in done.stdout, done.stderr
+
+
+def test_kohlers_pictures_get_the_best_of_their_sharp_frames(run, picture, tmp_path):
+    blurred, other = picture(170, 180), picture(170, 180, seed=1)
+    frames = [other, np.roll(blurred // 2, (4, -3), axis=(0, 1)), other // 2]
+    images.write(tmp_path / "pictures/Blurry2_7.png", blurred)
+    images.write(tmp_path / "pictures/Blurry2_8.png", blurred)  # its frames are not at hand
+    for number, frame in enumerate(frames, 1):
+        images.write(tmp_path / f"pictures/GroundTruth2_7_{number}.png", frame)
+    data = ["--dataset=kohler", "--manual_dir=pictures", "--data_dir=prepared"]
+    images.write(tmp_path / "theirs/2_07.png", blurred)
+    done = run("evaluate", *data, "--restored=theirs=theirs", "--output=scores")
+    assert done.returncode == 0 and "Köhler's procedure" in done.stdout, done.stderr
+    (record,) = json.loads((tmp_path / "scores/result.json").read_text())["frames"]
+    assert (record["sequence"], record["frame"]) == ("2", "07")
+    alone = align.kohler(blurred, [frames[1]])
+    scores = record["scores"]["kohler"]["theirs"]
+    assert scores == {"psnr_luma": alone["psnr"], "ms_ssim": alone["ms_ssim"]}
+    done = run("evaluate", *data, "--align=shift")
+    assert done.returncode == 1 and "a procedure of its own" in done.stderr
 
 
 def test_contact_sheets_and_plots(run, own_pairs, small_workdir, tmp_path):
