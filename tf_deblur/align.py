@@ -65,7 +65,7 @@ def best_shift(restored, sharp, *, limit, crop):
     Source: the search of Levin et al. 2009, as SelfDeblur (Ren et al. 2020) uses it on Lai's
     data; there limit 10, crop 15.
     """
-    restored, sharp = _pair(restored, sharp)
+    restored, sharp = metrics.as_pair(restored, sharp)
     if crop < limit:
         raise ValueError(f"crop {crop} and limit {limit}; crop has to be at least limit")
     side = min(sharp.shape[:2])
@@ -105,7 +105,7 @@ def euclidean(restored, sharp, start=(0, 0)):
 
     Source: Evangelidis and Psarakis 2008 (ECC).
     """
-    restored, sharp = _pair(restored, sharp)
+    restored, sharp = metrics.as_pair(restored, sharp)
     warp = np.array([[1, 0, start[1]], [0, 1, start[0]]], np.float32)
     stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 200, 1e-6)
     grey = [metrics.luma(image).astype(np.float32) for image in (sharp, restored)]
@@ -125,7 +125,7 @@ def euclidean(restored, sharp, start=(0, 0)):
     return restored, sharp, None
 
 
-def kohler(restored, frames, channels="luma"):
+def kohler(restored, frames):
     """The scores of Köhler et al. 2012: the best over the sharp frames of a camera path.
 
     For each frame the restored picture is scaled to it in intensity, then shifted by whole
@@ -135,30 +135,26 @@ def kohler(restored, frames, channels="luma"):
     Args:
       restored: (height, width, 3) RGB in 0…255, uint8.
       frames: an iterable of sharp pictures of the same shape; one at a time is held.
-      channels: "luma", the benchmark's 0.299 R + 0.587 G + 0.114 B; or "rgb": PSNR over the
-        three together, MS-SSIM the mean of each one's.
 
     Returns:
-      {"psnr": dB with peak 255, "ms_ssim": as `metrics.ms_ssim`}, each the best over the
-      frames by itself. The benchmark calls the second MSSIM.
+      {"psnr": dB of 0.299 R + 0.587 G + 0.114 B with peak 255, "ms_ssim": of the same, as
+      `metrics.ms_ssim`}, each the best over the frames by itself. The benchmark calls the
+      second MSSIM.
 
     Raises:
-      ValueError: no frames, other channels, shapes differ, or a side of less than 161 pixels.
+      ValueError: no frames, shapes differ, or a side of less than 161 pixels.
 
     Source: the benchmark's `eval_image.m` with `dftregistration` and `metrix_mux`.
     """
-    if channels not in ("luma", "rgb"):
-        raise ValueError(f"channels {channels!r}; use luma or rgb")
     scores = []
     for frame in frames:
-        z, x = _pair(restored, frame)
+        z, x = metrics.as_pair(restored, frame)
         scale = _scale(z, x)
         down, right = _correlation_peak(z.mean(-1), x.mean(-1))
         mask = _moved(np.ones(x.shape[:2]), down, right)
-        zs = [_moved(scale * plane, down, right) for plane in _planes(z, channels)]
-        xs = [mask * plane for plane in _planes(x, channels)]
-        psnr = _decibels(np.mean(np.square(np.subtract(zs, xs))), 255)
-        scores.append((psnr, float(np.mean([metrics.ms_ssim(*pair) for pair in zip(zs, xs)]))))
+        z, x = _moved(scale * z @ metrics.BT601, down, right), mask * (x @ metrics.BT601)
+        psnr = metrics.decibels(np.mean(np.square(z - x)), 255)
+        scores.append((psnr, metrics.ms_ssim(z, x)))
     if not scores:
         raise ValueError("no frames to compare with")
     psnrs, similarities = zip(*scores)
@@ -185,7 +181,7 @@ def realblur(restored, sharp):
 
     Source: the benchmark's `evaluation_RealBlur_ecc.py`.
     """
-    z, x = (image / 255 for image in _pair(restored, sharp))
+    z, x = (image / 255 for image in metrics.as_pair(restored, sharp))
     height, width = x.shape[:2]
     if min(height, width) < 2 * metrics.RADIUS + 1:
         raise ValueError(f"a side of {min(height, width)} pixels; the window has 11")
@@ -196,7 +192,7 @@ def realblur(restored, sharp):
     similarity = math.prod(metrics.similarity_maps(z, x, 1))
     inside = _read(mask, 0, 0, metrics.RADIUS)
     scores = {
-        "psnr": _decibels(np.sum(np.square(x - z)) / (3 * np.sum(mask)), 1),
+        "psnr": metrics.decibels(np.sum(np.square(x - z)) / (3 * np.sum(mask)), 1),
         "ssim": float(np.sum(similarity * inside[..., None]) / (3 * np.sum(inside))),
     }
     return scores, warp
@@ -222,21 +218,6 @@ def _by_homography(restored, sharp):
         return restored, everywhere, None
     moved = cv2.warpPerspective(restored, warp, size, flags=cubic, borderMode=cv2.BORDER_REFLECT)
     return moved, mask, warp
-
-
-def _pair(restored, sharp):
-    restored, sharp = np.asarray(restored, np.float64), np.asarray(sharp, np.float64)
-    if restored.shape != sharp.shape or sharp.ndim != 3 or sharp.shape[-1] != 3:
-        raise ValueError(f"shapes {restored.shape} and {sharp.shape}; use (h, w, 3) twice")
-    return restored, sharp
-
-
-def _decibels(error, peak):
-    return float(10 * np.log10(peak**2 / error)) if error else float("inf")
-
-
-def _planes(image, channels):
-    return [image @ metrics.BT601] if channels == "luma" else np.moveaxis(image, -1, 0)
 
 
 def _scale(restored, sharp):

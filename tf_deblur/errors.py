@@ -22,6 +22,10 @@ class UserError(Exception):
     """What the user named, what is wrong with it, and what to do: one line."""
 
 
+class BadPicture(UserError):
+    """One picture that cannot be done; the others can."""
+
+
 def run(main, tensorflow=True):
     """Runs a command: parses its flags, loads TensorFlow without chatter, calls `main(argv)`.
 

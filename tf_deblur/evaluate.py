@@ -71,7 +71,7 @@ _PLACES = flags.DEFINE_multi_string(
 )
 _PLOTS = flags.DEFINE_bool("plots", False, "Plots of PSNR and gain too; wants matplotlib.")
 
-UNFINISHED = "unfinished.jsonl"
+LOG = "scores.jsonl"
 
 
 def main(argv):
@@ -80,18 +80,18 @@ def main(argv):
     folder = output_folder()
     from tf_deblur import datasets, methods, report, scoring
 
+    models = [methods.of_model(name, _PRECISION.value) for name in model_names()]
     builder = datasets.prepare(_DATASET.value, _DATA_DIR.value, _MANUAL_DIR.value)
     alignments = scoring.alignments_of(builder, _ALIGN.value)
     pictures = scoring.Pictures(builder, _SPLIT.value)
-    refuse_what_would_fail(builder, alignments)
+    refuse_small_pictures(builder, alignments)
     places = named_places(pictures)
-    models = _MODEL.value or ([] if _RESTORED.value or _BASELINE.value else ["compact"])
-    scored = methods.all_of(
-        *(models, _RESTORED.value, _BASELINE.value, _KERNEL.value, _PRECISION.value, pictures)
-    )
+    folders = [methods.of_folder(named, pictures) for named in _RESTORED.value]
+    baselines = [methods.of_baseline(name, _KERNEL.value, pictures) for name in _BASELINE.value]
+    scored = methods.together(models, folders, baselines)
     settings = {
         "dataset": builder.info.full_name,
-        "split": _SPLIT.value,
+        "split": pictures.split,
         "check": _CHECK.value,
         "alignments": {name: scoring.ALIGNMENTS[name].told for name in alignments},
         "methods": {method.name: method.facts for method in scored},
@@ -100,9 +100,10 @@ def main(argv):
     records = records_of(pictures, scored, settings, folder)
     result = settings | {
         "pairs": sum("scores" in record for record in records),
-        "of_pairs": builder.info.metadata["official"].get(_SPLIT.value),
+        "of_pairs": builder.info.metadata["official"].get(pictures.split) or len(pictures),
         "registered": builder.info.metadata["registered"],
         "rounding": report.ROUNDING,
+        "ssim": report.SSIM,
         "methods": {m.name: m.facts | m.notes | speed_of(m, pictures) for m in scored},
         "tables": report.summed(records, settings["methods"], alignments),
         "frames": records,
@@ -111,16 +112,28 @@ def main(argv):
     if not result["pairs"]:
         raise errors.UserError(f"{_DATASET.value}: not one of {problems} pairs could be scored")
     printed = list(report.tables(result, _PUBLISHED.value, _PER_SEQUENCE.value))
-    print("\n\n".join(report.as_text(*table) for table in printed))
     if folder:
         report.write(result, folder, printed)
         draw(result, pictures, scored, places, folder)
-        (folder / UNFINISHED).unlink()
+    print("\n\n".join(report.as_text(*table) for table in printed))
     if problems:
         raise errors.UserError(f"{problems} pairs left out of every method's mean, as said above")
 
 
+def model_names():
+    named = _MODEL.value or _RESTORED.value or _BASELINE.value
+    return _MODEL.value if named else ["compact"]
+
+
 def output_folder():
+    """--output, or None; UserError if a flag wants what is not there."""
+    if _PLOTS.value:
+        try:
+            import matplotlib  # noqa: F401  before hours of scoring
+        except ImportError as error:
+            raise errors.UserError(
+                f"--plots: wants matplotlib ({error}); pip install 'tf-deblur[evaluate]'"
+            ) from error
     if _OUTPUT.value:
         return pathlib.Path(_OUTPUT.value)
     for flag in (_RESUME, _FIGURES, _PLACES, _PLOTS):
@@ -129,12 +142,12 @@ def output_folder():
     return None
 
 
-def refuse_what_would_fail(builder, alignments):
-    """UserError for what would fail only after hours of scoring."""
+def refuse_small_pictures(builder, alignments):
+    """UserError, before hours of scoring, for a data set with pictures too small to score."""
     from tf_deblur import scoring
 
     if builder.name == "kohler":
-        return  # its halves that are not there have one pixel; all that are have 800x800
+        return  # of halves that are not there it has one pixel; each picture is looked at
     smallest = builder.info.metadata["smallest_side"]
     needed = max(scoring.ALIGNMENTS[name].smallest_side for name in alignments)
     if smallest < needed:
@@ -166,20 +179,24 @@ def records_of(pictures, scored, settings, folder):
 
     from tf_deblur import scoring
 
-    log = folder and scoring.Log(folder / UNFINISHED, settings, _RESUME.value)
-    records = log.records if folder else []
+    log, records, stands = None, [], ""
+    if folder:
+        log = scoring.Log(folder / LOG, settings, len(pictures), _RESUME.value)
+        records, stands = log.records, "; what is scored stands, go on with --resume"
     bar = tqdm(total=len(pictures), initial=len(records), unit="pair", leave=False, disable=None)
     rest = range(len(records), len(pictures))
     try:
         for record in scoring.records(pictures, rest, scored, settings["alignments"], _CHECK.value):
             records.append(record)
-            if folder:
+            if log:
                 log.add(record)
             if "problem" in record:
                 tqdm.write(f"error: {record['problem']}", file=sys.stderr)
             bar.update()
+    except errors.UserError as error:
+        raise errors.UserError(f"{error}{stands}") from error
     except KeyboardInterrupt:  # the network cannot be stopped inside a tile, the process can
-        stands = "; what is scored stands, go on with --resume" if folder else ""
+        bar.close()
         print(f"error: interrupted{stands}", file=sys.stderr, flush=True)
         os._exit(130)
     bar.close()
@@ -201,6 +218,8 @@ def draw(result, pictures, scored, places, folder):
     alignment, records = next(iter(result["tables"])), result["frames"]
     chosen = dict.fromkeys(figures.differing(records, alignment, _FIGURES.value))
     for number, corners in (chosen | places).items():
+        if "problem" in records[number]:
+            continue  # said already
         pair, restored, _ = scoring.restored_by_all(pictures.read(number), scored, _CHECK.value)
         sheet = figures.sheet_of(pair, restored, records[number], alignment, corners)
         name = methods.key(*pictures.names[number])

@@ -32,8 +32,9 @@ def places(pictures):
     """The crops where pictures of one size differ most: [(x, y), …] of their upper left corners."""
     stack = np.stack([images.to_float(picture).mean(-1) for picture in pictures])
     apart = stack.max(0) - stack.min(0)
-    height, width = side = [min(CROP, length) for length in apart.shape]
-    sums = cv2.boxFilter(apart, -1, side[::-1], anchor=(0, 0), borderType=cv2.BORDER_CONSTANT)
+    height, width = (min(CROP, length) for length in apart.shape)
+    corner = {"anchor": (0, 0), "borderType": cv2.BORDER_CONSTANT}
+    sums = cv2.boxFilter(apart, -1, (width, height), **corner)
     sums = sums[: apart.shape[0] - height + 1, : apart.shape[1] - width + 1].copy()
     found = []
     for _ in range(CROPS):
@@ -99,7 +100,7 @@ def sheet_of(pair, restored, record, alignment, corners):
     scores = record["scores"][alignment]
     labels = [f"{name}  {scores[name][metric]:.2f} dB" for name in restored]
     sharp = pair["sharp"]
-    if isinstance(sharp, list):  # Köhler's: of the camera's way, the middle
+    if not isinstance(sharp, np.ndarray):  # Köhler's: of the camera's way, the middle
         sharp = sharp[len(sharp) // 2]
     corners = corners or places(list(restored.values()))
     return contact_sheet([*restored.values(), sharp], [*labels, "sharp"], corners)
@@ -108,16 +109,11 @@ def sheet_of(pair, restored, record, alignment, corners):
 def plots(result, folder):
     """Writes psnr.png and gain.png: the first table's PSNR against the input's, and the gain.
 
+    A picture that equals its sharp one has no finite PSNR, and is in neither.
+
     Raises:
-      UserError: matplotlib is not there, or they cannot be written.
+      UserError: they cannot be written.
     """
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise UserError(
-            f"--plots: wants matplotlib ({error}); pip install 'tf-deblur[evaluate]'"
-        ) from error
-    matplotlib.use("Agg")
     alignment = next(iter(result["tables"]))
     methods = [method for method in result["methods"] if method != BLURRED]
     scores = report.by_sequence(result, alignment)
@@ -138,10 +134,12 @@ def _against_the_input(scores, methods, metric, label):
     figure = Figure(figsize=(6, 6), layout="constrained")
     axes = figure.subplots()
     own = [score for sequence in scores.values() for score in sequence]
-    before = [score[BLURRED][metric] for score in own]
     for method in methods:
-        axes.scatter(before, [score[method][metric] for score in own], s=14, label=method)
-    axes.axline((before[0], before[0]), slope=1, color="grey", linewidth=1, label="no change")
+        pairs = [(score[BLURRED][metric], score[method][metric]) for score in own]
+        axes.scatter(*np.reshape(_finite(pairs), (-1, 2)).T, s=14, label=method)
+    least = min(score[BLURRED][metric] for score in own)
+    if np.isfinite(least):
+        axes.axline((least, least), slope=1, color="grey", linewidth=1, label="no change")
     axes.set(xlabel=f"{label} of the blurred input", ylabel=f"{label} restored")
     axes.legend()
     return figure
@@ -154,10 +152,10 @@ def _gain_by_sequence(scores, methods, metric, label):
     axes = figure.subplots()
     rows, thick = np.arange(len(scores)), 0.8 / max(1, len(methods))
     for number, method in enumerate(methods):
-        gains = [
-            np.mean([score[method][metric] - score[BLURRED][metric] for score in sequence])
-            for sequence in scores.values()
-        ]
+        gains = []
+        for sequence in scores.values():
+            pairs = _finite([(score[BLURRED][metric], score[method][metric]) for score in sequence])
+            gains.append(np.mean([after - before for before, after in pairs]) if pairs else 0)
         axes.barh(rows + (number - (len(methods) - 1) / 2) * thick, gains, thick, label=method)
     axes.axvline(0, color="grey", linewidth=1)
     axes.set_yticks(rows, list(scores))
@@ -165,3 +163,7 @@ def _gain_by_sequence(scores, methods, metric, label):
     axes.set(xlabel=f"gain over the blurred input, {label}")
     axes.legend()
     return figure
+
+
+def _finite(pairs):
+    return [pair for pair in pairs if np.isfinite(pair).all()]

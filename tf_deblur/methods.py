@@ -2,23 +2,21 @@
 
 import dataclasses
 import functools
+import hashlib
+import json
 import os
 import pathlib
 import re
+import warnings
 
 import numpy as np
 
 from tf_deblur import images
-from tf_deblur.errors import UserError
+from tf_deblur.errors import BadPicture, UserError
 
 BLURRED = "blurred"  # the method that does nothing: what every other is compared with
-BASELINES = ("richardson_lucy", "unsupervised_wiener")
 ITERATIONS = 30  # of Richardson and Lucy; more sharpen the noise too
 LISTED = 5  # names in an error's line
-
-
-class BadPicture(UserError):
-    """One picture that cannot be scored; the others can."""
 
 
 @dataclasses.dataclass
@@ -43,26 +41,9 @@ class Method:
     timed: bool = False
 
 
-def all_of(models, folders, baselines, kernel, precision, pictures):
-    """The methods that a run scores, the blurred input's first.
-
-    Args:
-      models: names as `restorer.load` takes them.
-      folders: "NAME=FOLDER" of pictures that another program restored.
-      baselines: of `BASELINES`.
-      kernel: the file or folder of the blur that baselines are told, or None.
-      precision: of the models.
-      pictures: the `scoring.Pictures` to restore.
-
-    Raises:
-      UserError: two methods of one name, or one that cannot restore these pictures.
-    """
-    methods = [
-        Method(BLURRED, lambda pair: pair["blurred"]),
-        *(of_model(name, precision) for name in models),
-        *(of_folder(named, pictures) for named in folders),
-        *(of_baseline(name, kernel, pictures) for name in baselines),
-    ]
+def together(models, folders, baselines):
+    """The methods that a run scores, the blurred input's first; UserError if two share a name."""
+    methods = [Method(BLURRED, lambda pair: pair["blurred"]), *models, *folders, *baselines]
     names = [method.name for method in methods]
     for name in names:
         if names.count(name) > 1:
@@ -71,16 +52,22 @@ def all_of(models, folders, baselines, kernel, precision, pictures):
 
 
 def of_model(name, precision):
+    """A trained network: name and precision as `restorer.load` takes them."""
     from tf_deblur import restorer
 
     restore = restorer.load(name, precision)
-    facts = {
-        "restorer": str(restore),
-        "precision": restore.precision,
-        "weights_sha256": restore.weights_sha256,
-    }
-    cut = {"tiles": restore.told()}
-    return Method(restore.name, lambda pair: restore(pair["blurred"]), facts, cut, True, True)
+    return Method(
+        restore.name,
+        lambda pair: restore(pair["blurred"]),
+        facts={
+            "restorer": str(restore),
+            "precision": restore.precision,
+            "weights_sha256": restore.weights_sha256,
+        },
+        notes={"tiles": restore.told()},
+        network=True,
+        timed=True,
+    )
 
 
 def of_folder(named, pictures):
@@ -88,6 +75,13 @@ def of_folder(named, pictures):
 
     In the folder a picture is SEQUENCE/FRAME.png, SEQUENCE_FRAME.png or SEQUENCE-FRAME.png, or
     of another format that we read.
+
+    Args:
+      named: NAME=FOLDER.
+      pictures: the `scoring.Pictures` that were restored.
+
+    Raises:
+      UserError: the folder lacks one of them, or has another.
     """
     name, _, folder = named.partition("=")
     if not name or not folder:
@@ -95,6 +89,8 @@ def of_folder(named, pictures):
     if not pathlib.Path(folder).is_dir():
         raise UserError(f"{folder}: no such folder")
     found, wanted = _by_key(pathlib.Path(folder)), {key(*names) for names in pictures.names}
+    if len(wanted) < len(pictures.names):
+        raise UserError(f"{folder}: two pairs have one name when joined by _; score them apart")
     for problem, names in [
         ("lacks", wanted - found.keys()),
         ("does not need", found.keys() - wanted),
@@ -116,7 +112,12 @@ def of_folder(named, pictures):
             raise BadPicture(f"{path}: has 16 bits a channel; 8 are scored")
         return picture
 
-    return Method(name, restore, {"folder": folder})
+    listing = [[str(path), path.stat().st_size, path.stat().st_mtime] for path in found.values()]
+    return Method(name, restore, {"folder": folder, "files_sha256": _digest(listing)})
+
+
+def _digest(told):
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
 def _by_key(folder):
@@ -137,8 +138,18 @@ def key(*names):
 
 
 def of_baseline(name, kernel, pictures):
-    """Deconvolution by scikit-image with the blur's own kernel: no network, and not blind."""
+    """Deconvolution by scikit-image with the blur's own kernel: no network, and not blind.
+
+    Args:
+      name: "richardson_lucy" or "unsupervised_wiener".
+      kernel: a file, or a folder with one for each frame; as `kernel_of` takes it.
+      pictures: the `scoring.Pictures` to restore.
+
+    Raises:
+      UserError: scikit-image or a kernel is missing.
+    """
     try:
+        import skimage
         from skimage import restoration
     except ImportError as error:
         raise UserError(
@@ -146,25 +157,29 @@ def of_baseline(name, kernel, pictures):
         ) from error
     if not kernel:
         raise UserError(f"{name}: is told the blur; name its --kernel, a file or a folder of them")
-    for _, frame in pictures.names:
-        kernel_of(frame, kernel)  # what is missing is said now
-    functions = {
+    frames = dict.fromkeys(frame for _, frame in pictures.names)
+    kernels = [kernel_of(frame, kernel).tolist() for frame in frames]
+    deconvolve = {
         "richardson_lucy": lambda x, psf: restoration.richardson_lucy(x, psf, ITERATIONS),
         "unsupervised_wiener": lambda x, psf: restoration.unsupervised_wiener(x, psf, rng=0)[0],
-    }
+    }[name]
 
     def restore(pair):
         psf = kernel_of(pair["frame"], kernel)
-        margin = [(side // 2, side // 2) for side in psf.shape]  # the blur saw beyond the edge
-        wider = np.pad(images.to_float(pair["blurred"]), [*margin, (0, 0)], mode="edge")
-        channels = [functions[name](x, psf) for x in np.moveaxis(wider.astype(np.float64), 2, 0)]
-        height, width = pair["blurred"].shape[:2]
-        (top, _), (left, _) = margin
+        (top, left), (height, width) = (n // 2 for n in psf.shape), pair["blurred"].shape[:2]
+        margin = [(top, top), (left, left), (0, 0)]  # the blur saw beyond the edge
+        wider = np.pad(images.to_float(pair["blurred"]), margin, mode="edge").astype(np.float64)
+        channels = [deconvolve(channel, psf) for channel in np.moveaxis(wider, 2, 0)]
         inside = np.stack(channels, -1)[top : top + height, left : left + width]
         return images.to_uint8(inside)
 
-    told = {"kernel": str(kernel), "told": "not blind: the kernel is given"}
-    return Method(f"{name} (given the kernel)", restore, told, timed=True)
+    facts = {
+        "kernel": str(kernel),
+        "kernels_sha256": _digest(kernels),
+        "scikit-image": skimage.__version__,
+        "told": "not blind: the kernel is given",
+    }
+    return Method(f"{name} (given the kernel)", restore, facts, timed=True)
 
 
 @functools.lru_cache
@@ -173,25 +188,36 @@ def kernel_of(frame, source):
 
     Args:
       frame: the picture's name.
-      source: a file, or a folder with one for each frame: FRAME.txt, FRAME.png, or with
-        anything after FRAME. Text is exact; pictures are read as grey levels.
+      source: a file, or a folder with one for each frame: FRAME.txt or FRAME.png, with words
+        after FRAME or without. Text is exact, and taken first; pictures are grey levels.
 
     Raises:
-      UserError: there is no such file, or it holds no kernel.
+      UserError: there is no such file, there are two, or it holds no kernel.
     """
     path = pathlib.Path(source)
     if path.is_dir():
-        own = sorted(path.glob(f"{frame}*"), key=lambda file: (file.suffix != ".txt", file.name))
-        if not own:
-            raise UserError(f"{path}: no kernel for {frame}; add {frame}.txt")
-        path = own[0]
+        path = _kernel_file(path, frame)
     if path.suffix == ".txt":
         try:
-            kernel = np.loadtxt(path, ndmin=2)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of an empty file
+                kernel = np.loadtxt(path, ndmin=2)
         except (OSError, ValueError) as error:
             raise UserError(f"{path}: no table of numbers ({error})") from error
     else:
         kernel = images.read(path).astype(np.float64).mean(-1)
-    if not (np.isfinite(kernel).all() and kernel.min() >= 0 and kernel.sum() > 0):
+    if not (kernel.size and np.isfinite(kernel).all() and kernel.min() >= 0 and kernel.sum() > 0):
         raise UserError(f"{path}: no kernel; numbers from 0 up are wanted, not all of them 0")
     return kernel / kernel.sum()
+
+
+def _kernel_file(folder, frame):
+    own = re.compile(rf"{re.escape(frame)}(?![0-9A-Za-z])")  # 1.txt is not of frame 10
+    files = [path for path in sorted(folder.iterdir()) if own.match(path.name)]
+    texts = [path for path in files if path.suffix == ".txt"]
+    files = texts or [path for path in files if path.suffix.lower() in images.READ]
+    if not files:
+        raise UserError(f"{folder}: no kernel for {frame}; add {frame}.txt")
+    if len(files) > 1:
+        raise UserError(f"{files[1]}: {files[0].name} is for {frame} too; take one away")
+    return files[0]

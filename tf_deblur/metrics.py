@@ -35,7 +35,8 @@ def psnr(restored, sharp, *, data_range):
     Raises:
       ValueError: shapes differ.
     """
-    return _decibels(*_pair(restored, sharp), data_range)
+    restored, sharp = as_pair(restored, sharp)
+    return decibels(np.mean(np.square(restored - sharp)), data_range)
 
 
 def ssim(restored, sharp, *, data_range):
@@ -57,7 +58,7 @@ def ssim(restored, sharp, *, data_range):
 
     Source: Wang et al. 2004.
     """
-    return _valid(_moments(*_pair(restored, sharp)), data_range)
+    return _valid(_moments(*as_pair(restored, sharp)), data_range)
 
 
 def ssim_matlab_rgb(restored, sharp, *, data_range):
@@ -71,15 +72,15 @@ def ssim_matlab_rgb(restored, sharp, *, data_range):
     Raises:
       ValueError: shapes differ.
     """
-    return _across_channels(_moments(*_pair(restored, sharp)), data_range)
+    return _across_channels(_moments(*as_pair(restored, sharp)), data_range)
 
 
 def scores(restored, sharp, *, data_range):
     """{name: value} of the three metrics above, which share their windows: as theirs, faster."""
-    restored, sharp = _pair(restored, sharp)
+    restored, sharp = as_pair(restored, sharp)
     moments = _moments(restored, sharp)
     return {
-        "psnr": _decibels(restored, sharp, data_range),
+        "psnr": decibels(np.mean(np.square(restored - sharp)), data_range),
         "ssim": _valid(moments, data_range),
         "ssim_matlab_rgb": _across_channels(moments, data_range),
     }
@@ -101,17 +102,18 @@ def y_scores(restored, sharp):
       psnr_y: peak 255, though Y spans 219 levels only: 1.32 dB more than if it were 219.
       ssim_y: SSIM of Y in whole resolution, Gaussian window where it lies wholly inside.
       ssim_y_reduced: the same after dividing both sides by the smaller one / 256, rounded
-        (by 3 on pictures of 1024×680). The `ssim.m` beside SelfDeblur's scripts does so.
+        (by 3 on pictures of 1024×680 with 15 pixels cropped). The `ssim.m` beside
+        SelfDeblur's scripts does so.
 
     Raises:
       ValueError: shapes differ, or a side is shorter than the 11-pixel window.
     """
-    restored, sharp = _pair(restored, sharp)
+    restored, sharp = as_pair(restored, sharp)
     restored, sharp = luma(restored), luma(sharp)
     factor = max(1, math.floor(min(sharp.shape) / 256 + 0.5))
     reduced = [_reduced(image, factor) for image in (restored, sharp)]
     return {
-        "psnr_y": _decibels(restored, sharp, 255),
+        "psnr_y": decibels(np.mean(np.square(restored - sharp)), 255),
         "ssim_y": _valid(_moments(restored, sharp), 255),
         "ssim_y_reduced": _valid(_moments(*reduced), 255),
     }
@@ -166,15 +168,16 @@ def similarity_maps(x, y, data_range):
     return luminance, contrast, structure
 
 
-def _pair(restored, sharp):
+def as_pair(restored, sharp):
+    """Both as float64; ValueError if they are not two (height, width, 3) arrays of one size."""
     restored, sharp = np.asarray(restored, np.float64), np.asarray(sharp, np.float64)
     if restored.shape != sharp.shape or sharp.ndim != 3 or sharp.shape[-1] != 3:
         raise ValueError(f"shapes {restored.shape} and {sharp.shape}; use (h, w, 3) twice")
     return restored, sharp
 
 
-def _decibels(x, y, data_range):
-    error = np.mean(np.square(x - y))
+def decibels(error, data_range):
+    """PSNR of a mean squared error; infinite for none."""
     return float(10 * np.log10(data_range**2 / error)) if error else float("inf")
 
 

@@ -18,17 +18,20 @@ LABELS = {
     "ssim_matlab_rgb": "SSIM (MATLAB, RGB)",
     "psnr_y": "PSNR of Y dB",
     "ssim_y": "SSIM of Y",
-    "ssim_y_reduced": "of Y reduced",
+    "ssim_y_reduced": "SSIM of Y reduced",
     "psnr_luma": "PSNR of luma dB",
     "ms_ssim": "MS-SSIM",
 }
 ROUNDING = "8-bit RGB, rounded half to even"
 SSIM = "SSIM of each channel alone; (MATLAB, RGB): its window crosses the channels"
 NOTES = {
-    "at_limit": "the best shift lies on the border of the search, and may be larger",
-    "failed": "could not be registered, and were scored as they lie",
+    "at_limit": "with the best shift on the border of the search, where it may be larger",
+    "failed": "not to be registered, and scored as they lie",
 }
 UNTOLD = "SSIM, kind untold"
+SOURCE = (
+    "published: Table 3 of Sang, Gao and Yin 2018, on all pairs; config and SSIM's kind not told"
+)
 # Table 3 of Sang, Gao and Yin 2018: PSNR and SSIM.
 PUBLISHED = {
     "gopro": {
@@ -50,7 +53,7 @@ def summed(records, methods, alignments):
     """{alignment: {method: {metric: mean, …}}} over the pictures that could be scored.
 
     Every picture counts once. A picture that equals its sharp one has an infinite PSNR, which is
-    in no mean; `identical` counts them. `psnr_deviation` is the standard deviation over pictures.
+    in no mean; `identical` counts them. `deviation` is the standard deviation over pictures.
     """
     scored = [record for record in records if "scores" in record]
     return {
@@ -93,11 +96,15 @@ def tables(result, published=False, per_sequence=False):
     """
     for alignment in result["tables"]:
         rows = _rows(result, alignment, published)
-        yield _title(result, alignment), rows, _below(result, alignment)
+        below = _below(result, alignment)
+        if published and _published(result, alignment):
+            below.append(SOURCE)
+        yield _title(result, alignment), rows, below
     if per_sequence:
         alignment = next(iter(result["tables"]))
-        told = ALIGNMENTS[alignment]
-        title = [f"{LABELS[told.headline]} by sequence, {told.told}"]
+        way = ALIGNMENTS[alignment]
+        group = "trajectory" if alignment == "kohler" else "sequence"
+        title = [f"{LABELS[way.headline]} by {group}, {way.told}"]
         yield title, _sequence_rows(result, alignment), []
 
 
@@ -107,10 +114,11 @@ def _title(result, alignment):
     count = f"partial: {scored} of {of} pairs" if partial else f"{scored} pairs"
     shifted = alignment == "none" and not result["registered"]
     shifted = ", though this data set's halves are shifted" if shifted else ""
+    kinds = f"; {SSIM}" if "ssim_matlab_rgb" in result["tables"][alignment][BLURRED] else ""
     return [
         f"{result['dataset']}, split {result['split']}, {count}",
         f"{ROUNDING}; {ALIGNMENTS[alignment].told}{shifted}",
-        f"means of per-picture values; {SSIM}",
+        f"means of per-picture values{kinds}",
     ]
 
 
@@ -130,20 +138,28 @@ def _rows(result, alignment, published):
                 "" if speed is None else f"{speed:.2f}",
             ]
         )
-    dataset = result["dataset"].partition("/")[0]
-    if published and alignment == "none" and dataset in PUBLISHED:
+    if published and (others := _published(result, alignment)):
         rows = [[*row, ""] for row in rows]
         rows[0][-1] = UNTOLD
-        for method, (psnr, ssim) in PUBLISHED[dataset].items():
+        for method, (psnr, ssim) in others.items():
             gap = [""] * (len(head) - 2)
             rows.append([f"{method}, published", f"{psnr:.3f}", *gap, f"{ssim:.4f}"])
     return rows
 
 
+def _published(result, alignment):
+    """{method: (PSNR, SSIM)} of the paper on these pictures, as they lie; empty for others."""
+    dataset, config = result["dataset"].split("/")[:2]
+    theirs = config.partition("-")[0] in ("blur", "uniform", "nonuniform")
+    if alignment == "none" and result["split"] == "test" and theirs:
+        return PUBLISHED.get(dataset, {})
+    return {}
+
+
 def _below(result, alignment):
     """What has to be said under a table."""
     lines = [
-        f"{means['identical']} pictures of {method} equal the sharp one; not in its mean"
+        f"{method}: {means['identical']} equal to the sharp one; not in its mean"
         for method, means in result["tables"][alignment].items()
         if means["identical"]
     ]
@@ -152,7 +168,7 @@ def _below(result, alignment):
         for method in result["methods"]:
             count = sum(own.get(method, {}).get(note, False) for own in notes)
             if count:
-                lines.append(f"{count} pictures of {method}: {told}")
+                lines.append(f"{method}: {count} {told}")
     kept = [record["kept"] for record in result["frames"] if record.get("kept")]
     for method in kept[0] if kept else ():
         share = sum(shares[method] for shares in kept) / len(kept)
@@ -170,11 +186,14 @@ def _sequence_rows(result, alignment):
 
 
 def by_sequence(result, alignment):
-    """{sequence: [{method: {metric: value}}, …]} of the pictures that were scored."""
-    found = {}
+    """{sequence: [{method: {metric: value}}, …]} of the pictures that were scored.
+
+    Köhler's benchmark is told by trajectory, which is a picture's frame.
+    """
+    found, group = {}, "frame" if alignment == "kohler" else "sequence"
     for record in result["frames"]:
         if "scores" in record:
-            found.setdefault(record["sequence"], []).append(record["scores"][alignment])
+            found.setdefault(record[group], []).append(record["scores"][alignment])
     return found
 
 
@@ -194,6 +213,7 @@ def as_text(title, rows, below):
 
 def as_markdown(title, rows, below):
     rule = ["---", *["---:"] * (len(rows[0]) - 1)]
+    rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
     lines = [f"| {' | '.join(row)} |" for row in (rows[0], rule, *rows[1:])]
     paragraphs = ["  \n".join(title), "\n".join(lines), "  \n".join(below)]
     return "\n\n".join(filter(None, paragraphs))

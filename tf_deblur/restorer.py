@@ -13,7 +13,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tf_deblur import devices, errors, images, memory, rest, tiling, weights
-from tf_deblur.errors import UserError
+from tf_deblur.errors import BadPicture, UserError
 
 FACTS = ("size_multiple", "radius", "channels", "pixel_bytes")
 GIGABYTE = 1e9
@@ -227,11 +227,14 @@ class ServingRestorer(Restorer):
 
     def tiles(self, height, width):
         if height * width > self.MOST_PIXELS:
-            raise UserError(
+            raise BadPicture(
                 f"{width}x{height} pixels: a model behind a URL takes at most "
                 f"{self.MOST_PIXELS / 1e6:g} megapixels; use the model's files for this one"
             )
         return tiling.Tiles(height, width, (height, width), 0)
+
+    def told(self):
+        return f"whole pictures of at most {self.MOST_PIXELS / 1e6:g} megapixels"
 
     def run_typed(self, tile):
         if tile.dtype != np.uint8:

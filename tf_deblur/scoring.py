@@ -1,18 +1,18 @@
 """Scores methods on a data set's pictures: read, restored and scored side by side, in order."""
 
-import collections
+import collections.abc
 import concurrent.futures
 import dataclasses
 import functools
+import itertools
 import json
 import time
 
 import tensorflow as tf
 
 from tf_deblur import align, devices, guard, metrics, stream
-from tf_deblur.errors import UserError
+from tf_deblur.errors import BadPicture, UserError
 from tf_deblur.files import whole
-from tf_deblur.methods import BadPicture
 
 AHEAD = 4  # pictures that are read or restored before the one whose scores are waited for
 
@@ -72,11 +72,17 @@ ALIGNMENTS = {
         )
         for name, limits in align.SHIFTS.items()
     },
-    "euclidean": Alignment("shifted and turned by ECC, on what both show", _turned, 41),
+    "euclidean": Alignment(
+        "shifted and turned by ECC from the best shift of at most 10 pixels, on what both show",
+        _turned,
+        smallest_side=41,
+    ),
     "realblur": Alignment("RealBlur's procedure: scaled, warped by a homography", _realblur),
     "kohler": Alignment(
         "Köhler's procedure: scaled, shifted by whole pixels, the best of the sharp frames",
-        *(_kohler, 161, "psnr_luma"),
+        _kohler,
+        smallest_side=161,  # five scales of MS-SSIM
+        headline="psnr_luma",
     ),
 }
 OWN = {"lai": ("none", *align.SHIFTS), "kohler": ("kohler",)}
@@ -97,16 +103,17 @@ class Pictures:
     """What a prepared data set has to score, read by number.
 
     Attributes:
+      split: where they are.
       names: (sequence, frame) of each.
     """
 
     def __init__(self, builder, split):
-        self._truths = None
+        self.split, self._truths = split, None
         if builder.name == "kohler":  # one blurred picture, many sharp ones: the best one counts
-            self._pairs = stream.open_pairs(builder, "blurred", hold_out=False)
-            self._truths = _truths(builder)
-        else:
-            self._pairs = stream.open_pairs(builder, split, hold_out=False)
+            self.split, self._truths = "blurred", _truths(builder)
+        self._pairs = stream.open_pairs(builder, self.split, hold_out=False)
+        if not len(self._pairs):
+            raise UserError(f"{builder.name}: no pairs in its split {split}")
         names = map(_names, map(self._pairs.read, range(len(self._pairs))))
         self._numbers, self.names = [], []
         for number, name in enumerate(names):
@@ -120,25 +127,36 @@ class Pictures:
         return len(self.names)
 
     def read(self, index):
-        """{"sequence", "frame", "blurred", "sharp"}; of Köhler's, `sharp` is a list."""
+        """{"sequence", "frame", "blurred", "sharp"}; of Köhler's, `sharp` is a `Frames`."""
         features = self._pairs.decode(self._pairs.read(self._numbers[index]))
         sequence, frame = self.names[index]
         pair = {"sequence": sequence, "frame": frame, "blurred": features["blurred"].numpy()}
         if self._truths is None:
             return pair | {"sharp": features["sharp"].numpy()}
-        sharp, numbers = self._truths[f"{sequence}/{frame}"]
-        decoded = (sharp.decode(sharp.read(number)) for number in numbers)
-        return pair | {"sharp": [features["sharp"].numpy() for features in decoded]}
+        return pair | {"sharp": self._truths[f"{sequence}/{frame}"]}
+
+
+class Frames(collections.abc.Sequence):
+    """The sharp frames of one of Köhler's pictures, each decoded when it is asked for."""
+
+    def __init__(self, pairs, numbers):
+        self._pairs, self._numbers = pairs, numbers
+
+    def __len__(self):
+        return len(self._numbers)
+
+    def __getitem__(self, index):
+        return self._pairs.decode(self._pairs.read(self._numbers[index]))["sharp"].numpy()
 
 
 def _truths(builder):
-    """{scene/trajectory: (pairs, their numbers)} of Köhler's sharp pictures."""
+    """{scene/trajectory: Frames} of Köhler's sharp pictures."""
     if "sharp" not in builder.info.splits:
         return {}
     pairs = stream.open_pairs(builder, "sharp", hold_out=False)
     found, start = {}, 0
     for sequence, count in builder.info.metadata["sequences"]["sharp"]:
-        found[sequence] = pairs, range(start, start + count)
+        found[sequence] = Frames(pairs, range(start, start + count))
         start += count
     return found
 
@@ -168,14 +186,20 @@ def records(pictures, numbers, methods, alignments, check):
     reader, restorer = (concurrent.futures.ThreadPoolExecutor(1) for _ in range(2))
     scorer = concurrent.futures.ThreadPoolExecutor(devices.cores())
     under_way = collections.deque()
-    for number in numbers:
-        read = reader.submit(pictures.read, number)
-        restored = restorer.submit(lambda read=read: restored_by_all(read.result(), methods, check))
-        under_way.append(scorer.submit(lambda it=restored: record(*it.result(), alignments)))
-        if len(under_way) > AHEAD:
+    try:
+        for number in numbers:
+            read = reader.submit(pictures.read, number)
+            restored = restorer.submit(
+                lambda read=read: restored_by_all(read.result(), methods, check)
+            )
+            under_way.append(scorer.submit(lambda it=restored: record(*it.result(), alignments)))
+            if len(under_way) > AHEAD:
+                yield under_way.popleft().result()
+        while under_way:
             yield under_way.popleft().result()
-    while under_way:
-        yield under_way.popleft().result()
+    finally:  # after an error nothing that waits is begun
+        for pool in (reader, restorer, scorer):
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def restored_by_all(pair, methods, check):
@@ -188,7 +212,7 @@ def restored_by_all(pair, methods, check):
             return pair, str(error), {}
         if picture.shape != pair["blurred"].shape:
             (height, width), (h, w) = picture.shape[:2], pair["blurred"].shape[:2]
-            return pair, f"{method.name}: is {width}x{height}, its ground truth {w}x{h}", {}
+            return pair, f"is {width}x{height} by {method.name}, its ground truth {w}x{h}", {}
         if check and method.network:
             picture, kept[method.name] = guard.keep_sane(pair["blurred"], picture)
         restored[method.name] = picture
@@ -197,8 +221,11 @@ def restored_by_all(pair, methods, check):
 
 def record(pair, restored, kept, alignments):
     named = {"sequence": pair["sequence"], "frame": pair["frame"]}
+    needed = max(ALIGNMENTS[alignment].smallest_side for alignment in alignments)
+    if min(pair["blurred"].shape[:2]) < needed:
+        restored = f"has a side of less than {needed} pixels, which scoring wants"
     if isinstance(restored, str):
-        return named | {"problem": restored}
+        return named | {"problem": f"{pair['sequence']}/{pair['frame']}: {restored}"}
     scores, notes = {}, {}
     for alignment in alignments:
         score = ALIGNMENTS[alignment].score
@@ -220,35 +247,41 @@ class Log:
     """Records as they come, one JSON line each below the settings, so that a run can go on.
 
     Args:
-      path: its file, which the caller removes when all is done.
+      path: its file.
       settings: what decides the records; another run's are never taken for this one's.
-      resume: whether to go on with what the file has.
+      count: how many records a whole run has.
+      resume: whether to go on with what the file has; else a whole run's is made anew.
 
     Attributes:
-      records: those that the file had.
+      records: those that the file had, up to the first with a problem, which may be mended.
 
     Raises:
-      UserError: the file is there and not to be resumed, or of other settings.
+      UserError: the file is of a run that was stopped and not to be resumed, of other
+        settings, or cannot be written.
     """
 
-    def __init__(self, path, settings, resume):
+    def __init__(self, path, settings, count, resume):
         self.path, self.records = path, []
         head = json.dumps(settings, sort_keys=True)
-        if path.exists():
-            lines = path.read_bytes().split(b"\n")[:-1]  # a line that was cut short has no end
-            if not resume:
-                raise UserError(f"{path}: of a run that was stopped; add --resume, or remove it")
-            if lines and lines[0].decode() != head:
-                raise UserError(f"{path}: of other methods, pictures or settings; remove it")
-            self.records = [json.loads(line) for line in lines[1:]]
         try:
+            lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+            if lines and not resume and len(lines) <= count:
+                raise UserError(f"{path}: of a run that was stopped; add --resume, or remove it")
+            if lines and resume and lines[0].decode() != head:
+                raise UserError(f"{path}: of other methods, pictures or settings; remove it")
+            found = map(json.loads, lines[1:] if resume else ())
+            self.records = list(itertools.takewhile(lambda one: "problem" not in one, found))
             with whole(path) as part:
                 lines = [head, *map(json.dumps, self.records)]
                 part.write_text("".join(f"{line}\n" for line in lines))
             self._file = path.open("a")
-        except OSError as error:
-            raise UserError(f"{path}: cannot be written ({error.strerror})") from error
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise UserError(f"{path}: cannot be used ({reason})") from error
 
     def add(self, record):
-        self._file.write(f"{json.dumps(record)}\n")
-        self._file.flush()
+        try:
+            self._file.write(f"{json.dumps(record)}\n")
+            self._file.flush()
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be written ({error.strerror})") from error
