@@ -202,6 +202,10 @@ def test_a_run_that_is_killed_and_resumed_gives_the_same_table(
     before = log.read_bytes()
     done = run("evaluate", *OWN, *more, "--output=parts")  # it is whole: made anew
     assert done.returncode == 0 and log.read_bytes() == before, done.stderr
+    log.write_text("notes of mine\n")
+    done = run("evaluate", *OWN, *more, "--output=parts")
+    assert done.returncode == 1 and "scores.jsonl: cannot be used" in done.stderr
+    assert log.read_text() == "notes of mine\n"
 
 
 def test_the_baseline_is_scikit_image_told_the_blur(run, picture, tmp_path):

@@ -92,6 +92,7 @@ def main(argv):
     settings = {
         "dataset": builder.info.full_name,
         "split": pictures.split,
+        "pictures": len(pictures),
         "check": _CHECK.value,
         "alignments": {name: scoring.ALIGNMENTS[name].told for name in alignments},
         "methods": {method.name: method.facts for method in scored},
@@ -181,7 +182,7 @@ def records_of(pictures, scored, settings, folder):
 
     log, records, stands = None, [], ""
     if folder:
-        log = scoring.Log(folder / LOG, settings, len(pictures), _RESUME.value)
+        log = scoring.Log(folder / LOG, settings, _RESUME.value)
         records, stands = log.records, "; what is scored stands, go on with --resume"
     bar = tqdm(total=len(pictures), initial=len(records), unit="pair", leave=False, disable=None)
     rest = range(len(records), len(pictures))

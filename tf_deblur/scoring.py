@@ -248,8 +248,8 @@ class Log:
 
     Args:
       path: its file.
-      settings: what decides the records; another run's are never taken for this one's.
-      count: how many records a whole run has.
+      settings: what decides the records, and how many `pictures` there are; another run's
+        records are never taken for this one's.
       resume: whether to go on with what the file has; else a whole run's is made anew.
 
     Attributes:
@@ -260,12 +260,12 @@ class Log:
         settings, or cannot be written.
     """
 
-    def __init__(self, path, settings, count, resume):
+    def __init__(self, path, settings, resume):
         self.path, self.records = path, []
         head = json.dumps(settings, sort_keys=True)
         try:
             lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
-            if lines and not resume and len(lines) <= count:
+            if lines and not resume and len(lines) <= json.loads(lines[0])["pictures"]:
                 raise UserError(f"{path}: of a run that was stopped; add --resume, or remove it")
             if lines and resume and lines[0].decode() != head:
                 raise UserError(f"{path}: of other methods, pictures or settings; remove it")
@@ -275,9 +275,9 @@ class Log:
                 lines = [head, *map(json.dumps, self.records)]
                 part.write_text("".join(f"{line}\n" for line in lines))
             self._file = path.open("a")
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise UserError(f"{path}: cannot be used ({reason})") from error
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            reason = getattr(error, "strerror", None) or "not this program's"
+            raise UserError(f"{path}: cannot be used ({reason}); remove it") from error
 
     def add(self, record):
         try:
