@@ -23,8 +23,8 @@ env: $(VENV)/made
 
 # The stamp comes last: an environment whose making was interrupted is made anew.
 $(VENV)/made: setup.cfg $(CONSTRAINTS)
-	@case '$(VERSION)' in 3.10|3.11|3.12|3.13) ;; *) \
-	  echo "error: $(PYTHON): not a Python 3.10 to 3.13 that starts; say make PYTHON=python3.11" >&2; exit 1;; esac
+	@case '$(VERSION)' in 3.11|3.12|3.13) ;; *) \
+	  echo "error: $(PYTHON): not a Python 3.11 to 3.13 that starts; say make PYTHON=python3.11" >&2; exit 1;; esac
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo "error: $(PYTHON) cannot make environments; apt install python3-venv" >&2; exit 1; }
 	@echo "making $(VENV): TensorFlow is some 600 MB, a few minutes"
