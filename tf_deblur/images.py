@@ -8,6 +8,7 @@ import dataclasses
 import logging
 import os
 import pathlib
+import struct
 
 import numpy as np
 
@@ -273,12 +274,12 @@ def encode(suffix, array, like=None, quality=QUALITY):
         settings = settings | {"keep": "none"}
     try:
         data = image.write_to_buffer(suffix.lower(), **settings)
-    except pyvips.Error as error:
-        reason = (error.detail or str(error)).strip().splitlines()[0]
+        return tiff_exif.added(data, image) if suffix.lower() in (".tif", ".tiff") else data
+    except (pyvips.Error, struct.error) as error:  # the latter of more than 4 GB
+        reason = (getattr(error, "detail", None) or str(error)).strip().splitlines()[0]
         raise UserError(
             f"{array.shape[1]}x{array.shape[0]}: not for {suffix} ({reason})"
         ) from error
-    return tiff_exif.added(data, image) if suffix.lower() in (".tif", ".tiff") else data
 
 
 def lost(suffix, photograph):
