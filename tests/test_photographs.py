@@ -195,6 +195,7 @@ def test_exif_in_a_tiff_file_leaves_its_pixels_alone(tmp_path, picture, mode, or
     assert tags[MAKE] == "A camera"
     assert tags.get_ifd(DETAILS)[EXPOSURE] == pytest.approx(1 / 50)
     assert tags.get_ifd(GPS)[2] == pytest.approx((46, 30, 15.5))
+    assert tags.get_ifd(DETAILS)[0x8827] == 400  # 1/50 has its bytes' order in both its numbers
     data = (tmp_path / "b.tif").read_bytes()
     found = list(directories(data))
     assert len(found) == 4 and b"R98\0" in data
