@@ -23,11 +23,12 @@ class Engine:
         open_network, _ = ENGINES[name]
         self.run = open_network(pathlib.Path(folder), precision)
 
-    def __call__(self, batch):
-        """(n, h, w, 3) float32 in [0, 1] -> seconds, and the same restored."""
+    def __call__(self, batch, kept=True):
+        """(n, h, w, 3) float32 in [0, 1] -> seconds, and the same restored, or None."""
         begin = time.perf_counter()
         restored = self.run(batch)
-        return time.perf_counter() - begin, np.clip(restored, 0, 1)
+        seconds = time.perf_counter() - begin
+        return seconds, np.clip(restored, 0, 1) if kept else None
 
 
 def open_keras(folder, precision):

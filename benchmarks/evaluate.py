@@ -6,12 +6,12 @@ python benchmarks/evaluate.py [--precision=float32] [--pictures=12]
 import time
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
-from tf_deblur import methods, metrics, scoring
+from tf_deblur import errors, methods, metrics, scoring
 
-_PICTURES = flags.DEFINE_integer("pictures", 12, "Pairs of 1280x720 a round.")
-_ROUNDS = flags.DEFINE_integer("rounds", 3, "The best one counts.")
+_PICTURES = flags.DEFINE_integer("pictures", 12, "Pairs of 1280x720 a round.", 1)
+_ROUNDS = flags.DEFINE_integer("rounds", 3, "The best one counts.", 1)
 _PRECISION = flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16"], "Of `compact`.")
 MOST = 0.35  # of the run's time
 
@@ -28,7 +28,9 @@ class Frames:
         return self.pair
 
 
-def main(_):
+def main(argv):
+    if len(argv) > 1:
+        raise errors.UserError(f"{argv[1]}: not a flag; this benchmark takes flags only")
     frames, model = Frames(), methods.of_model("compact", _PRECISION.value)
     both = [methods.Method(methods.BLURRED, lambda pair: pair["blurred"]), model]
     numbers = range(_PICTURES.value)
@@ -64,4 +66,4 @@ def timed(function):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    errors.run(main)

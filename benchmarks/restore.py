@@ -185,15 +185,15 @@ def engine_rows(size, opened):
     """Prints a size's rows; precision -> (Keras's time to the fastest other's, its name)."""
     width, height = map(int, size.split("x"))
     batch = picture(height, width)[None] / np.float32(255)
-    in_turn(2, opened, batch)  # warm
-    told = in_turn(_ENGINE_ROUNDS.value, opened, batch)
+    warm = in_turn(2, opened, batch)
+    told = in_turn(_ENGINE_ROUNDS.value, opened, batch, False)  # no more pictures: they are large
     best = {key: min(seconds for seconds, _ in rounds) for key, rounds in told.items()}
-    right, fastest = told["Keras", "float32"][0][1], {}
+    right, fastest = warm["Keras", "float32"][0][1], {}
     for precision in engines.BOTH:
         names = [name for name, its in opened if its == precision]
         ours = best["Keras", precision]
         for name in names:
-            off = np.abs(told[name, precision][0][1] - right).max()
+            off = np.abs(warm[name, precision][0][1] - right).max()
             odd = "" if off < SAME[precision] else ": NOT THE SAME NETWORK"
             seconds = best[name, precision]
             print(

@@ -90,7 +90,9 @@ def test_no_photograph_of_the_run_is_overwritten_unless_asked(run, exported, pic
     for name in ("a.png", "a.webp", "b_compare.png", "b.png"):
         images.write(tmp_path / "two" / name, picture(24, 24))
     done = run("deblur", model, "--overwrite", "--format=webp", "two/a.png", "two/a.webp")
-    assert done.returncode == 1 and "1 of 2 restored" in done.stdout
+    assert done.returncode == 0 and "2 of 2 restored" in done.stdout
+    np.testing.assert_array_equal(images.read(tmp_path / "two/a.png"), picture(24, 24))
+    assert (tmp_path / "two/a_restored.webp").exists()
     done = run("deblur", model, "--compare", "two/b.png", "two/b_compare.png")
     assert done.returncode == 1 and "two/b.png: its result would replace" in done.stderr
 
@@ -123,6 +125,29 @@ def test_strength_blends_and_compare_shows_both(run, small_workdir, picture, tmp
     np.testing.assert_allclose(half, (photo / 2 + full / 2), atol=0.51)
     beside = images.read(tmp_path / "photo_compare.png")
     np.testing.assert_array_equal(beside, np.hstack([photo, half]))
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_gpu_that_runs_out_is_told_unless_quiet(exported, picture, tmp_path, quiet):
+    images.write(tmp_path / "photo.png", picture(400, 600))
+    script = """
+import tensorflow as tf
+from tf_deblur import deblur, restorer
+run, times = restorer.SavedModelRestorer.run, []
+def run_out(self, batch):
+    times.append(batch)
+    if len(times) == 1:
+        raise tf.errors.ResourceExhaustedError(None, None, "out of memory")
+    return run(self, batch)
+restorer.SavedModelRestorer.run = run_out
+deblur.cli()
+"""
+    arguments = [f"--model={exported / 'compact'}", *["--quiet"] * quiet, "photo.png"]
+    line = [sys.executable, "-c", script, *arguments]
+    done = subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, timeout=300)
+    assert done.returncode == 0 and (tmp_path / "photo_restored.png").exists(), done.stderr
+    assert ("out of memory; from here on" in done.stdout) == (not quiet)
+    assert "out of memory" not in done.stderr and bool(done.stdout) == (not quiet)
 
 
 def test_standard_input_becomes_standard_output(exported, picture, tmp_path):

@@ -2,13 +2,18 @@
 
 import dataclasses
 import io
+import mmap
+import struct
+import sys
+import time
+import tracemalloc
 
 import numpy as np
 import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 from PIL.TiffImagePlugin import IFDRational
 
-from tf_deblur import images, jobs
+from tf_deblur import heif, images, jobs, tiff_exif
 from tf_deblur.errors import UserError
 
 try:
@@ -21,6 +26,7 @@ except ImportError:
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF/></x:xmpmeta>'
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 MAKE, ORIENTATION, DATE, EXPOSURE, GPS, DETAILS = 0x10F, 0x112, 0x132, 0x829A, 0x8825, 0x8769
+WIDTH, HEIGHT, VERSIONS = 0xA002, 0xA003, 0xA005
 LOSSLESS, LOSSY = (".png", ".tif"), (".jpg", ".webp", ".avif")
 FORMATS = (*LOSSLESS, *LOSSY)
 HEIF_LOSSLESS = {"quality": -1, "chroma": 444, "matrix_coefficients": 0}
@@ -85,6 +91,32 @@ def test_16_bits_are_12_in_avif(tmp_path, channels):
         np.testing.assert_allclose(again.alpha, photograph.alpha.astype(int), atol=8)  # lossless
 
 
+@pytest.mark.parametrize("bits", [10, 12])
+def test_an_avif_of_10_or_12_bits_loses_none_in_another(tmp_path, bits):
+    import pyvips
+
+    levels = np.arange(2**bits).reshape(32, -1, 1).repeat(3, -1)
+    array = np.rint(levels * 65535 / (2**bits - 1)).astype(np.uint16)
+    shifted = (levels << (16 - bits)).astype(np.uint16)  # as libvips wants them
+    deep = pyvips.Image.new_from_array(shifted).copy(interpretation="rgb16")
+    deep.write_to_file(str(tmp_path / "a.avif"), bitdepth=bits, lossless=True)
+    photograph = images.open_photograph(tmp_path / "a.avif")
+    np.testing.assert_array_equal(photograph.pixels, array)
+    assert images.lost(".avif", photograph) == ""
+    assert images.lost(".jpg", photograph) == "in 8 bits"
+
+
+@pytest.mark.parametrize("convert", [heif.from_upper_bits, heif.to_upper_bits])
+def test_bits_are_changed_without_memory_for_wider_numbers(convert):
+    array = np.full((1000, 200, 3), 65535, np.uint16)
+    tracemalloc.start()
+    made = convert(array, 10)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert made.max() == made.min() == {"from": 65535, "to_u": 1023 << 6}[convert.__name__[:4]]
+    assert peak < 3 * array.nbytes  # those of 64 bits alone would be 4
+
+
 def test_an_ultra_hdr_jpeg_is_read_as_the_plain_one_that_it_is_too(tmp_path):
     import pyvips
 
@@ -142,6 +174,10 @@ def test_exif_in_a_tiff_file_leaves_its_pixels_alone(tmp_path, picture, mode, or
 
     tags = exif()
     tags.endian = order
+    details = tags.get_ifd(DETAILS)
+    details[WIDTH], details[HEIGHT] = 32, 24
+    details[VERSIONS] = {1: "R98"}
+    details[0x9000], details[0x8827], details[0xA434] = b"0232", 400, "A lens of odd length"
     photograph = saved(tmp_path / "a.jpg", picture(24, 32), exif=tags.tobytes())
     if mode == "I;16":
         array = picture(24, 32)[..., 0].astype(np.uint16) * 257 + 3
@@ -155,7 +191,100 @@ def test_exif_in_a_tiff_file_leaves_its_pixels_alone(tmp_path, picture, mode, or
     np.testing.assert_array_equal(np.asarray(again), array)
     by_libvips = pyvips.Image.new_from_file(str(tmp_path / "b.tif")).numpy()
     np.testing.assert_array_equal(by_libvips.reshape(array.shape), array)
-    assert again.getexif()[MAKE] == "A camera"
+    tags = again.getexif()
+    assert tags[MAKE] == "A camera"
+    assert tags.get_ifd(DETAILS)[EXPOSURE] == pytest.approx(1 / 50)
+    assert tags.get_ifd(GPS)[2] == pytest.approx((46, 30, 15.5))
+    assert tags.get_ifd(DETAILS)[0x8827] == 400  # 1/50 has its bytes' order in both its numbers
+    data = (tmp_path / "b.tif").read_bytes()
+    found = list(directories(data))
+    assert len(found) == 4 and b"R98\0" in data
+    for start, tags in found:
+        assert start % 2 == 0 and tags == sorted(tags)  # as TIFF 6.0 demands
+        assert not {WIDTH, HEIGHT} & {*tags}  # which the picture's own tags say
+
+
+def directories(data):
+    """(where, its tags) of a little-endian TIFF file's directories."""
+    todo = [struct.unpack("<L", data[4:8])[0]]
+    while todo:
+        start = todo.pop()
+        (count,) = struct.unpack_from("<H", data, start)
+        entries = list(struct.iter_unpack("<HHLL", data[start + 2 : start + 2 + 12 * count]))
+        todo += [place for tag, _, _, place in entries if tag in (DETAILS, GPS, VERSIONS)]
+        yield start, [tag for tag, *_ in entries]
+        for _, kind, number, place in entries:
+            if number * {2: 1, 3: 2, 5: 8, 7: 1, 10: 8}.get(kind, 4) > 4:
+                assert place % 2 == 0
+
+
+def tiff_with(tags, blob):
+    """An 8x8 grey TIFF file with more tags, whose values lie from byte 72 on."""
+    own = {256: 8, 257: 8, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: 8, 279: 64}
+    entries = [(tag, 4, 1, value) for tag, value in own.items()] + tags
+    blob += bytes(len(blob) % 2)
+    head = b"II" + struct.pack("<HL", 42, 72 + len(blob)) + bytes(64)
+    packed = b"".join(struct.pack("<HHLL", *entry) for entry in sorted(entries))
+    return head + blob + struct.pack("<H", len(entries)) + packed + bytes(4)
+
+
+def exif_that_refers_to_itself(tags, size):
+    at = 72 + size
+    entries = {tag: (tag, 7, size, 72) for tag in range(1, tags + 1)}
+    entries |= {tag: (tag, 4, 1, at) for tag in (DETAILS, GPS, VERSIONS)}
+    packed = b"".join(struct.pack("<HHLL", *entries[tag]) for tag in sorted(entries))
+    blob = bytes(size) + struct.pack("<H", len(entries)) + packed + bytes(4)
+    return tiff_with([(DETAILS, 4, 1, at), (GPS, 4, 1, at)], blob)
+
+
+@pytest.mark.parametrize("tags, size", [(60_000, 250), (3, 250)])
+def test_exif_that_refers_to_itself_takes_little_time(tags, size):
+    data, begin = exif_that_refers_to_itself(tags, size), time.process_time()
+    assert images.open_photograph(data).pixels.shape == (8, 8, 3)
+    assert time.process_time() - begin < 20
+
+
+def test_exif_that_refers_to_itself_takes_little_memory():
+    data = exif_that_refers_to_itself(2000, 60_000)  # 120 MB in each of nine directories
+    tracemalloc.start()
+    assert images.open_photograph(data).pixels.shape == (8, 8, 3)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 60e6
+
+
+def test_a_forged_count_copies_nothing():
+    import pyvips
+
+    large = 50_000_000
+    data = tiff_with([(0x10E, 2, large, 72)], b"") + bytes(large)
+    image = pyvips.Image.black(8, 8)
+    tracemalloc.start()
+    assert tiff_exif.read(image, data) is image
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1e6
+
+
+def test_a_tiff_file_without_exif_gains_none(tmp_path, picture):
+    for more in ({}, {"exif": exif().tobytes()}):
+        Image.fromarray(picture(24, 32)).save(tmp_path / "a.tif", **more)
+        photograph = images.open_photograph(tmp_path / "a.tif")
+        fields = [f for f in photograph.header.get_fields() if f.startswith("exif-")]
+        assert bool(fields) == bool(more)
+        images.write(tmp_path / "b.tif", photograph.pixels, photograph)
+        assert (DETAILS in Image.open(tmp_path / "b.tif").getexif()) == bool(more)
+
+
+def test_where_files_cannot_be_mapped_a_tiff_file_is_still_a_picture(
+    tmp_path, picture, monkeypatch
+):
+    def refuse(*_, **__):
+        raise OSError(19, "No such device")
+
+    Image.fromarray(picture(24, 32)).save(tmp_path / "a.tif", exif=exif().tobytes())
+    monkeypatch.setattr(mmap, "mmap", refuse)
+    np.testing.assert_array_equal(images.read(tmp_path / "a.tif"), picture(24, 32))
 
 
 def test_a_tiff_file_with_damaged_exif_is_still_a_picture(tmp_path, picture):
@@ -258,8 +387,8 @@ def test_what_claims_too_much_or_moves_is_refused(tmp_path, picture):
 
 
 @wants_heif
-@pytest.mark.parametrize("mode, dtype", [("L", "u1"), ("RGB", "u1"), ("RGBA", "u1")])
-def test_a_heic_has_its_pixels_and_becomes_a_jpeg(tmp_path, picture, mode, dtype):
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+def test_a_heic_has_its_pixels_and_becomes_a_jpeg(tmp_path, picture, mode):
     array = np.asarray(Image.fromarray(picture(24, 32)).convert(mode))
     photograph = saved(tmp_path / "a.heic", array, **HEIF_LOSSLESS)
     assert photograph.suffix == ".jpg" and photograph.grey == (mode == "L")
@@ -283,11 +412,67 @@ def test_white_and_black_of_a_deep_heic_are_those_of_16_bits(tmp_path, bits):
 
 def test_a_heics_result_is_a_jpeg_and_replaces_nothing(tmp_path):
     told = {(): "a_restored.jpg", ("overwrite",): "a_restored.jpg", ("format",): "a_restored.png"}
-    told["format", "overwrite"] = "a.png"
+    told["format", "overwrite"] = "a_restored.png"
     for options, name in told.items():
         options = {option: {"format": "png", "overwrite": True}[option] for option in options}
-        (job,) = jobs.plan([str(tmp_path / "a.HEIC")], **options)
-        assert job.target == tmp_path / name
+        for suffix in (".HEIC", ".heif", ".hif"):
+            (job,) = jobs.plan([str(tmp_path / f"a{suffix}")], **options)
+            assert job.target == tmp_path / name
+
+
+@pytest.mark.parametrize(
+    "name, format, result",
+    [
+        ("a.png", None, "a.png"),
+        ("a.png", "png", "a.png"),
+        ("a.png", "jpg", "a_restored.jpg"),
+        ("a.mp4", "jpg", "a.mp4"),
+        ("a.wmv", None, "a_restored.mp4"),
+    ],
+)
+def test_overwriting_replaces_an_original_and_no_file_beside_it(name, format, result):
+    (job,) = jobs.plan([name], overwrite=True, format=format)
+    assert str(job.target) == result
+
+
+@wants_heif
+def test_a_heic_of_many_tiles_is_read(tmp_path, picture):
+    path, array = tmp_path / "a.heic", picture(1024, 1088)  # 16 by 17 tiles
+    pillow_heif.from_pillow(Image.fromarray(array)).save(path, tile_size=64, **HEIF_LOSSLESS)
+    with pytest.raises(UserError, match="1088x1024 pixels, more than 1 megapixels"):
+        images.open_photograph(path, megapixels=1)
+    for source in (path, path.read_bytes()):
+        np.testing.assert_array_equal(images.open_photograph(source).pixels, array)
+
+
+@wants_heif
+def test_a_heics_gain_map_is_told(tmp_path, picture):
+    array = np.asarray(Image.fromarray(picture(64, 64)).convert("RGBA"))
+    data = io.BytesIO()
+    Image.fromarray(array).save(data, "HEIF")
+    kinds = b"urn:mpeg:hevc:2015:auxid:1", b"urn:com:a:photo:hdrgainmap"  # as long: no size changes
+    assert len(kinds[0]) == len(kinds[1]) and data.getvalue().count(kinds[0]) == 1
+    photograph = images.open_photograph(data.getvalue().replace(*kinds), "gain map")
+    assert images.lost(".jpg", photograph) == "without its gain map"
+    assert "gain map" not in images.lost(".jpg", images.open_photograph(data.getvalue(), "plain"))
+
+
+# (primaries, transfer) by ITU-T H.273
+SAME_AS_SRGB = [(1, 13), (2, 2), (1, 1)]
+OTHERS = {"PQ": (9, 16), "HLG": (9, 18), "Display P3": (12, 13), "linear": (1, 8)}
+
+
+@wants_heif
+@pytest.mark.parametrize("numbers", [*SAME_AS_SRGB, *OTHERS.values()])
+@pytest.mark.parametrize("profile", [None, PROFILE])
+def test_colours_of_hdr_without_a_profile_are_told(tmp_path, picture, numbers, profile):
+    names = {"color_primaries": numbers[0], "transfer_characteristics": numbers[1]}
+    picture = pillow_heif.from_pillow(Image.fromarray(picture(64, 64)))
+    picture.info["icc_profile"] = profile
+    picture.save(tmp_path / "a.heic", matrix_coefficients=1, full_range_flag=1, **names)
+    told = images.lost(".jpg", images.open_photograph(tmp_path / "a.heic"))
+    odd = numbers in OTHERS.values() and not profile
+    assert told == ("its HDR or wide colours taken for sRGB" if odd else "")
 
 
 @wants_heif
@@ -301,7 +486,7 @@ def test_a_heic_is_refused_in_one_line(tmp_path, picture, monkeypatch):
     burst[0].save(tmp_path / "burst.heic", save_all=True, append_images=burst[1:])
     with pytest.raises(UserError, match="3 pages or frames"):
         images.open_photograph(tmp_path / "burst.heic")
-    monkeypatch.setitem(__import__("sys").modules, "pillow_heif", None)
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
     with pytest.raises(UserError, match=r"photo.heic: HEIC .* pip install 'tf-deblur\[heif\]'$"):
         images.open_photograph(path)
 
@@ -310,8 +495,9 @@ def test_damaged_files_end_in_a_picture_or_one_line(tmp_path, picture):
     rng = np.random.default_rng(0)
     whole = []
     for suffix in FORMATS + (".heic",) * bool(pillow_heif):
-        Image.fromarray(picture(48, 64)).save(tmp_path / f"whole{suffix}")
-        whole.append((tmp_path / f"whole{suffix}").read_bytes())
+        path = tmp_path / f"whole{suffix}"
+        Image.fromarray(picture(48, 64)).save(path, exif=exif().tobytes())
+        whole.append(path.read_bytes())
     ends = {"picture": 0, "line": 0}
     for number in range(1000):
         data = bytearray(whole[number % len(whole)])
@@ -327,6 +513,7 @@ def test_damaged_files_end_in_a_picture_or_one_line(tmp_path, picture):
         try:
             photograph = images.open_photograph(bytes(data), "damaged", megapixels=4)
             assert photograph.pixels.shape[-1] == 3
+            images.encode(".tif", photograph.pixels, photograph)
             ends["picture"] += 1
         except UserError as error:
             assert "\n" not in str(error) and str(error).startswith("damaged: ")

@@ -186,6 +186,13 @@ def test_a_gpu_that_runs_out_gets_smaller_tiles_and_no_pixel_counts_twice(pictur
     np.testing.assert_array_equal(fake(image, done.append), image)
     assert max(sizes[2:]) < sizes[0] and sum(done) == 120 * 96
     assert "out of memory; from here on" in capsys.readouterr().err
+    said = []
+    fake.say = said.append
+    sizes.clear()
+    fake.memory = 7000 * fake.pixel_bytes
+    np.testing.assert_array_equal(fake(image, done.append), image)
+    assert len(said) == 1 and "out of memory" in said[0] and min(done) < 0
+    assert capsys.readouterr().err == ""
 
 
 def test_too_little_memory_is_said_and_what_is_said_is_enough(picture):

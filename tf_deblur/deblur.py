@@ -79,6 +79,7 @@ def main(argv):
     )
 
     restore = restorer.load(_MODEL.value, _PRECISION.value, _MEMORY_GB.value)
+    restore.say = say
     say(f"restoring with {restore}")
     say(restore.told())
     begin, counts = time.monotonic(), collections.Counter()

@@ -1,12 +1,19 @@
 """What libvips leaves to do for HEIC and AVIF.
 
 It opens HEIC files with all their metadata, but lacks the decoder; and it puts samples of 10 and
-12 bits into the upper ones of 16, where white is less than 65535.
+12 bits into the upper ones of 16, where white is less than 65535. Nor does it tell what colours
+a file has that holds no ICC profile.
 """
+
+import pathlib
+import re
 
 import numpy as np
 
 from tf_deblur.errors import UserError
+
+_NCLX = re.compile(rb"colrnclx(..)(..)", re.DOTALL)  # primaries and transfer by ITU-T H.273
+_UNKNOWN, _SRGB, _CURVES_OF_HDR = 2, 1, {8, 16, 18}  # the numbers: linear, PQ and HLG
 
 
 def is_heic(image):
@@ -48,19 +55,41 @@ def decoded(source, name):
     return array.reshape(*array.shape[:2], -1), gain_map
 
 
+def has_other_colours(image, source):
+    """Whether those of a HEIC's or AVIF's `pyvips.Image` differ from sRGB, with no ICC profile.
+
+    Then they are HDR, by the curves PQ or HLG, or of wider primaries, and the file says so in a
+    way that only viewers of the format know.
+    """
+    if image.get_typeof("icc-profile-data"):
+        return False
+    data = source if isinstance(source, bytes) else pathlib.Path(source).read_bytes()
+    found = _NCLX.search(data)  # the first is the primary image's
+    if not found:
+        return False
+    primaries, curve = (int.from_bytes(number, "big") for number in found.groups())
+    return primaries not in (_SRGB, _UNKNOWN) or curve in _CURVES_OF_HDR
+
+
 def full_range(array, bits):
     """uint16 of 10 or 12 bits -> of all 16: the largest value becomes 65535."""
     levels = np.rint(np.linspace(0, 65535, 2**bits)).astype(np.uint16)
-    return np.take(levels, array, mode="clip")
+    return _looked_up(levels, array)
 
 
-def from_upper_bits(array, image):
-    """uint16 as libvips reads the file of a `pyvips.Image` -> over its full range."""
-    bits = image.get("bits-per-sample")
+def from_upper_bits(array, bits):
+    """uint16 as libvips reads a file of 10 or 12 bits -> over its full range."""
     return full_range(array >> (16 - bits), bits)
 
 
 def to_upper_bits(array, bits):
     """uint16 -> what libvips, which cuts the lower ones off, writes in 10 or 12 bits."""
     levels = np.rint(np.linspace(0, 2**bits - 1, 65536)).astype(np.uint16)
-    return np.take(levels, array) << (16 - bits)
+    return _looked_up(levels << (16 - bits), array)
+
+
+def _looked_up(levels, array):
+    made = np.empty_like(array)
+    for row, into in zip(array, made):  # all at once, NumPy makes indices of 64 bits
+        np.take(levels, row, mode="clip", out=into)
+    return made

@@ -8,6 +8,7 @@ import dataclasses
 import logging
 import os
 import pathlib
+import struct
 
 import numpy as np
 
@@ -44,7 +45,7 @@ _FORMATS = {
     ".tif": ({"compression": "deflate", "predictor": "horizontal"}, 16, True),
     ".tiff": ({"compression": "deflate", "predictor": "horizontal"}, 16, True),
     ".webp": ({_LOSSY: QUALITY}, 8, True),
-    ".avif": ({_LOSSY: QUALITY}, 12, True),
+    ".avif": ({_LOSSY: QUALITY, "effort": 1}, 12, True),
 }
 SUFFIXES = tuple(_FORMATS)
 # Read, but not written: such a result is a JPEG, as cameras make them too.
@@ -53,7 +54,6 @@ READ = (*SUFFIXES, *TO_JPEG, ".gif", ".bmp")  # what is looked for in a folder
 # libvips' loaders, and the suffix of what each reads; it has others, for what is no photograph
 _LOADERS = {
     "jpeg": ".jpg",
-    "uhdr": ".jpg",
     "png": ".png",
     "tiff": ".tif",
     "webp": ".webp",
@@ -64,6 +64,7 @@ _TYPES = {"uchar": np.uint8, "ushort": np.uint16}
 _KEPT = ("icc-profile-data", "xmp-data", "iptc-data", "resolution-unit")
 _GAIN_MAP = "gainmap-data"
 _INT = pyvips.GValue.gint_type
+_MANY_TILES = "box contains"  # more than libheif's limit of 256, as phones' 200 megapixels have
 
 
 @dataclasses.dataclass
@@ -77,6 +78,8 @@ class Photograph:
       suffix: of the format that the file has, whatever its name; ".jpg" of a HEIC.
       header: a `pyvips.Image` whose metadata a restored picture inherits; None for none.
       gain_map: whether the file has one too, for screens brighter than its pixels tell.
+      bits: how many of the 16 of uint16 the file has.
+      other_colours: whether they differ from sRGB (HDR, wider) and no profile says so.
     """
 
     pixels: np.ndarray
@@ -85,6 +88,8 @@ class Photograph:
     suffix: str
     header: pyvips.Image | None
     gain_map: bool = False
+    bits: int = 16
+    other_colours: bool = False
 
 
 def open_photograph(source, name=None, megapixels=MEGAPIXELS):
@@ -102,7 +107,7 @@ def open_photograph(source, name=None, megapixels=MEGAPIXELS):
       UserError: missing, a folder, not a whole picture, too large, animated, or of another
         kind than 8 or 16 bits a channel.
     """
-    name = name or source
+    name = name or ("picture" if isinstance(source, bytes) else source)
     image = _header(source, name)
     if image.width * image.height > megapixels * 1e6:
         raise UserError(
@@ -123,8 +128,7 @@ def open_photograph(source, name=None, megapixels=MEGAPIXELS):
 
 def _header(source, name):
     """A file as libvips opens it, its pixels not decoded yet."""
-    in_memory = isinstance(source, bytes)
-    if not in_memory:
+    if not isinstance(source, bytes):
         path = pathlib.Path(source)
         try:
             if path.is_dir():
@@ -138,19 +142,30 @@ def _header(source, name):
         except OSError as error:
             raise UserError(f"{name}: cannot be read ({error.strerror})") from error
         source = str(path)
+    try:
+        return _opened(source)
+    except pyvips.Error as error:
+        raise _unreadable(name, error) from error
+
+
+def _opened(source):
+    in_memory = isinstance(source, bytes)
     options = {"fail_on": "truncated"}
     try:
         if in_memory:
             image = pyvips.Image.new_from_buffer(source, "", **options)
         else:
             image = pyvips.Image.new_from_file(source, **options)
-        if image.get_typeof(_GAIN_MAP):  # read so, a JPEG comes without XMP and resolution
-            plain = pyvips.Image.jpegload_buffer if in_memory else pyvips.Image.jpegload
-            image = plain(source, **options).copy()
-            image.set_type(_INT, _GAIN_MAP, 1)
-        return image
     except pyvips.Error as error:
-        raise _unreadable(name, error) from error
+        if _MANY_TILES not in str(error):
+            raise
+        tiled = pyvips.Image.heifload_buffer if in_memory else pyvips.Image.heifload
+        return tiled(source, unlimited=True, **options)
+    if image.get_typeof(_GAIN_MAP):  # read so, a JPEG comes without XMP and resolution
+        plain = pyvips.Image.jpegload_buffer if in_memory else pyvips.Image.jpegload
+        image = plain(source, **options).copy()
+        image.set_type(_INT, _GAIN_MAP, 1)
+    return image
 
 
 def _unreadable(name, error):
@@ -171,20 +186,23 @@ def _decoded(image, suffix, source, name):
         image = image.icc_transform("srgb", embedded=True, input_profile="cmyk")
     if image.format not in _TYPES or image.bands > 4:
         raise UserError(f"{name}: {image.bands} channels of {image.format}; 8 or 16 bits are read")
-    gain_map = bool(image.get_typeof(_GAIN_MAP))
+    gain_map, bits, other_colours = bool(image.get_typeof(_GAIN_MAP)), 16, False
+    if image.get_typeof("heif-compression"):
+        bits = image.get("bits-per-sample")
+        other_colours = heif.has_other_colours(image, source)
     if heif.is_heic(image):
         array, gain_map = heif.decoded(source, name)
     else:
         array = image.numpy().reshape(image.height, image.width, image.bands)
         if suffix == ".avif" and array.dtype == np.uint16:
-            array = heif.from_upper_bits(array, image)
+            array = heif.from_upper_bits(array, bits)
     color, alpha = array, None
     if array.shape[-1] in (2, 4):
         color, alpha = array[..., :-1], array[..., -1]
     grey = color.shape[-1] == 1
     pixels = np.repeat(color, 3, axis=-1) if grey else np.ascontiguousarray(color)
     header = tiff_exif.read(image, source) if suffix == ".tif" else image
-    return Photograph(pixels, alpha, grey, suffix, header, gain_map)
+    return Photograph(pixels, alpha, grey, suffix, header, gain_map, bits, other_colours)
 
 
 def pixels(path):
@@ -236,7 +254,7 @@ def encode(suffix, array, like=None, quality=QUALITY):
     """The bytes of a picture file; as `write`."""
     settings, bits, holds_alpha = _FORMATS[suffix.lower()]
     if _LOSSY in settings:
-        settings = {_LOSSY: quality}
+        settings = settings | {_LOSSY: quality}
     if array.dtype == np.uint16 and bits == 8:
         array = to_uint8(to_float(array))
     if like and like.grey:
@@ -256,12 +274,12 @@ def encode(suffix, array, like=None, quality=QUALITY):
         settings = settings | {"keep": "none"}
     try:
         data = image.write_to_buffer(suffix.lower(), **settings)
-    except pyvips.Error as error:
-        reason = (error.detail or str(error)).strip().splitlines()[0]
+        return tiff_exif.added(data, image) if suffix.lower() in (".tif", ".tiff") else data
+    except (pyvips.Error, struct.error) as error:  # the latter of more than 4 GB
+        reason = (getattr(error, "detail", None) or str(error)).strip().splitlines()[0]
         raise UserError(
             f"{array.shape[1]}x{array.shape[0]}: not for {suffix} ({reason})"
         ) from error
-    return tiff_exif.added(data, image) if suffix.lower() in (".tif", ".tiff") else data
 
 
 def lost(suffix, photograph):
@@ -270,17 +288,23 @@ def lost(suffix, photograph):
     words = []
     if photograph.alpha is not None and not holds_alpha:
         words.append("without its transparency")
-    if photograph.pixels.dtype == np.uint16 and bits < 16:
+    if photograph.pixels.dtype == np.uint16 and bits < photograph.bits:
         words.append(f"in {bits} bits")
     if photograph.gain_map:
         words.append("without its gain map")
+    if photograph.other_colours:
+        words.append("its HDR or wide colours taken for sRGB")
     return ", ".join(words)
 
 
 def _with_metadata(image, header):
     """The image with another's EXIF, profile, XMP and resolution; it is upright now."""
     image = image.copy(xres=header.xres, yres=header.yres)
-    for field in header.get_fields():  # the thumbnail is not among them: it shows the blur
+    try:
+        fields = header.get_fields()
+    except UnicodeDecodeError:  # one name is damaged, and pyvips gives none of them
+        fields = [field for field in _KEPT if header.get_typeof(field)]
+    for field in fields:  # the thumbnail is not among them: it shows the blur
         if field in _KEPT or field.startswith("exif-"):
             image.set_type(header.get_typeof(field), field, header.get(field))
     image.set_type(_INT, "orientation", 1)

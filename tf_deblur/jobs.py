@@ -92,8 +92,8 @@ def _job(source, root, output, format, overwrite, compare):
     if film:
         suffix = video.suffix_of_result(source)
     folder = pathlib.Path(output) / source.parent.relative_to(root) if output else source.parent
-    replaced = overwrite and not output and (format or own == source.suffix)
-    ending = "" if replaced else ENDING  # a HEIC's name with .jpg may be another's
+    replaced = overwrite and not output and suffix == source.suffix  # else it may be another's
+    ending = "" if replaced else ENDING
     beside = folder / f"{source.stem}{BESIDE}{suffix}" if compare and not film else None
     return Job(source, folder / f"{source.stem}{ending}{suffix}", beside)
 

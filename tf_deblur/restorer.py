@@ -1,6 +1,7 @@
 """Blurred pictures in, restored pictures out, whatever the network is kept in and runs on."""
 
 import base64
+import functools
 import hashlib
 import json
 import math
@@ -33,6 +34,7 @@ class Restorer:
       precision: "float32" or "bfloat16"; `why` says in words why that one.
       device: where it runs, in words.
       weights_sha256: of the file of weights that it was made from; None if that is not known.
+      say: called with a line for the user, on standard error unless a command sets another.
     """
 
     def __init__(self, name, facts, precision="float32", why="its only one"):
@@ -44,6 +46,7 @@ class Restorer:
         self.precision, self.why = precision, why
         self.device = devices.device_name()
         self.memory = memory.free() / 2
+        self.say = functools.partial(tqdm.write, file=sys.stderr)
 
     def run(self, batch):
         """(n, h, w, c) float32 in [0, 1], sides multiples of `size_multiple` -> the same."""
@@ -54,7 +57,8 @@ class Restorer:
 
         Args:
           image: (height, width, 3) uint8, uint16, or floats in [0, 1].
-          progress: called with the number of pixels done after each tile, if given.
+          progress: called with the number of pixels done after each tile, if given; with a
+            negative one, which takes back all of them, where a GPU ran out and it begins anew.
 
         Returns:
           The restored picture, of the same shape and type.
@@ -76,14 +80,13 @@ class Restorer:
         while True:
             tiles = self.tiles(*padded.shape[:2])
             try:
-                told = count if progress else None
-                return tiling.apply(self.run_typed, padded, tiles, told)[:height, :width]
+                counting = count if progress else None
+                return tiling.apply(self.run_typed, padded, tiles, counting)[:height, :width]
             except tf.errors.ResourceExhaustedError:  # a GPU ran out; a processor never does
                 if progress:
                     count(-done)
                 self.memory = tiles.largest * self.pixel_bytes / 2
-                line = f"{self.device}: out of memory; from here on {self.told()}"
-                tqdm.write(line, file=sys.stderr)
+                self.say(f"{self.device}: out of memory; from here on {self.told()}")
 
     def run_typed(self, tile):
         """`run` on a tile of the picture's own type."""

@@ -32,11 +32,14 @@ _SIDES = {0xA002, 0xA003}  # width and height, of which a TIFF file has its own
 _BYTES = {3: 2, 4: 4, 5: 4, 8: 2, 9: 4, 10: 4, 11: 4, 12: 8}  # of one number by kind; others 1
 _FRACTIONS = {5, 10}  # two numbers each
 _ORDERS = {b"II": "<", b"MM": ">"}
-_LIMIT = 1 << 24  # bytes; more is no camera's
+_LIMIT = 1 << 24  # bytes of all of it; more is no camera's
 
 
 def read(image, source):
-    """A `pyvips.Image` with the EXIF of the TIFF file that it comes from: a path, or bytes."""
+    """A `pyvips.Image` with the EXIF of the TIFF file that it comes from: a path, or bytes.
+
+    The same image where the file has none, or is a BigTIFF, whose directories are others.
+    """
     try:
         if isinstance(source, bytes):
             exif = _exif(source)
@@ -44,7 +47,9 @@ def read(image, source):
             with open(source, "rb") as file:
                 with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                     exif = _exif(data)
-    except (struct.error, ValueError):  # damaged there, but the picture is whole
+    except (struct.error, ValueError, OSError):  # damaged there, or in a file system that maps
+        return image  # no files into memory; but the picture is whole
+    if not exif:  # libvips would make one up
         return image
     # libvips takes EXIF apart where it opens a file, and only there
     png = pyvips.Image.black(1, 1).write_to_buffer(".png")
@@ -69,19 +74,22 @@ def added(data, image):
     png = image.crop(0, 0, 1, 1).write_to_buffer(".png", keep="exif")  # brings it up to date
     exif = pyvips.Image.new_from_buffer(png, "").get("exif-data").removeprefix(b"Exif\0\0")
     order = _ORDERS[data[:2]]
-    data += b"\0" * (len(data) % 2)
-    start = len(data)
+    padding = bytes(len(data) % 2)
+    start = len(data) + len(padding)
     told = _directory(exif, *_first(exif), start, order)
     tags = _entries(data, *_first(data)) | _entries(told, 0, order)
     packed = [struct.pack(f"{order}HHL4s", *tags[tag]) for tag in sorted(tags)]
     new = struct.pack(f"{order}H", len(tags)) + b"".join(packed) + bytes(4)
     where = struct.pack(f"{order}L", start + len(told))
-    return b"".join([data[:4], where, data[8:], told, new])
+    view = memoryview(data)  # whose parts are no copies
+    return b"".join([view[:4], where, view[8:], padding, told, new])
 
 
 def _exif(data):
-    """A TIFF file's EXIF, as other formats hold it."""
+    """A TIFF file's EXIF, as other formats hold it; empty if nothing is told."""
     start, order = _first(data)
+    if not _TOLD & _entries(data, start, order).keys():
+        return b""
     head = struct.pack(f"{order}HL", 42, 8)
     return data[:2] + head + _directory(data, start, order, 8, order)
 
@@ -91,7 +99,7 @@ def _first(data):
     order = _ORDERS.get(data[:2], "<")
     magic, start = struct.unpack(f"{order}HL", data[2:8])
     if magic != 42:
-        raise ValueError("not TIFF, or that for files of more than 4 GB")
+        raise ValueError  # a BigTIFF, for more than 4 GB, or damaged
     return start, order
 
 
@@ -103,26 +111,32 @@ def _entries(data, start, order):
     return {entry[0]: entry for entry in entries}
 
 
-def _directory(data, start, order, base, into, depth=0):
-    """A directory and its values as bytes that will lie at `base`, in the byte order `into`."""
+def _directory(data, start, order, base, into, depth=0, room=_LIMIT):
+    """A directory and its values as bytes that will lie at `base`, in the byte order `into`.
+
+    ValueError if they are more than `room`.
+    """
     entries = [e for e in _entries(data, start, order).values() if depth or e[0] in _TOLD]
-    entries = [e for e in entries if e[0] not in _SIDES]
-    packed, values = b"", b""
+    entries = sorted(e for e in entries if e[0] not in _SIDES)
+    head = 2 + 12 * len(entries) + 4
+    packed, values = bytearray(), bytearray()
     for tag, kind, count, value in entries:
         (place,) = struct.unpack(f"{order}L", value)
-        new_place = base + 2 + 12 * len(entries) + 4 + len(values)
+        new_place, left = base + head + len(values), room - head - len(values)
         if tag in _DIRECTORIES and depth < 2:
             kind, count = 4, 1
-            value = _directory(data, place, order, new_place, into, depth + 1)
+            value = _directory(data, place, order, new_place, into, depth + 1, left)
         else:
             width = _BYTES.get(kind, 1)
             size = count * width * (2 if kind in _FRACTIONS else 1)
+            if size > min(left, len(data)):
+                raise ValueError
             value = value[:size] if size <= 4 else data[place : place + size]
-            if len(value) < size or len(values) + size > _LIMIT:
-                raise ValueError("damaged")
+            if len(value) < size:
+                raise ValueError
             value = np.frombuffer(value, f"{order}u{width}").astype(f"{into}u{width}").tobytes()
         if len(value) > 4:
-            values += value + b"\0" * (len(value) % 2)
+            values += value + bytes(len(value) % 2)
             value = struct.pack(f"{into}L", new_place)
         packed += struct.pack(f"{into}HHL4s", tag, kind, count, value)
-    return struct.pack(f"{into}H", len(entries)) + packed + bytes(4) + values
+    return b"".join([struct.pack(f"{into}H", len(entries)), packed, bytes(4), values])
