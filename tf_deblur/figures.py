@@ -72,10 +72,14 @@ def contact_sheet(pictures, labels, corners):
 
 def _line(label):
     line = np.full((LINE, COLUMN, 3), PAPER, np.uint8)
-    label = label if len(label) < 40 else f"...{label[-36:]}"
     plain = label.encode("ascii", "replace").decode()  # OpenCV's letters are no others
     at, font = (2, LINE - 8), cv2.FONT_HERSHEY_SIMPLEX
     return cv2.putText(line, plain, at, font, 0.45, (INK,) * 3, 1, cv2.LINE_AA)
+
+
+def _short(name):
+    """A name that fits on a line: of a path both ends tell more than the middle."""
+    return name if len(name) <= 27 else f"{name[:12]}...{name[-12:]}"
 
 
 def _small(picture, corners, side):
@@ -98,7 +102,7 @@ def sheet_of(pair, restored, record, alignment, corners):
     """The contact sheet of one picture: blurred, every method, sharp, each with its score."""
     metric = ALIGNMENTS[alignment].headline
     scores = record["scores"][alignment]
-    labels = [f"{name}  {scores[name][metric]:.2f} dB" for name in restored]
+    labels = [f"{_short(name)}  {scores[name][metric]:.2f} dB" for name in restored]
     sharp = pair["sharp"]
     if not isinstance(sharp, np.ndarray):  # Köhler's: of the camera's way, the middle
         sharp = sharp[len(sharp) // 2]
