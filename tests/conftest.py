@@ -1,9 +1,16 @@
 import pathlib
+import signal
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interrupts_are_heard():
+    """A shell's background jobs ignore Ctrl-C, and so would every command that a test starts."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
