@@ -72,8 +72,8 @@ def match(folder, blurred_name="blur", sharp_name="sharp"):
             )
     if not found:
         raise UserError(
-            f"{folder}: no pairs; it wants folders {blurred_name} and {sharp_name} with pictures "
-            "of the same names"
+            f"{folder}: no pairs; it wants folders {blurred_name} and {sharp_name} side by side, "
+            "at any depth, with pictures of the same names right in them"
         )
     for _, _, *paths in found:
         check_sizes(*paths)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import tf_deblur
-from tf_deblur import images
+from tf_deblur import images, jobs
 
 
 def test_photographs_are_restored_beside_themselves_and_bad_files_named(
@@ -202,6 +202,17 @@ def test_a_wrong_command_line_is_one_line(run, tmp_path):
         assert done.returncode == status and message in done.stderr
         assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
         assert done.stdout == ""
+
+
+def test_a_videos_sound_is_not_overwritten(monkeypatch):
+    monkeypatch.setattr(jobs.shutil, "which", lambda program: None)
+    (job,) = jobs.plan(["clip.mp4"], overwrite=True)
+    assert "would lose its sound" in job.problem
+    (job,) = jobs.plan(["clip.mp4"])
+    assert job.problem is None and job.target.name == "clip_restored.mp4"
+    monkeypatch.setattr(jobs.shutil, "which", lambda program: f"/usr/bin/{program}")
+    (job,) = jobs.plan(["clip.mp4"], overwrite=True)
+    assert job.problem is None and job.target.name == "clip.mp4"
 
 
 def begin(folder, *arguments):

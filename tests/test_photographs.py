@@ -345,6 +345,14 @@ def test_the_thumbnail_that_shows_the_blur_is_dropped(tmp_path, picture):
     assert (tmp_path / "b.jpg").read_bytes().count(b"\xff\xd8") == 1  # one JPEG, none inside
 
 
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".tif"])
+def test_a_picture_without_exif_gets_none(tmp_path, picture, suffix):
+    photograph = saved(tmp_path / f"a{suffix}", picture(24, 32), icc_profile=PROFILE)
+    images.write(tmp_path / f"b{suffix}", photograph.pixels, photograph)
+    again = Image.open(tmp_path / f"b{suffix}")
+    assert "exif" not in again.info and again.info["icc_profile"] == PROFILE
+
+
 def test_stripped_is_without_all_of_it(tmp_path, picture):
     photograph = saved(
         tmp_path / "a.jpg", picture(24, 32), exif=exif().tobytes(), icc_profile=PROFILE

@@ -16,7 +16,8 @@ _MODEL = flags.DEFINE_multi_string(
     "model",
     [],
     "A preset, a working directory, a .safetensors file, a SavedModel, a .tflite file or a URL "
-    "of TensorFlow Serving; repeat it for others. compact if no method is named.",
+    "of TensorFlow Serving; NAME=MODEL names its row; repeat it for others. compact if no "
+    "method is named.",
 )
 _RESTORED = flags.DEFINE_multi_string(
     "restored",
@@ -35,7 +36,12 @@ _KERNEL = flags.DEFINE_string(
 _DATASET = flags.DEFINE_string(
     "dataset", "gopro", "Data set and config: gopro, gopro/blur_gamma, lai/uniform, kohler."
 )
-_SPLIT = flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "What to score.")
+_SPLIT = flags.DEFINE_enum(
+    "split",
+    None,
+    ["train", "validation", "test"],
+    "What to score; test if not given, or train where that is all there is.",
+)
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", "~/tensorflow_datasets", "Where prepared data sets are kept."
 )
@@ -71,8 +77,6 @@ _PLACES = flags.DEFINE_multi_string(
 )
 _PLOTS = flags.DEFINE_bool("plots", False, "Plots of PSNR and gain too; wants matplotlib.")
 
-LOG = "scores.jsonl"
-
 
 def main(argv):
     if len(argv) > 1:
@@ -92,14 +96,15 @@ def main(argv):
     settings = {
         "dataset": builder.info.full_name,
         "split": pictures.split,
-        "pictures": len(pictures),
         "check": _CHECK.value,
         "alignments": {name: scoring.ALIGNMENTS[name].told for name in alignments},
         "methods": {method.name: method.facts for method in scored},
         "versions": report.versions(),
     }
-    records = records_of(pictures, scored, settings, folder)
+    log = scoring.Log(folder, settings, _RESUME.value) if folder else None
+    records = records_of(pictures, scored, settings, log)
     result = settings | {
+        "command": sys.argv[1:],
         "pairs": sum("scores" in record for record in records),
         "of_pairs": builder.info.metadata["official"].get(pictures.split) or len(pictures),
         "registered": builder.info.metadata["registered"],
@@ -116,6 +121,7 @@ def main(argv):
     if folder:
         report.write(result, folder, printed)
         draw(result, pictures, scored, places, folder)
+        log.finish()
     print("\n\n".join(report.as_text(*table) for table in printed))
     if problems:
         raise errors.UserError(f"{problems} pairs left out of every method's mean, as said above")
@@ -174,16 +180,14 @@ def named_places(pictures):
     return found
 
 
-def records_of(pictures, scored, settings, folder):
+def records_of(pictures, scored, settings, log):
     """The record of every picture; those of a run that was stopped are not made again."""
     from tqdm import tqdm
 
     from tf_deblur import scoring
 
-    log, records, stands = None, [], ""
-    if folder:
-        log = scoring.Log(folder / LOG, settings, _RESUME.value)
-        records, stands = log.records, "; what is scored stands, go on with --resume"
+    records = log.records if log else []
+    stands = "; what is scored stands, go on with --resume" if log else ""
     bar = tqdm(total=len(pictures), initial=len(records), unit="pair", leave=False, disable=None)
     rest = range(len(records), len(pictures))
     try:
@@ -214,9 +218,11 @@ def speed_of(method, pictures):
 
 def draw(result, pictures, scored, places, folder):
     """The contact sheets and plots that were asked for."""
-    from tf_deblur import figures, images, methods, scoring
+    from tf_deblur import figures, images, methods, report, scoring
 
-    alignment, records = next(iter(result["tables"])), result["frames"]
+    alignment, records = report.drawn(result), result["frames"]
+    for old in (*folder.glob("figures/*.png"), *folder.glob("plots/*.png")):
+        old.unlink()  # of another run
     chosen = dict.fromkeys(figures.differing(records, alignment, _FIGURES.value))
     for number, corners in (chosen | places).items():
         if "problem" in records[number]:

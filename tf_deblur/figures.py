@@ -1,8 +1,10 @@
 """Contact sheets of magnified crops, as the paper's Figures 2 and 3, and plots of scores."""
 
+import textwrap
+
 import numpy as np
 
-from tf_deblur import images, report
+from tf_deblur import align, images, report
 from tf_deblur.errors import UserError
 from tf_deblur.files import whole
 from tf_deblur.images import cv2
@@ -101,30 +103,40 @@ def _gap():
 def sheet_of(pair, restored, record, alignment, corners):
     """The contact sheet of one picture: blurred, every method, sharp, each with its score."""
     metric = ALIGNMENTS[alignment].headline
-    scores = record["scores"][alignment]
+    scores, notes = record["scores"][alignment], record["notes"][alignment]
     labels = [f"{_short(name)}  {scores[name][metric]:.2f} dB" for name in restored]
     sharp = pair["sharp"]
     if not isinstance(sharp, np.ndarray):  # Köhler's: of the camera's way, the middle
         sharp = sharp[len(sharp) // 2]
-    corners = corners or places(list(restored.values()))
-    return contact_sheet([*restored.values(), sharp], [*labels, "sharp"], corners)
+    crop = align.SHIFTS.get(alignment, {"crop": 0})["crop"]
+    shown = [_laid(picture, notes.get(name, {}), crop) for name, picture in restored.items()]
+    corners = [(max(x - crop, 0), max(y - crop, 0)) for x, y in corners or ()] or places(shown)
+    return contact_sheet([*shown, _laid(sharp, {}, crop)], [*labels, "sharp"], corners)
+
+
+def _laid(picture, note, crop):
+    """The part that is scored, read where the best shift says, to whole pixels."""
+    down, right = (round(note.get(way, 0)) for way in ("down", "right"))
+    height, width = picture.shape[:2]
+    return picture[crop + down : height - crop + down, crop + right : width - crop + right]
 
 
 def plots(result, folder):
-    """Writes psnr.png and gain.png: the first table's PSNR against the input's, and the gain.
+    """Writes psnr.png and gain.png: the last table's PSNR against the input's, and the gain.
 
     A picture that equals its sharp one has no finite PSNR, and is in neither.
 
     Raises:
       UserError: they cannot be written.
     """
-    alignment = next(iter(result["tables"]))
+    alignment = report.drawn(result)
     methods = [method for method in result["methods"] if method != BLURRED]
     scores = report.by_sequence(result, alignment)
     label = report.LABELS[ALIGNMENTS[alignment].headline]
     for name, draw in {"psnr": _against_the_input, "gain": _gain_by_sequence}.items():
         figure = draw(scores, methods, ALIGNMENTS[alignment].headline, label)
-        figure.suptitle(f"{result['dataset']}, {result['pairs']} pairs", fontsize=9)
+        told = f"{report.name_of(result)}, {result['pairs']} pairs; {ALIGNMENTS[alignment].told}"
+        figure.suptitle(textwrap.fill(told, 80), fontsize=9)
         try:
             with whole(folder / f"{name}.png") as part:
                 figure.savefig(part, dpi=120)

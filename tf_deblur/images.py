@@ -49,8 +49,9 @@ _FORMATS = {
 }
 SUFFIXES = tuple(_FORMATS)
 # Read, but not written: such a result is a JPEG, as cameras make them too.
-TO_JPEG = (".heic", ".heif", ".hif")
-READ = (*SUFFIXES, *TO_JPEG, ".gif", ".bmp")  # what is looked for in a folder
+# what is read and not written, and what becomes of it
+BECOMES = {".heic": ".jpg", ".heif": ".jpg", ".hif": ".jpg", ".gif": ".png", ".bmp": ".png"}
+READ = (*SUFFIXES, *BECOMES)  # what is looked for in a folder
 # libvips' loaders, and the suffix of what each reads; it has others, for what is no photograph
 _LOADERS = {
     "jpeg": ".jpg",
@@ -270,6 +271,9 @@ def encode(suffix, array, like=None, quality=QUALITY):
     image = pyvips.Image.new_from_array(np.ascontiguousarray(array)).copy(interpretation=kind)
     if like and like.header:
         image = _with_metadata(image, like.header)
+        # libvips would make EXIF up; in a JPEG nothing else holds the resolution
+        if not like.header.get_typeof("exif-data") and not suffix.lower().startswith(".jp"):
+            settings = settings | {"keep": "xmp|iptc|icc|other"}
     else:
         settings = settings | {"keep": "none"}
     try:

@@ -4,6 +4,7 @@ import dataclasses
 import glob
 import os
 import pathlib
+import shutil
 
 from tf_deblur.errors import UserError
 
@@ -71,7 +72,7 @@ def plan(
     jobs, taken = [], set()
     for source, (root, problem) in found.items():
         job = _job(source, root, output, format, overwrite, compare)
-        job.problem = problem
+        job.problem = problem or job.problem
         job.done = skip_existing and exists(job.target)
         results = {os.path.abspath(path) for path in (job.target, job.beside) if path}
         kept = originals - {os.path.abspath(source)} if overwrite else originals
@@ -87,7 +88,7 @@ def _job(source, root, output, format, overwrite, compare):
     from tf_deblur import images, video
 
     film = video.is_video(source)
-    own = ".jpg" if source.suffix.lower() in images.TO_JPEG else source.suffix
+    own = images.BECOMES.get(source.suffix.lower(), source.suffix)
     suffix = f".{format}" if format else own
     if film:
         suffix = video.suffix_of_result(source)
@@ -95,7 +96,10 @@ def _job(source, root, output, format, overwrite, compare):
     replaced = overwrite and not output and suffix == source.suffix  # else it may be another's
     ending = "" if replaced else ENDING
     beside = folder / f"{source.stem}{BESIDE}{suffix}" if compare and not film else None
-    return Job(source, folder / f"{source.stem}{ending}{suffix}", beside)
+    job = Job(source, folder / f"{source.stem}{ending}{suffix}", beside)
+    if film and replaced and not shutil.which("ffmpeg"):
+        job.problem = "would lose its sound; install the program ffmpeg, or leave off --overwrite"
+    return job
 
 
 def sources_of(path, recursive):

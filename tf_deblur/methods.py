@@ -13,6 +13,7 @@ import numpy as np
 
 from tf_deblur import images
 from tf_deblur.errors import BadPicture, UserError
+from tf_deblur.jobs import ENDING
 
 BLURRED = "blurred"  # the method that does nothing: what every other is compared with
 ITERATIONS = 30  # of Richardson and Lucy; more sharpen the noise too
@@ -47,17 +48,20 @@ def together(models, folders, baselines):
     names = [method.name for method in methods]
     for name in names:
         if names.count(name) > 1:
-            raise UserError(f"{name}: two methods of this name; each row needs its own")
+            raise UserError(f"{name}: two methods of this name; say NAME={name} for one of them")
     return methods
 
 
 def of_model(name, precision):
-    """A trained network: name and precision as `restorer.load` takes them."""
+    """A trained network: name, or ROW=NAME, and precision as `restorer.load` takes them."""
     from tf_deblur import restorer
 
-    restore = restorer.load(name, precision)
+    row, _, named = name.partition("=")
+    if not named or "/" in row or pathlib.Path(name).exists():
+        row, named = name, name
+    restore = restorer.load(named, precision)
     return Method(
-        restore.name,
+        row,
         lambda pair: restore(pair["blurred"]),
         facts={
             "restorer": str(restore),
@@ -99,7 +103,8 @@ def of_folder(named, pictures):
             told = ", ".join(sorted(names)[:LISTED])
             more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
             raise UserError(
-                f"{folder}: {problem} {told}{more}; one picture for each pair is wanted"
+                f"{folder}: {problem} {told}{more}; one picture for each pair is wanted, named "
+                "SEQUENCE/FRAME or SEQUENCE_FRAME"
             )
 
     def restore(pair):
@@ -125,7 +130,8 @@ def _by_key(folder):
     for where, _, names in os.walk(folder, followlinks=True):
         for path in (pathlib.Path(where, name) for name in sorted(names)):
             if path.suffix.lower() in images.READ and not path.name.startswith("."):
-                named = key(*path.relative_to(folder).with_suffix("").parts)
+                stem = path.stem.removesuffix(ENDING)  # as `deblur` names them
+                named = key(*path.relative_to(folder).parent.parts, stem)
                 other = found.setdefault(named, path)
                 if other is not path:
                     raise UserError(f"{path}: {other} is for the same pair; take one away")

@@ -5,6 +5,7 @@ import io
 import json
 import math
 import platform
+import re
 import statistics
 
 from tf_deblur.errors import UserError
@@ -52,8 +53,9 @@ PUBLISHED = {
 def summed(records, methods, alignments):
     """{alignment: {method: {metric: mean, …}}} over the pictures that could be scored.
 
-    Every picture counts once. A picture that equals its sharp one has an infinite PSNR, which is
-    in no mean; `identical` counts them. `deviation` is the standard deviation over pictures.
+    Every picture counts once. An infinite PSNR, of a picture that equals its sharp one, is in no
+    mean; `identical` counts them. Where the blurred one is such, the pair is in no method's.
+    `deviation` is the standard deviation over pictures.
     """
     scored = [record for record in records if "scores" in record]
     return {
@@ -70,7 +72,7 @@ def _summary(scores, method, alignment):
     if not own:
         return {}
     headline = ALIGNMENTS[alignment].headline
-    means = {metric: _mean([values[metric] for values in own]) for metric in own[0]}
+    means = {metric: _mean(scores, method, metric) for metric in own[0]}
     decibels = [values[headline] for values in own if math.isfinite(values[headline])]
     worse = [s[method][headline] < s[BLURRED][headline] for s in scores]
     return means | {
@@ -81,8 +83,10 @@ def _summary(scores, method, alignment):
     }
 
 
-def _mean(values):
-    finite = [value for value in values if math.isfinite(value)]
+def _mean(scores, method, metric):
+    """Of a metric, over the pairs where it is finite for this method and for the input."""
+    pairs = ((by_method[method][metric], by_method[BLURRED][metric]) for by_method in scores)
+    finite = [value for value, before in pairs if math.isfinite(value) and math.isfinite(before)]
     return sum(finite) / len(finite) if finite else math.inf
 
 
@@ -101,11 +105,21 @@ def tables(result, published=False, per_sequence=False):
             below.append(SOURCE)
         yield _title(result, alignment), rows, below
     if per_sequence:
-        alignment = next(iter(result["tables"]))
+        alignment = drawn(result)
         way = ALIGNMENTS[alignment]
         group = "trajectory" if alignment == "kohler" else "sequence"
         title = [f"{LABELS[way.headline]} by {group}, {way.told}"]
         yield title, _sequence_rows(result, alignment), []
+
+
+def drawn(result):
+    """The alignment that sheets, plots and sequences are told in: the last is the most."""
+    return list(result["tables"])[-1]
+
+
+def name_of(result):
+    """The data set's name without the hashes that tell its builds apart: gopro/blur."""
+    return re.sub("(-[0-9a-f]{6})+/.*|/[0-9.]+$", "", result["dataset"])
 
 
 def _title(result, alignment):
@@ -116,7 +130,7 @@ def _title(result, alignment):
     shifted = ", though this data set's halves are shifted" if shifted else ""
     kinds = f"; {SSIM}" if "ssim_matlab_rgb" in result["tables"][alignment][BLURRED] else ""
     return [
-        f"{result['dataset']}, split {result['split']}, {count}",
+        f"{name_of(result)}, split {result['split']}, {count}",
         f"{ROUNDING}; {ALIGNMENTS[alignment].told}{shifted}",
         f"means of per-picture values{kinds}",
     ]
@@ -159,7 +173,8 @@ def _published(result, alignment):
 def _below(result, alignment):
     """What has to be said under a table."""
     lines = [
-        f"{method}: {means['identical']} equal to the sharp one; not in its mean"
+        f"{method}: {means['identical']} equal to the sharp one; "
+        f"not in {'any' if method == BLURRED else 'its'} mean of PSNR"
         for method, means in result["tables"][alignment].items()
         if means["identical"]
     ]
@@ -180,7 +195,7 @@ def _sequence_rows(result, alignment):
     metric, methods = ALIGNMENTS[alignment].headline, list(result["methods"])
     rows = [["", *methods, "pairs"]]
     for sequence, scores in by_sequence(result, alignment).items():
-        means = (_mean([own[method][metric] for own in scores]) for method in methods)
+        means = (_mean(scores, method, metric) for method in methods)
         rows.append([sequence, *(_number(metric, mean) for mean in means), str(len(scores))])
     return rows
 
@@ -193,7 +208,8 @@ def by_sequence(result, alignment):
     found, group = {}, "frame" if alignment == "kohler" else "sequence"
     for record in result["frames"]:
         if "scores" in record:
-            found.setdefault(record[group], []).append(record["scores"][alignment])
+            name = "all" if record[group] == "." else record[group]
+            found.setdefault(name, []).append(record["scores"][alignment])
     return found
 
 

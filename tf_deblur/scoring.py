@@ -108,12 +108,14 @@ class Pictures:
     """
 
     def __init__(self, builder, split):
-        self.split, self._truths = split, None
+        # pairs of one's own are one split, unless folders tell otherwise
+        self.split = split or ("test" if "test" in builder.info.splits else "train")
+        self._truths = None
         if builder.name == "kohler":  # one blurred picture, many sharp ones: the best one counts
             self.split, self._truths = "blurred", _truths(builder)
         self._pairs = stream.open_pairs(builder, self.split, hold_out=False)
         if not len(self._pairs):
-            raise UserError(f"{builder.name}: no pairs in its split {split}")
+            raise UserError(f"{builder.name}: no pairs in its split {self.split}")
         names = map(_names, map(self._pairs.read, range(len(self._pairs))))
         self._numbers, self.names = [], []
         for number, name in enumerate(names):
@@ -246,38 +248,40 @@ def seconds_a_megapixel(method, pair):
 class Log:
     """Records as they come, one JSON line each below the settings, so that a run can go on.
 
+    A run that is under way has a file of its own; the one of a run before, whole, stands until
+    `finish`.
+
     Args:
-      path: its file.
-      settings: what decides the records, and how many `pictures` there are; another run's
-        records are never taken for this one's.
-      resume: whether to go on with what the file has; else a whole run's is made anew.
+      folder: where scores.jsonl is of a finished run, unfinished.jsonl of another.
+      settings: what decides the records; another run's are never taken for this one's.
+      resume: whether to go on with what is there.
 
     Attributes:
-      records: those that the file had, up to the first with a problem, which may be mended.
+      records: those that were there, up to the first with a problem, which may be mended.
 
     Raises:
-      UserError: the file is of a run that was stopped and not to be resumed, of other
-        settings, or cannot be written.
+      UserError: a run was stopped and is not to be resumed, what is there is of other
+        settings, or the file cannot be written.
     """
 
-    def __init__(self, path, settings, resume):
-        self.path, self.records = path, []
-        head = json.dumps(settings, sort_keys=True)
+    def __init__(self, folder, settings, resume):
+        self.path, self.records = folder / "unfinished.jsonl", []
+        self._finished = folder / "scores.jsonl"
+        there = [path for path in (self.path, self._finished) if path.exists()]
+        if there and resume:
+            self.records = _records(there[0], settings)
+        elif self.path in there:
+            raise UserError(
+                f"{self.path}: of a run that was stopped; add --resume, remove it, or use "
+                "another --output"
+            )
         try:
-            lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
-            if lines and not resume and len(lines) <= json.loads(lines[0])["pictures"]:
-                raise UserError(f"{path}: of a run that was stopped; add --resume, or remove it")
-            if lines and resume and lines[0].decode() != head:
-                raise UserError(f"{path}: of other methods, pictures or settings; remove it")
-            found = map(json.loads, lines[1:] if resume else ())
-            self.records = list(itertools.takewhile(lambda one: "problem" not in one, found))
-            with whole(path) as part:
-                lines = [head, *map(json.dumps, self.records)]
-                part.write_text("".join(f"{line}\n" for line in lines))
-            self._file = path.open("a")
-        except (OSError, ValueError, LookupError, TypeError) as error:
-            reason = getattr(error, "strerror", None) or "not this program's"
-            raise UserError(f"{path}: cannot be used ({reason}); remove it") from error
+            with whole(self.path) as part:
+                lines = [settings, *self.records]
+                part.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+            self._file = self.path.open("a")
+        except OSError as error:
+            raise UserError(f"{folder}: cannot be written in ({error.strerror})") from error
 
     def add(self, record):
         try:
@@ -285,3 +289,21 @@ class Log:
             self._file.flush()
         except OSError as error:
             raise UserError(f"{self.path}: cannot be written ({error.strerror})") from error
+
+    def finish(self):
+        self._file.close()
+        self.path.replace(self._finished)
+
+
+def _records(path, settings):
+    """A file's records of the same settings; a line that was cut short has no end."""
+    try:
+        head, *found = map(json.loads, path.read_bytes().split(b"\n")[:-1])
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: damaged; remove it, or use another --output") from error
+    if head != json.loads(json.dumps(settings)):
+        odd = [
+            name for name in settings if head.get(name) != json.loads(json.dumps(settings[name]))
+        ]
+        raise UserError(f"{path}: its {', '.join(odd)} are others; use another --output")
+    return list(itertools.takewhile(lambda record: "problem" not in record, found))
