@@ -103,20 +103,22 @@ def main(argv):
     }
     log = scoring.Log(folder, settings, _RESUME.value) if folder else None
     records = records_of(pictures, scored, settings, log)
+    good = [number for number, record in enumerate(records) if "scores" in record]
+    problems = len(records) - len(good)
+    if not good:
+        raise errors.UserError(f"{_DATASET.value}: not one of {problems} pairs could be scored")
+    pair = pictures.read(good[0])
     result = settings | {
         "command": sys.argv[1:],
-        "pairs": sum("scores" in record for record in records),
+        "pairs": len(good),
         "of_pairs": builder.info.metadata["official"].get(pictures.split) or len(pictures),
         "registered": builder.info.metadata["registered"],
         "rounding": report.ROUNDING,
         "ssim": report.SSIM,
-        "methods": {m.name: m.facts | m.notes | speed_of(m, pictures) for m in scored},
+        "methods": {m.name: m.facts | m.notes | speed_of(m, pair) for m in scored},
         "tables": report.summed(records, settings["methods"], alignments),
         "frames": records,
     }
-    problems = len(records) - result["pairs"]
-    if not result["pairs"]:
-        raise errors.UserError(f"{_DATASET.value}: not one of {problems} pairs could be scored")
     printed = list(report.tables(result, _PUBLISHED.value, _PER_SEQUENCE.value))
     if folder:
         report.write(result, folder, printed)
@@ -208,12 +210,12 @@ def records_of(pictures, scored, settings, log):
     return records
 
 
-def speed_of(method, pictures):
+def speed_of(method, pair):
     from tf_deblur import scoring
 
-    if not method.timed:
-        return {}
-    return {"seconds_a_megapixel": scoring.seconds_a_megapixel(method, pictures.read(0))}
+    return (
+        {"seconds_a_megapixel": scoring.seconds_a_megapixel(method, pair)} if method.timed else {}
+    )
 
 
 def draw(result, pictures, scored, places, folder):
