@@ -231,7 +231,7 @@ def draw(result, pictures, scored, places, folder):
             continue  # said already
         pair, restored, _ = scoring.restored_by_all(pictures.read(number), scored, _CHECK.value)
         sheet = figures.sheet_of(pair, restored, records[number], alignment, corners)
-        name = methods.key(*pictures.names[number])
+        name = methods.key(pair["sequence"], pair["frame"])
         images.write(folder / "figures" / f"{name}.png", sheet)
     if _PLOTS.value:
         figures.plots(result, folder / "plots")

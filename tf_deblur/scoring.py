@@ -116,26 +116,33 @@ class Pictures:
         self._pairs = stream.open_pairs(builder, self.split, hold_out=False)
         if not len(self._pairs):
             raise UserError(f"{builder.name}: no pairs in its split {self.split}")
-        names = map(_names, map(self._pairs.read, range(len(self._pairs))))
-        self._numbers, self.names = [], []
-        for number, name in enumerate(names):
-            if self._truths is None or "/".join(name) in self._truths:
-                self._numbers.append(number)
-                self.names.append(name)
-        if not self.names:
+        self._numbers = range(len(self._pairs))
+        if self._truths is not None:
+            self._numbers = [n for n in self._numbers if "/".join(self._name(n)) in self._truths]
+        if not self._numbers:
             raise UserError(f"{builder.name}: nothing to score: no picture has its sharp half")
 
     def __len__(self):
-        return len(self.names)
+        return len(self._numbers)
+
+    @functools.cached_property
+    def names(self):  # only where they are asked for: all records are read
+        return list(map(self._name, self._numbers))
+
+    def _name(self, number):
+        """Sequence and frame of a record, its pictures not decoded."""
+        values = tf.train.Example.FromString(self._pairs.read(number)).features.feature
+        return tuple(values[key].bytes_list.value[0].decode() for key in ("sequence", "frame"))
 
     def read(self, index):
         """{"sequence", "frame", "blurred", "sharp"}; of Köhler's, `sharp` is a `Frames`."""
         features = self._pairs.decode(self._pairs.read(self._numbers[index]))
-        sequence, frame = self.names[index]
-        pair = {"sequence": sequence, "frame": frame, "blurred": features["blurred"].numpy()}
-        if self._truths is None:
-            return pair | {"sharp": features["sharp"].numpy()}
-        return pair | {"sharp": self._truths[f"{sequence}/{frame}"]}
+        pair = {name: features[name].numpy().decode() for name in ("sequence", "frame")}
+        truth = self._truths and self._truths["/".join(pair.values())]
+        return pair | {
+            "blurred": features["blurred"].numpy(),
+            "sharp": features["sharp"].numpy() if truth is None else truth,
+        }
 
 
 class Frames(collections.abc.Sequence):
@@ -161,12 +168,6 @@ def _truths(builder):
         found[sequence] = Frames(pairs, range(start, start + count))
         start += count
     return found
-
-
-def _names(example):
-    """Sequence and frame of a serialised example, its pictures not decoded."""
-    values = tf.train.Example.FromString(example).features.feature
-    return tuple(values[key].bytes_list.value[0].decode() for key in ("sequence", "frame"))
 
 
 def records(pictures, numbers, methods, alignments, check):
