@@ -8,7 +8,8 @@ import time
 import numpy as np
 from absl import flags
 
-from tf_deblur import errors, methods, metrics, scoring
+from tf_deblur import errors
+from tf_deblur.scoring import methods, metrics, scoring
 
 _PICTURES = flags.DEFINE_integer("pictures", 12, "Pairs of 1280x720 a round.", 1)
 _ROUNDS = flags.DEFINE_integer("rounds", 3, "The best one counts.", 1)

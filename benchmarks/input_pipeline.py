@@ -33,7 +33,8 @@ def main(argv):
     """Streams first, while the process has held nothing else; then trainings."""
     if len(argv) > 1:
         raise errors.UserError(f"{argv[1]}: not a flag; this benchmark takes flags only")
-    from tf_deblur import datasets, devices, stream
+    from tf_deblur import datasets, devices
+    from tf_deblur.training import stream
 
     pairs = stream.open_pairs(
         datasets.prepare(_DATASET.value, _DATA_DIR.value, _MANUAL_DIR.value), "train"
@@ -104,13 +105,13 @@ def rate(pairs, threads, **options):
 
 
 def batches_of(pairs, **options):
-    from tf_deblur import stream
+    from tf_deblur.training import stream
 
     return stream.training_batches([(pairs, 1.0)], **PATCHES, **AUGMENTATION, **options)
 
 
 def window_batches():
-    from tf_deblur import stream
+    from tf_deblur.training import stream
 
     return max(1, stream.WINDOW_PAIRS * stream.PATCHES_A_PAIR // PATCHES["batch_size"])
 
@@ -192,7 +193,7 @@ def compiled(preset):
     """A new network, ready to be trained on content alone: nothing is faster."""
     import keras
 
-    from tf_deblur import gan, networks
+    from tf_deblur.models import gan, networks
 
     generator, average = (networks.build_generator(preset) for _ in range(2))
     critic = networks.with_logits(networks.build_discriminator(8))  # not run

@@ -18,7 +18,8 @@ import numpy as np
 from absl import flags
 from apart import Apart, alone, in_turn
 
-from tf_deblur import errors, weights
+from tf_deblur import errors
+from tf_deblur.models import weights
 
 _PARTS = flags.DEFINE_list("parts", ["sizes", "engines", "photographs"], "What to measure.")
 _MODELS = flags.DEFINE_list("models", ["compact", "paper"], "Presets for `sizes`.")
@@ -105,7 +106,7 @@ def size_rows(model, file, size, precision):
 
 
 def write_random(name, file):
-    from tf_deblur import networks
+    from tf_deblur.models import networks
 
     weights.save(file, networks.build_generator(name))
 
@@ -115,7 +116,8 @@ class Restoring:
 
     def __init__(self, file, size, precision, memory_gb):
         import tf_deblur
-        from tf_deblur import memory, restorer
+        from tf_deblur import memory
+        from tf_deblur.restoring import restorer
 
         width, height = map(int, size.split("x"))
         self.restore = tf_deblur.load(file, precision=precision, memory_gb=memory_gb)
@@ -212,7 +214,7 @@ def photographs(folder, side=1024):
 
     Above a million pixels the command first measures its speed: one and many alike do.
     """
-    from tf_deblur import images
+    from tf_deblur.pictures import images
 
     count = _PHOTOGRAPHS.value
     for number in range(count):
@@ -249,7 +251,7 @@ class Folder:
 
     def __init__(self, folder):
         import tf_deblur
-        from tf_deblur import images
+        from tf_deblur.pictures import images
 
         self.pictures = [images.read(path) for path in sorted(folder.iterdir())]
         self.restore = tf_deblur.load("compact")

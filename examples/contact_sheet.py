@@ -42,7 +42,8 @@ def row(extent, shaken, moving):
 
 def pair(name, seed, fields):
     """Blurred and sharp, (SIDE, SIDE, 3) uint8 each, cut from the photograph of this name."""
-    from tf_deblur import errors, images
+    from tf_deblur import errors
+    from tf_deblur.pictures import images
 
     with errors.quiet():
         from tf_deblur.datasets.synthetic_blur import synthetic_blur_dataset_builder as synthetic

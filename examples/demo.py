@@ -62,12 +62,13 @@ def command(name, *arguments):
 
 def write_example(dataset, split, data_dir, path):
     """A blurred photograph that the training has not seen, as a file."""
-    from tf_deblur import datasets, errors, images
+    from tf_deblur import datasets, errors
+    from tf_deblur.pictures import images
 
     try:
         builder = datasets.prepare(dataset, data_dir)
         with errors.quiet():
-            from tf_deblur import stream
+            from tf_deblur.training import stream
 
             pairs = stream.open_pairs(builder, split)
             if not len(pairs):

@@ -30,8 +30,9 @@ def main(argv):
         raise errors.UserError(f"{argv[1]}: not a flag; export takes flags only")
     import tensorflow as tf
 
-    from tf_deblur import devices, weights
+    from tf_deblur import devices
     from tf_deblur.export import saved_model, tflite
+    from tf_deblur.models import weights
 
     writers = {"saved_model": saved_model.write, "tflite": tflite.write}
     with devices.layers_in("float32"):
@@ -49,7 +50,8 @@ def main(argv):
 
 def describe(model, name):
     """What a user of the exported network has to know, as JSON can hold it."""
-    from tf_deblur import __version__, networks, weights
+    from tf_deblur import __version__
+    from tf_deblur.models import networks, weights
 
     return {
         **json.loads(model.description),

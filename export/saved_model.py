@@ -13,8 +13,9 @@ import json
 import keras
 import tensorflow as tf
 
-from tf_deblur import errors, networks
+from tf_deblur import errors
 from tf_deblur.files import whole
+from tf_deblur.models import networks
 
 PICTURES = [None, None, None, 3]
 

@@ -50,7 +50,7 @@ def picture():
 @pytest.fixture(scope="session")
 def small_workdir(tmp_path_factory):
     """A working directory with a small `compact` whose random weights change every pixel."""
-    from tf_deblur import networks, weights
+    from tf_deblur.models import networks, weights
 
     model = networks.build_generator(
         "compact", filters=(8, 16, 32), down=(1, 1), middle=1, up=(1, 1)

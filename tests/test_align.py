@@ -6,7 +6,7 @@ import pytest
 from scipy import ndimage
 from skimage import metrics as skimage_metrics
 
-from tf_deblur import align, metrics
+from tf_deblur.scoring import align, metrics
 
 
 def window(scene, top, left, height, width):
@@ -87,7 +87,7 @@ LAI = [(4, -7, 14.55), (8, -11, 13.43), (-2, 13, 13.35), (-29, 23, 12.35)]
 
 @pytest.mark.parametrize("kernel", [1, 2, 3, 4])
 def test_lai_pictures_are_found_where_their_readme_says(shared, kernel):
-    from tf_deblur import images
+    from tf_deblur.pictures import images
 
     folder = shared / "data/lai"
     sharp = images.read(folder / "ground_truth/manmade_01.png")

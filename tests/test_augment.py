@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_deblur import augment
+from tf_deblur.training import augment
 
 PATCH = 32
 CROP = augment.crop_size(PATCH)

@@ -1,6 +1,7 @@
 import numpy as np
 
-from tf_deblur import images, motion
+from tf_deblur.blurring import motion
+from tf_deblur.pictures import images
 
 
 def test_photographs_are_blurred_beside_themselves_and_bad_files_named(run, picture, tmp_path):

@@ -10,9 +10,11 @@ import cv2
 import numpy as np
 import pytest
 
-from tf_deblur import datasets, images, metrics
+from tf_deblur import datasets
 from tf_deblur.datasets.gopro import gopro_dataset_builder as gopro
 from tf_deblur.errors import UserError
+from tf_deblur.pictures import images
+from tf_deblur.scoring import metrics
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import tf_deblur
-from tf_deblur import images, jobs
+from tf_deblur.pictures import images
+from tf_deblur.restoring import jobs
 
 
 def test_photographs_are_restored_beside_themselves_and_bad_files_named(
@@ -132,7 +133,8 @@ def test_a_gpu_that_runs_out_is_told_unless_quiet(exported, picture, tmp_path, q
     images.write(tmp_path / "photo.png", picture(400, 600))
     script = """
 import tensorflow as tf
-from tf_deblur import deblur, restorer
+from tf_deblur import deblur
+from tf_deblur.restoring import restorer
 run, times = restorer.SavedModelRestorer.run, []
 def run_out(self, batch):
     times.append(batch)

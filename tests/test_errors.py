@@ -8,13 +8,13 @@ import sys
 import pytest
 
 import tf_deblur
-from tf_deblur import images
 from tf_deblur.__main__ import COMMANDS
+from tf_deblur.pictures import images
 
 PACKAGE = pathlib.Path(tf_deblur.__file__).parent
 REPOSITORY = pathlib.Path(__file__).parents[1]
 SOURCES = [
-    *PACKAGE.glob("*.py"),
+    *PACKAGE.rglob("*.py"),
     *(REPOSITORY / "datasets").rglob("*.py"),
     *(REPOSITORY / "export").rglob("*.py"),
 ]

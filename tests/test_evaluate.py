@@ -12,7 +12,8 @@ from skimage import metrics as skimage_metrics
 from skimage import restoration
 
 import tf_deblur
-from tf_deblur import align, figures, images, metrics, report
+from tf_deblur.pictures import images
+from tf_deblur.scoring import align, figures, metrics, report
 
 
 @pytest.fixture

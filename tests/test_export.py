@@ -27,14 +27,14 @@ def loaded(exported):
 
 @pytest.fixture(scope="module")
 def keras_restore(small_workdir):
-    from tf_deblur import networks, weights
+    from tf_deblur.models import networks, weights
 
     model = weights.load(small_workdir)
     return lambda batch: networks.restore(model, batch).numpy()
 
 
 def test_the_files_are_those_that_are_promised(exported, small_workdir):
-    from tf_deblur import weights
+    from tf_deblur.models import weights
 
     files = {str(path.relative_to(exported)) for path in exported.rglob("*") if path.is_file()}
     assert {"compact.tflite", "compact.json", "compact/1/saved_model.pb"} <= files

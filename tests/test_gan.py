@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_deblur import gan, networks
+from tf_deblur.models import gan, networks
 
 SMALL = {"filters": 8, "blocks": 1, "kernel": 3, "output_activation": "linear"}
 RNG = np.random.default_rng(0)

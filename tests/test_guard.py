@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from tf_deblur import guard, images
+from tf_deblur.pictures import images
+from tf_deblur.restoring import guard
 
 
 def test_equal_pictures_pass_and_are_returned_as_they_are(picture):

@@ -2,8 +2,9 @@ import cv2
 import numpy as np
 import pytest
 
-from tf_deblur import gyro, images, motion
+from tf_deblur.blurring import gyro, motion
 from tf_deblur.errors import UserError
+from tf_deblur.pictures import images
 
 NOISE = 0.005  # mean of what Lai et al. add to their pictures, uniform in [0, 0.01]
 LINE = "0 0 0 0.1 0.2 0.3"

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tf_deblur import images
 from tf_deblur.errors import UserError
+from tf_deblur.pictures import images
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tf_deblur import losses
+from tf_deblur.models import losses
 
 RNG = np.random.default_rng(0)
 RESTORED, SHARP = RNG.random((2, 4, 6, 6, 3), "float32")

@@ -3,7 +3,7 @@ import pytest
 from scipy import ndimage
 from skimage import metrics as skimage_metrics
 
-from tf_deblur.metrics import LOW_PASS, luma, ms_ssim, psnr, ssim, ssim_matlab_rgb, y_scores
+from tf_deblur.scoring.metrics import LOW_PASS, luma, ms_ssim, psnr, ssim, ssim_matlab_rgb, y_scores
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_ssim_matlab_rgb_agrees_with_a_direct_3d_convolution(pair):
 
 
 def test_metrics_agree_with_others_on_a_real_frame(shared):
-    from tf_deblur import images
+    from tf_deblur.pictures import images
 
     folder = shared / "data/GOPRO_Large/test/GOPR0384_11_00"
     blurred, sharp = (images.read(folder / kind / "000001.png") for kind in ("blur", "sharp"))

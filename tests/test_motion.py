@@ -2,8 +2,9 @@ import cv2
 import numpy as np
 import pytest
 
-from tf_deblur import images, motion
+from tf_deblur.blurring import motion
 from tf_deblur.errors import UserError
+from tf_deblur.pictures import images
 
 SIZE, FOCAL = (120, 160), 200
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_deblur import networks
 from tf_deblur.errors import UserError
+from tf_deblur.models import networks
 
 WEIGHTS = {
     "paper": 3_903_299,  # Table 1: 4,864 + 19 * 2 * 102,464 + 4,803

@@ -13,8 +13,9 @@ import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 from PIL.TiffImagePlugin import IFDRational
 
-from tf_deblur import heif, images, jobs, tiff_exif
 from tf_deblur.errors import UserError
+from tf_deblur.pictures import heif, images, tiff_exif
+from tf_deblur.restoring import jobs
 
 try:
     import pillow_heif

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import tf_deblur
-from tf_deblur import rest, restorer
 from tf_deblur.errors import UserError
+from tf_deblur.restoring import rest, restorer
 
 FACTS = {"size_multiple": 8, "radius": 0, "channels": 3, "pixel_bytes": 100}
 
@@ -72,7 +72,7 @@ def names(small_workdir, exported):
 
 @pytest.mark.parametrize("size", [(64, 96), (45, 77)])
 def test_every_backend_gives_keras_picture(names, small_workdir, picture, size):
-    from tf_deblur import networks, weights
+    from tf_deblur.models import networks, weights
 
     blurred = np.float32(picture(*size) / 255)
     keras = networks.restore(weights.load(small_workdir), blurred[None]).numpy()[0]
@@ -140,7 +140,8 @@ def test_tiles_give_the_whole_pictures_result(names, picture, backend):
 @pytest.mark.parametrize("corner", [0, -1])
 @pytest.mark.parametrize("preset", ["paper", "compact"])
 def test_with_weights_that_reach_every_corner_no_smaller_margin_would_do(preset, corner):
-    from tf_deblur import networks, tiling
+    from tf_deblur.models import networks
+    from tf_deblur.restoring import tiling
 
     arguments = {
         "paper": {"filters": 2, "blocks": 2, "output_activation": "linear"},
@@ -206,7 +207,7 @@ def test_too_little_memory_is_said_and_what_is_said_is_enough(picture):
 
 @pytest.mark.parametrize("level", [0, 20, 128, 255])
 def test_what_is_no_number_fails_the_check_and_the_input_is_kept(level):
-    from tf_deblur import guard
+    from tf_deblur.restoring import guard
 
     image = np.full((128, 128, 3), level, np.uint8)
     result, share = guard.restored(Fake(lambda batch: np.full_like(batch, np.nan)), image)

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_deblur import augment, datasets, images, memory, stream
+from tf_deblur import datasets, memory
 from tf_deblur.errors import UserError
+from tf_deblur.pictures import images
+from tf_deblur.training import augment, stream
 
 PATCHES = {"batch_size": 96, "patch_size": 16, "seed": 5}
 AUGMENTATION = {"rotation_degrees": 180, "noise_stddev": 0.01, "identity_fraction": 0.2}

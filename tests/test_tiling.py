@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tf_deblur import tiling
+from tf_deblur.restoring import tiling
 
 
 def box(image, radius):

@@ -16,8 +16,10 @@ import tensorflow as tf
 from scipy import ndimage
 
 import tf_deblur
-from tf_deblur import gan, images, networks, trainer, weights, workdir
 from tf_deblur.errors import UserError
+from tf_deblur.models import gan, networks, weights
+from tf_deblur.pictures import images
+from tf_deblur.training import trainer, workdir
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 SMALL = {"filters": [8, 8, 8], "down": [1, 1], "middle": 1, "up": [1, 1]}

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from tf_deblur import networks, weights
 from tf_deblur.errors import UserError
+from tf_deblur.models import networks, weights
 
 SMALL = {"filters": (8, 8, 8), "down": (1, 1), "middle": 1, "up": (1, 1)}
 BLURRED = np.random.default_rng(0).random((1, 16, 16, 3), "float32")

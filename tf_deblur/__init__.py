@@ -9,14 +9,14 @@ def load(name, **options):
     Args:
       name: a preset ("compact"), a training's working directory, a
         `.safetensors` file, a SavedModel's folder or a `.tflite` file.
-      **options: passed on to `tf_deblur.restorer.load`.
+      **options: passed on to `tf_deblur.restoring.restorer.load`.
 
     Returns:
-      A `tf_deblur.restorer.Restorer`: call it with an (H, W, 3) image.
+      A `tf_deblur.restoring.restorer.Restorer`: call it with an (H, W, 3) image.
 
     Raises:
       UserError: `name` is none of these, or cannot be read.
     """
-    from tf_deblur import restorer  # TensorFlow loads here, not with the package
+    from tf_deblur.restoring import restorer  # TensorFlow loads here, not with the package
 
     return restorer.load(name, **options)

@@ -50,7 +50,7 @@ BLURRED, KERNEL, GYRO = "blurred.png", "kernel.png", "gyro.txt"
 
 def main(argv):
     jobs = plan(argv[1:])
-    from tf_deblur import gyro
+    from tf_deblur.blurring import gyro
 
     recorded = gyro.read(_GYRO.value) if _GYRO.value else None
     done = sum(blurred(path, stem, recorded) for path, stem in with_progress(jobs))
@@ -101,7 +101,8 @@ def blurred(path, stem, recorded):
 def blur_file(path, stem, recorded):
     import numpy as np
 
-    from tf_deblur import gyro, images, motion
+    from tf_deblur.blurring import gyro, motion
+    from tf_deblur.pictures import images
 
     if stem is None:
         raise errors.UserError(
@@ -136,7 +137,8 @@ def kernels(paths, shares, size):
     """Every path's kernels in nine places: a (height, width, 3) uint8 picture, enlarged."""
     import numpy as np
 
-    from tf_deblur import images, motion
+    from tf_deblur.blurring import motion
+    from tf_deblur.pictures import images
 
     places = [(x * size[1], y * size[0]) for y in (-0.4, 0, 0.4) for x in (-0.4, 0, 0.4)]
     drawn = [[motion.kernel(path, shares, place) for place in places] for path in paths]
@@ -154,7 +156,7 @@ def _padded(kernel, side):
     """A kernel in the middle of a square; the brightest point is white, encoded for a screen."""
     import numpy as np
 
-    from tf_deblur import motion
+    from tf_deblur.blurring import motion
 
     return np.pad(kernel / kernel.max(), (side - len(kernel)) // 2) ** (1 / motion.GAMMA)
 

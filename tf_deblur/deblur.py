@@ -16,7 +16,7 @@ from absl import flags
 
 from tf_deblur import errors
 from tf_deblur.errors import UserError
-from tf_deblur.jobs import ENDING, PIPE
+from tf_deblur.restoring.jobs import ENDING, PIPE
 
 _MODEL = flags.DEFINE_string(
     "model",
@@ -66,7 +66,8 @@ LONG = 2  # seconds; what takes longer is told before, and shows a bar
 def main(argv):
     if _BEAM_RUNNER.value:
         return restore_collection(argv[1:])
-    from tf_deblur import files, jobs, restorer
+    from tf_deblur import files
+    from tf_deblur.restoring import jobs, restorer
 
     planned = jobs.plan(
         argv[1:],
@@ -100,7 +101,7 @@ def main(argv):
 def restore_collection(patterns):
     """The same by Apache Beam, on as many machines as its runner has."""
     try:
-        from tf_deblur import collection
+        from tf_deblur.restoring import collection
     except ImportError as error:
         raise UserError(
             f"--beam_runner: wants Apache Beam ({error}); pip install 'tf-deblur[beam]'"
@@ -145,7 +146,7 @@ def progress_bar(restore, jobs):
 
 def pixels_of(job):
     """How many it has, those of all frames of a video; 0 where that is unknown or not needed."""
-    from tf_deblur import images, video
+    from tf_deblur.pictures import images, video
 
     if job.problem or job.source == PIPE or job.done:
         return 0
@@ -173,7 +174,7 @@ def run_jobs(restore, jobs, bar):
 
 def begun(restore, job, bar, reader, worker, writer):
     """A job's last stage as a future of its line; each stage waits for the one before."""
-    from tf_deblur import video
+    from tf_deblur.pictures import video
 
     if job.problem:
         return writer.submit(fail, job)
@@ -190,7 +191,7 @@ def outcome(job, future):
     """Waits for a job and tells its line."""
     from tqdm import tqdm
 
-    from tf_deblur.images import cv2
+    from tf_deblur.pictures.images import cv2
 
     try:
         line = future.result()
@@ -212,7 +213,7 @@ def fail(job):
 
 
 def open_source(job):
-    from tf_deblur import images
+    from tf_deblur.pictures import images
 
     if job.target != PIPE:
         images.check_suffix(job.target)  # before any work
@@ -225,7 +226,7 @@ def open_source(job):
 
 def restored(restore, pixels, bar):
     """(result, how much of it failed the check, seconds that it took)."""
-    from tf_deblur import guard
+    from tf_deblur.restoring import guard
 
     begin = time.monotonic()
     done = guard.restored(
@@ -236,7 +237,7 @@ def restored(restore, pixels, bar):
 
 def write(job, photograph, result, share, seconds):
     """Writes a result, and the comparison if asked; returns the line about it."""
-    from tf_deblur import images
+    from tf_deblur.pictures import images
 
     like = images.stripped(photograph) if _STRIP_METADATA.value else photograph
     own = photograph.suffix if job.target == PIPE else job.target.suffix
@@ -261,7 +262,7 @@ def kept(share):
 
 def restore_video(restore, job, bar):
     """Restores a video frame by frame; returns the line about it."""
-    from tf_deblur import video
+    from tf_deblur.pictures import video
 
     begin, shares = time.monotonic(), []
 

@@ -82,7 +82,8 @@ def main(argv):
     if len(argv) > 1:
         raise errors.UserError(f"{argv[1]}: not a flag; evaluation takes flags only")
     folder = output_folder()
-    from tf_deblur import datasets, methods, report, scoring
+    from tf_deblur import datasets
+    from tf_deblur.scoring import methods, report, scoring
 
     models = [methods.of_model(name, _PRECISION.value) for name in model_names()]
     builder = datasets.prepare(_DATASET.value, _DATA_DIR.value, _MANUAL_DIR.value)
@@ -153,7 +154,7 @@ def output_folder():
 
 def refuse_small_pictures(builder, alignments):
     """UserError, before hours of scoring, for a data set with pictures too small to score."""
-    from tf_deblur import scoring
+    from tf_deblur.scoring import scoring
 
     if builder.name == "kohler":
         return  # of halves that are not there it has one pixel; each picture is looked at
@@ -186,7 +187,7 @@ def records_of(pictures, scored, settings, log):
     """The record of every picture; those of a run that was stopped are not made again."""
     from tqdm import tqdm
 
-    from tf_deblur import scoring
+    from tf_deblur.scoring import scoring
 
     records = log.records if log else []
     stands = "; what is scored stands, go on with --resume" if log else ""
@@ -211,7 +212,7 @@ def records_of(pictures, scored, settings, log):
 
 
 def speed_of(method, pair):
-    from tf_deblur import scoring
+    from tf_deblur.scoring import scoring
 
     return (
         {"seconds_a_megapixel": scoring.seconds_a_megapixel(method, pair)} if method.timed else {}
@@ -220,7 +221,8 @@ def speed_of(method, pair):
 
 def draw(result, pictures, scored, places, folder):
     """The contact sheets and plots that were asked for."""
-    from tf_deblur import figures, images, methods, report, scoring
+    from tf_deblur.pictures import images
+    from tf_deblur.scoring import figures, methods, report, scoring
 
     alignment, records = report.drawn(result), result["frames"]
     for old in (*folder.glob("figures/*.png"), *folder.glob("plots/*.png")):

@@ -109,7 +109,8 @@ def main(argv):
     """The whole job in one screen."""
     if len(argv) > 1:
         raise errors.UserError(f"{argv[1]}: not a flag; training takes flags only")
-    from tf_deblur import devices, stream, trainer
+    from tf_deblur import devices
+    from tf_deblur.training import stream, trainer
 
     print(devices.set_precision(_PRECISION.value), flush=True)
     gan, optimizers = build()
@@ -147,7 +148,8 @@ def main(argv):
 
 def open_data():
     """The mixture to train on, as (Pairs, weight), and the validation frames, or None."""
-    from tf_deblur import datasets, stream
+    from tf_deblur import datasets
+    from tf_deblur.training import stream
 
     mix, held_out = [], []
     for part in _DATASET.value.split(","):
@@ -184,7 +186,7 @@ def build():
     """The two networks and every optimiser of the run, built, so that a checkpoint fits."""
     import keras
 
-    from tf_deblur import gan, networks
+    from tf_deblur.models import gan, networks
 
     keras.utils.set_random_seed(_SEED.value)
     generator, average = build_generator(), build_generator()
@@ -204,7 +206,7 @@ def build():
 
 def build_generator():
     """The preset, with the paper's own two flags and what else differs."""
-    from tf_deblur import networks
+    from tf_deblur.models import networks
 
     paper = {"output_activation": _OUTPUT_ACTIVATION.value, "initializer": _INITIALIZER.value}
     try:
@@ -219,7 +221,8 @@ def build_generator():
 
 def open_run(gan, optimizers):
     """The working directory, gone on with or begun; begun from --init_from where given."""
-    from tf_deblur import weights, workdir
+    from tf_deblur.models import weights
+    from tf_deblur.training import workdir
 
     architecture = {**weights.described(gan.generator), "patch_size": _PATCH_SIZE.value}
     run = workdir.Workdir(_WORKDIR.value, architecture)

@@ -7,9 +7,9 @@ import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
 
-from tf_deblur import images
 from tf_deblur.datasets import pairs
 from tf_deblur.errors import UserError
+from tf_deblur.pictures import images
 
 PAIRS, FRAMES = "GOPRO_Large", "GOPRO_Large_all"
 URL = f"https://huggingface.co/datasets/snah/GOPRO_Large/resolve/main/{PAIRS}.zip"

@@ -1,4 +1,4 @@
-"""Pairs from any folder of sharp photographs, their blur synthesised (`tf_deblur.motion`)."""
+"""Pairs from any folder of sharp photographs, their blur synthesised (see `blurring.motion`)."""
 
 import concurrent.futures
 import dataclasses
@@ -12,10 +12,11 @@ import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
 
-from tf_deblur import gyro, images, motion
+from tf_deblur.blurring import gyro, motion
 from tf_deblur.datasets import pairs
 from tf_deblur.errors import UserError
-from tf_deblur.images import cv2
+from tf_deblur.pictures import images
+from tf_deblur.pictures.images import cv2
 
 BLURRED = {"blur", "blur_gamma"}  # folders of other data sets, whose pictures are not sharp
 HELD_OUT = 8  # the 1st, 9th, 17th … photograph by name is for validation
@@ -32,7 +33,7 @@ class BlurConfig(tfds.core.BuilderConfig):
       roughness: how strongly a path is pushed about, at most; 0 is smooth.
       focal: smallest and largest focal length, in larger sides of the photograph.
       recorded: share of pairs whose camera follows a recording, stretched to `extent`: a
-        gyro.txt somewhere below the photographs' folder (`tf_deblur.gyro`).
+        gyro.txt somewhere below the photographs' folder (`tf_deblur.blurring.gyro`).
       moving: share of pairs in which a region moves on a path of its own.
       linear: share of pairs whose light is averaged, the others' encoded values are.
       middle: share of pairs whose sharp half is seen from the pose in the middle of the

@@ -10,8 +10,8 @@ import math
 
 import numpy as np
 
-from tf_deblur import metrics
-from tf_deblur.images import cv2
+from tf_deblur.pictures.images import cv2
+from tf_deblur.scoring import metrics
 
 # Arguments of `best_shift` on Lai's data. The first is what papers use; its kernel 4 moves
 # pictures by up to 35 pixels, which only the second finds.

@@ -3,8 +3,8 @@
 import keras
 import tensorflow as tf
 
-from tf_deblur import losses
-from tf_deblur.networks import restore
+from tf_deblur.models import losses
+from tf_deblur.models.networks import restore
 
 
 class DeblurGAN(keras.Model):

@@ -17,7 +17,7 @@ from tf_deblur import __version__
 from tf_deblur.errors import UserError
 from tf_deblur.files import whole
 
-PACKAGED = pathlib.Path(__file__).parent / "pretrained"
+PACKAGED = pathlib.Path(__file__).parents[1] / "pretrained"
 IN_WORKDIR = "generator.safetensors"
 
 
@@ -78,7 +78,7 @@ def load(name):
     Raises:
       UserError: no such file, or it is not whole or not one of this project's.
     """
-    from tf_deblur import networks
+    from tf_deblur.models import networks
 
     path = find(name)
     preset, arguments = _kind(path, describe(path))

@@ -43,7 +43,7 @@ class Handler(base.ModelHandler):
 
     def load_model(self):
         with errors.quiet():
-            from tf_deblur import restorer
+            from tf_deblur.restoring import restorer
         told = self.settings
         return restorer.load(told.model, told.precision, told.memory_gb)
 
@@ -54,7 +54,8 @@ class Handler(base.ModelHandler):
         return [result for path, data in batch if (result := self._restored(model, path, data))]
 
     def _restored(self, restore, path, data):
-        from tf_deblur import guard, images
+        from tf_deblur.pictures import images
+        from tf_deblur.restoring import guard
 
         told = self.settings
         try:

@@ -10,9 +10,9 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from tf_deblur import images
 from tf_deblur.errors import UserError
-from tf_deblur.networks import restore
+from tf_deblur.models.networks import restore
+from tf_deblur.pictures import images
 
 SILENT_STEPS = 20  # so many steps of nothing but zeros, and no gradient will come back
 

@@ -12,8 +12,8 @@ blurred one's by at most 24.
 
 import numpy as np
 
-from tf_deblur import images
-from tf_deblur.images import cv2
+from tf_deblur.pictures import images
+from tf_deblur.pictures.images import cv2
 
 CELL = 16  # pixels; averages are taken over 3 × 3 cells
 BLOCK = 64  # pixels; what is kept or given back as one

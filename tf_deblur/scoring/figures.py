@@ -4,12 +4,13 @@ import textwrap
 
 import numpy as np
 
-from tf_deblur import align, images, report
 from tf_deblur.errors import UserError
 from tf_deblur.files import whole
-from tf_deblur.images import cv2
-from tf_deblur.methods import BLURRED
-from tf_deblur.scoring import ALIGNMENTS
+from tf_deblur.pictures import images
+from tf_deblur.pictures.images import cv2
+from tf_deblur.scoring import align, report
+from tf_deblur.scoring.methods import BLURRED
+from tf_deblur.scoring.scoring import ALIGNMENTS
 
 COLUMN = 320  # pixels: a picture's width on the sheet, and the side of a magnified crop
 CROP = 80  # pixels of the picture, magnified four times

@@ -13,8 +13,9 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from tf_deblur import augment, devices, memory
+from tf_deblur import devices, memory
 from tf_deblur.errors import UserError
+from tf_deblur.training import augment
 
 WINDOW_PAIRS = 16
 PATCHES_A_PAIR = 16

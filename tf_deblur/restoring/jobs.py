@@ -85,7 +85,7 @@ def plan(
 
 
 def _job(source, root, output, format, overwrite, compare):
-    from tf_deblur import images, video
+    from tf_deblur.pictures import images, video
 
     film = video.is_video(source)
     own = images.BECOMES.get(source.suffix.lower(), source.suffix)
@@ -116,7 +116,7 @@ def sources_of(path, recursive):
 
 def _below(path, recursive):
     """Pictures and videos in a folder, without those that this command has made."""
-    from tf_deblur import images, video
+    from tf_deblur.pictures import images, video
 
     wanted = {*images.READ, *video.SUFFIXES}
     found, seen = [], set()

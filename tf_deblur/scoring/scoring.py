@@ -10,9 +10,12 @@ import time
 
 import tensorflow as tf
 
-from tf_deblur import align, devices, guard, metrics, stream
+from tf_deblur import devices
 from tf_deblur.errors import BadPicture, UserError
 from tf_deblur.files import whole
+from tf_deblur.restoring import guard
+from tf_deblur.scoring import align, metrics
+from tf_deblur.training import stream
 
 AHEAD = 4  # pictures that are read or restored before the one whose scores are waited for
 

@@ -27,7 +27,7 @@ def read(path):
         any other name, which is all exposure.
 
     Returns:
-      (moments, 6), a motion that begins at zero (see `tf_deblur.motion`). The study plays
+      (moments, 6), a motion that begins at zero (see `tf_deblur.blurring.motion`). The study plays
       back half of it.
 
     Raises:

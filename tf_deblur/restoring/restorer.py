@@ -13,8 +13,11 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from tf_deblur import devices, errors, images, memory, rest, tiling, weights
+from tf_deblur import devices, errors, memory
 from tf_deblur.errors import BadPicture, UserError
+from tf_deblur.models import weights
+from tf_deblur.pictures import images
+from tf_deblur.restoring import rest, tiling
 
 FACTS = ("size_multiple", "radius", "channels", "pixel_bytes")
 GIGABYTE = 1e9
@@ -143,7 +146,7 @@ class KerasRestorer(Restorer):
     """Weights of ours: a preset, a training's working directory, a `.safetensors` file."""
 
     def __init__(self, name, precision):
-        from tf_deblur import networks
+        from tf_deblur.models import networks
 
         precision, why = devices.choose_precision(precision)
         # On a processor bfloat16 is an option of the graph (see `run`), on a GPU of the layers.

@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras import layers
 
 from tf_deblur.errors import UserError
-from tf_deblur.layers import DepthToSpace, SpaceToDepth
+from tf_deblur.models.layers import DepthToSpace, SpaceToDepth
 
 # Torch7's default start: uniform in ±1/sqrt(fan-in). With He or Glorot kernels the last
 # ReLU of Table 1 goes silent within ten steps and stays so.

@@ -11,9 +11,9 @@ import warnings
 
 import numpy as np
 
-from tf_deblur import images
 from tf_deblur.errors import BadPicture, UserError
-from tf_deblur.jobs import ENDING
+from tf_deblur.pictures import images
+from tf_deblur.restoring.jobs import ENDING
 
 BLURRED = "blurred"  # the method that does nothing: what every other is compared with
 ITERATIONS = 30  # of Richardson and Lucy; more sharpen the noise too
@@ -54,7 +54,7 @@ def together(models, folders, baselines):
 
 def of_model(name, precision):
     """A trained network: name, or ROW=NAME, and precision as `restorer.load` takes them."""
-    from tf_deblur import restorer
+    from tf_deblur.restoring import restorer
 
     row, _, named = name.partition("=")
     if not named or "/" in row or pathlib.Path(name).exists():

@@ -10,8 +10,8 @@ import statistics
 
 from tf_deblur.errors import UserError
 from tf_deblur.files import whole
-from tf_deblur.methods import BLURRED
-from tf_deblur.scoring import ALIGNMENTS
+from tf_deblur.scoring.methods import BLURRED
+from tf_deblur.scoring.scoring import ALIGNMENTS
 
 LABELS = {
     "psnr": "PSNR dB",

@@ -12,9 +12,9 @@ import struct
 
 import numpy as np
 
-from tf_deblur import heif, tiff_exif
 from tf_deblur.errors import UserError
 from tf_deblur.files import whole
+from tf_deblur.pictures import heif, tiff_exif
 
 # What libraries would print of a damaged file is said by our own error.
 os.environ.setdefault("VIPS_WARNING", "0")

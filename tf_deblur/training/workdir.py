@@ -17,9 +17,10 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from tf_deblur import images, weights
 from tf_deblur.errors import UserError
 from tf_deblur.files import whole
+from tf_deblur.models import weights
+from tf_deblur.pictures import images
 
 # What TensorFlow raises of a checkpoint that is cut short, by where it is cut.
 UNREADABLE = (tf.errors.OpError, IndexError, RuntimeError, ValueError)

@@ -1,0 +1,4 @@
+"""How blur comes about: camera paths, moving regions, recorded motion.
+
+Imports pictures.
+"""

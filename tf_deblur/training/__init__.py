@@ -1,0 +1,4 @@
+"""A training run: prepared data to augmented batches, the schedule, the working directory.
+
+Imports models and pictures.
+"""
