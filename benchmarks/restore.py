@@ -214,12 +214,12 @@ def photographs(folder, side=1024):
 
     Above a million pixels the command first measures its speed: one and many alike do.
     """
-    from tf_deblur.pictures import images
+    from tf_deblur.pictures import photographs
 
     count = _PHOTOGRAPHS.value
     for number in range(count):
         shifted = np.roll(picture(side, side), number, axis=1)
-        images.write(folder / f"in/{number:02d}.jpg", shifted)
+        photographs.write(folder / f"in/{number:02d}.jpg", shifted)
     command = [sys.executable, "-m", "tf_deblur.deblur", "--output", folder / "out"]
 
     def restored(what):
@@ -251,9 +251,9 @@ class Folder:
 
     def __init__(self, folder):
         import tf_deblur
-        from tf_deblur.pictures import images
+        from tf_deblur.pictures import photographs
 
-        self.pictures = [images.read(path) for path in sorted(folder.iterdir())]
+        self.pictures = [photographs.read(path) for path in sorted(folder.iterdir())]
         self.restore = tf_deblur.load("compact")
         self.restore(self.pictures[0])
 

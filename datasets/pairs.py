@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from tf_deblur.errors import UserError
-from tf_deblur.pictures.images import cv2
+from tf_deblur.opencv import cv2
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 PNG_RGB = 2  # colour type in a PNG file's header

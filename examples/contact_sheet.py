@@ -43,13 +43,13 @@ def row(extent, shaken, moving):
 def pair(name, seed, fields):
     """Blurred and sharp, (SIDE, SIDE, 3) uint8 each, cut from the photograph of this name."""
     from tf_deblur import errors
-    from tf_deblur.pictures import images
+    from tf_deblur.pictures import photographs
 
     with errors.quiet():
         from tf_deblur.datasets.synthetic_blur import synthetic_blur_dataset_builder as synthetic
 
     config = synthetic.BlurConfig(name="sheet", shrink=1.0, side=SIDE, **fields)
-    photograph = images.read(PHOTOGRAPHS / f"{name}.jpg")
+    photograph = photographs.read(PHOTOGRAPHS / f"{name}.jpg")
     return synthetic.blurred_pair(photograph, config, np.random.default_rng(seed))
 
 

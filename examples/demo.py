@@ -63,7 +63,7 @@ def command(name, *arguments):
 def write_example(dataset, split, data_dir, path):
     """A blurred photograph that the training has not seen, as a file."""
     from tf_deblur import datasets, errors
-    from tf_deblur.pictures import images
+    from tf_deblur.pictures import photographs
 
     try:
         builder = datasets.prepare(dataset, data_dir)
@@ -76,7 +76,7 @@ def write_example(dataset, split, data_dir, path):
             blurred = pairs.decode(pairs.read(len(pairs) - 1))["blurred"].numpy()
     except errors.UserError as error:
         sys.exit(f"error: {error}")
-    images.write(path, blurred)
+    photographs.write(path, blurred)
 
 
 def say(output, scores, models):

@@ -87,13 +87,13 @@ LAI = [(4, -7, 14.55), (8, -11, 13.43), (-2, 13, 13.35), (-29, 23, 12.35)]
 
 @pytest.mark.parametrize("kernel", [1, 2, 3, 4])
 def test_lai_pictures_are_found_where_their_readme_says(shared, kernel):
-    from tf_deblur.pictures import images
+    from tf_deblur.pictures import photographs
 
     folder = shared / "data/lai"
-    sharp = images.read(folder / "ground_truth/manmade_01.png")
+    sharp = photographs.read(folder / "ground_truth/manmade_01.png")
     path = folder / f"uniform/manmade_01_kernel_0{kernel}.png"
     if path.exists():
-        blurred = images.read(path)
+        blurred = photographs.read(path)
     else:  # the file is not among them; its kernel is, and its noise was 0…0.01, uniform
         estimate = np.loadtxt(folder / f"kernels/kernel_0{kernel}_estimated.txt")
         blurred = 2.55 / 2 + cv2.filter2D(

@@ -1,13 +1,13 @@
 import numpy as np
 
 from tf_deblur.blurring import motion
-from tf_deblur.pictures import images
+from tf_deblur.pictures import arrays, photographs
 
 
 def test_photographs_are_blurred_beside_themselves_and_bad_files_named(run, picture, tmp_path):
     photos = {"a photo.png": picture(72, 96), "deep.tif": picture(64, 64).astype(np.uint16) * 257}
     for name, photo in photos.items():
-        images.write(tmp_path / name, photo)
+        photographs.write(tmp_path / name, photo)
     (tmp_path / "text.jpg").write_text("not a picture")
     done = run("blur", *photos, "text.jpg", "missing.png", "--extent=6")
 
@@ -20,22 +20,22 @@ def test_photographs_are_blurred_beside_themselves_and_bad_files_named(run, pict
     for line, (name, photo) in zip(lines, photos.items(), strict=True):
         stem, (height, width) = name[:-4], photo.shape[:2]
         assert line.startswith(f"{name} -> {stem}_blurred.png ({width}x{height}, ")
-        blurred = images.read(tmp_path / f"{stem}_blurred.png")
+        blurred = photographs.read(tmp_path / f"{stem}_blurred.png")
         assert blurred.dtype == photo.dtype and blurred.shape == photo.shape
-        error = np.abs(images.to_float(blurred) - images.to_float(photo)).mean()
+        error = np.abs(arrays.to_float(blurred) - arrays.to_float(photo)).mean()
         assert 0.02 < error < 0.3
-        np.testing.assert_array_equal(images.read(tmp_path / name), photo)
+        np.testing.assert_array_equal(photographs.read(tmp_path / name), photo)
     assert len(list(tmp_path.iterdir())) == 5
 
 
 def test_the_seed_and_the_name_decide_the_blur(run, picture, tmp_path):
     for name in ("one", "two"):
-        images.write(tmp_path / f"{name}.png", picture(48, 64))
+        photographs.write(tmp_path / f"{name}.png", picture(48, 64))
     for arguments in (["--output=first"], ["--output=again"], ["--output=other", "--seed=1"]):
         done = run("blur", "one.png", "two.png", *arguments)
         assert (done.returncode, done.stderr) == (0, "")
     blurred = {
-        path.relative_to(tmp_path).as_posix(): images.read(path)
+        path.relative_to(tmp_path).as_posix(): photographs.read(path)
         for path in tmp_path.glob("*/*_blurred.png")
     }
     same = np.array_equal(blurred["first/one_blurred.png"], blurred["again/one_blurred.png"])
@@ -45,25 +45,25 @@ def test_the_seed_and_the_name_decide_the_blur(run, picture, tmp_path):
 
 
 def test_a_written_motion_can_be_played_back_and_drawn(run, picture, tmp_path):
-    images.write(tmp_path / "photo.png", picture(90, 120))
+    photographs.write(tmp_path / "photo.png", picture(90, 120))
     done = run("blur", "photo.png", "--write_gyro", "--kernel", "--extent=9", "--moving")
     assert (done.returncode, done.stderr) == (0, "")
-    kernels = images.read(tmp_path / "photo_kernel.png")
+    kernels = photographs.read(tmp_path / "photo_kernel.png")
     assert (kernels == kernels[..., :1]).all() and kernels.max() == 255
     assert kernels.shape[1] == 2 * kernels.shape[0]  # of the camera, and of the moving region
     assert len(np.loadtxt(tmp_path / "photo_gyro.txt")) == motion.FINE
 
     done = run("blur", "photo.png", "--gyro=photo_gyro.txt", "--output=back", "--kernel")
     assert (done.returncode, done.stderr) == (0, "")
-    kernels = images.read(tmp_path / "back/photo_kernel.png")
+    kernels = photographs.read(tmp_path / "back/photo_kernel.png")
     assert kernels.shape[1] == kernels.shape[0] > 0
-    assert (images.read(tmp_path / "back/photo_blurred.png") != picture(90, 120)).mean() > 0.5
+    assert (photographs.read(tmp_path / "back/photo_blurred.png") != picture(90, 120)).mean() > 0.5
 
 
 def test_light_or_encoded_values_are_averaged_and_noise_is_added(run, tmp_path):
     halves = np.zeros((60, 60, 3), np.uint8)
     halves[:, 30:] = 255
-    images.write(tmp_path / "halves.png", halves)
+    photographs.write(tmp_path / "halves.png", halves)
     mean = {}
     for name, arguments in {
         "light": ["--noise=0"],
@@ -72,21 +72,21 @@ def test_light_or_encoded_values_are_averaged_and_noise_is_added(run, tmp_path):
     }.items():
         done = run("blur", "halves.png", f"--output={name}", "--extent=30", *arguments)
         assert (done.returncode, done.stderr) == (0, "")
-        mean[name] = images.read(tmp_path / name / "halves_blurred.png").astype(float)
+        mean[name] = photographs.read(tmp_path / name / "halves_blurred.png").astype(float)
     assert mean["light"].mean() > mean["encoded"].mean() + 5
     assert 0.04 < np.std(mean["noisy"] - mean["encoded"]) / 255 < 0.1  # clipped at both ends
 
 
 def test_no_file_of_the_run_is_overwritten(run, picture, tmp_path):
     for name in ("photo.png", "photo.jpg", "other.png", "other_blurred.png"):
-        images.write(tmp_path / name, picture(24, 24))
+        photographs.write(tmp_path / name, picture(24, 24))
     done = run("blur", "photo.png", "photo.jpg", "other.png", "other_blurred.png")
     assert done.returncode == 1 and done.stdout.endswith("2 of 4 blurred\n")
     assert done.stderr.splitlines() == [
         f"error: {name}: its result would replace another file named here; run it by itself"
         for name in ("photo.jpg", "other.png")
     ]
-    np.testing.assert_array_equal(images.read(tmp_path / "other_blurred.png"), picture(24, 24))
+    np.testing.assert_array_equal(photographs.read(tmp_path / "other_blurred.png"), picture(24, 24))
 
     assert run("blur", "photo.png", "--write_gyro").returncode == 0
     recorded = (tmp_path / "photo_gyro.txt").read_text()
@@ -97,7 +97,7 @@ def test_no_file_of_the_run_is_overwritten(run, picture, tmp_path):
 
 
 def test_a_wrong_command_line_is_one_line(run, picture, tmp_path):
-    images.write(tmp_path / "photo.png", picture(24, 24))
+    photographs.write(tmp_path / "photo.png", picture(24, 24))
     (tmp_path / "gyro.txt").write_text("1 2 3 4 5 6 7\n1 2 3\n")
     for arguments, status, message in [
         ([], 1, "no photograph named"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tf_deblur
-from tf_deblur.pictures import images
+from tf_deblur.pictures import photographs
 
 pytest.importorskip("apache_beam", reason="needs the extra [beam]")
 
@@ -13,7 +13,7 @@ pytest.importorskip("apache_beam", reason="needs the extra [beam]")
 def test_a_collection_by_beam_is_restored_as_one_by_one(run, exported, picture, tmp_path, mode):
     photos = {f"{n}.png": picture(40 + n, 56, seed=n) for n in range(3)}
     for name, photo in photos.items():
-        images.write(tmp_path / "in" / name, photo)
+        photographs.write(tmp_path / "in" / name, photo)
     (tmp_path / "in/text.png").write_text("not a picture")
     options = f"--beam_options=--direct_running_mode={mode},--direct_num_workers=2"
     model = exported / "compact"
@@ -21,7 +21,7 @@ def test_a_collection_by_beam_is_restored_as_one_by_one(run, exported, picture, 
     done = run("deblur", *flags, f"{tmp_path}/in/*.png")
     assert done.returncode == 1 and "3 restored, 1 failed" in done.stdout, done.stderr
     assert "text.png: not a whole picture" in done.stderr
-    made = {path.name: images.read(path) for path in (tmp_path / "out").iterdir()}
+    made = {path.name: photographs.read(path) for path in (tmp_path / "out").iterdir()}
     restore = tf_deblur.load(model)
     assert made.keys() == {name.replace(".", "_restored.") for name in photos}
     for name, photo in photos.items():

@@ -13,7 +13,7 @@ import pytest
 from tf_deblur import datasets
 from tf_deblur.datasets.gopro import gopro_dataset_builder as gopro
 from tf_deblur.errors import UserError
-from tf_deblur.pictures import images
+from tf_deblur.pictures import photographs
 from tf_deblur.scoring import metrics
 
 
@@ -27,7 +27,7 @@ def make(picture, tmp_path):
             sharp = picture(24, 32, seed=len(list(tmp_path.rglob("*.png"))))
             made[frame] = cv2.blur(sharp, (5, 1)), sharp
             for kind, image in zip((blurred, "sharp"), made[frame]):
-                images.write(tmp_path / folder / kind / f"{frame}.png", image)
+                photographs.write(tmp_path / folder / kind / f"{frame}.png", image)
         return made
 
     return write
@@ -66,7 +66,9 @@ def test_halves_are_matched_by_name_and_stay_what_they_were(make, prepare, tmp_p
     for sequence in ("b/deeper", "a"):
         made = make(f"pictures/{sequence}", "10", "2", "x-1", "x")
         expected |= {f"{sequence}/{frame}": pair for frame, pair in made.items()}
-    images.write(tmp_path / "pictures/a/depth/2.png", expected["a/2"][0])  # no half of anything
+    photographs.write(
+        tmp_path / "pictures/a/depth/2.png", expected["a/2"][0]
+    )  # no half of anything
     builder = prepare("image_pairs@pictures")
     assert_equal(read(builder, "train"), dict(sorted(expected.items())))
     assert builder.info.metadata["sequences"] == {"train": [["a", 4], ["b/deeper", 4]]}
@@ -76,8 +78,8 @@ def test_halves_are_matched_by_name_and_stay_what_they_were(make, prepare, tmp_p
 def test_a_jpeg_half_is_kept_as_it_decodes(make, prepare, tmp_path):
     _, sharp = make("pictures", "1")["1"]
     (tmp_path / "pictures/blur/1.png").unlink()
-    images.write(tmp_path / "pictures/blur/1.jpg", sharp)
-    decoded = images.read(tmp_path / "pictures/blur/1.jpg")
+    photographs.write(tmp_path / "pictures/blur/1.jpg", sharp)
+    decoded = photographs.read(tmp_path / "pictures/blur/1.jpg")
     assert_equal(read(prepare("image_pairs@pictures"), "train"), {"./1": (decoded, sharp)})
 
 
@@ -108,11 +110,11 @@ def test_a_partial_copy_says_so(make, prepare, capsys):
 
 def test_other_files_or_other_fields_are_another_build(picture, prepare, tmp_path):
     for name in "ab":
-        images.write(tmp_path / f"photographs/{name}.png", picture(64, 64, seed=ord(name)))
+        photographs.write(tmp_path / f"photographs/{name}.png", picture(64, 64, seed=ord(name)))
     first = prepare("synthetic_blur/variants=1@photographs")
     made = os.stat(first.data_path).st_mtime_ns
     fields = prepare("synthetic_blur/variants=2@photographs")
-    images.write(tmp_path / "photographs/c.png", picture(64, 64, seed=3))
+    photographs.write(tmp_path / "photographs/c.png", picture(64, 64, seed=3))
     files = prepare("synthetic_blur/variants=1@photographs")
     counts = [builder.info.splits["train"].num_examples for builder in (first, fields, files)]
     assert counts == [1, 2, 2]
@@ -128,7 +130,7 @@ def test_a_blurred_picture_is_never_taken_for_a_sharp_one(make, prepare):
 
 
 def test_the_only_photograph_is_trained_on(picture, prepare, tmp_path):
-    images.write(tmp_path / "photographs/a.png", picture(64, 64))
+    photographs.write(tmp_path / "photographs/a.png", picture(64, 64))
     splits = prepare("synthetic_blur/variants=2@photographs").info.metadata["sequences"]
     assert splits == {"train": [["a", 2]]}
 
@@ -136,10 +138,10 @@ def test_the_only_photograph_is_trained_on(picture, prepare, tmp_path):
 def test_beam_makes_the_same_pairs(picture, prepare, tmp_path):
     pytest.importorskip("apache_beam", reason="needs the extra [beam]")
     for name in ("a", "b", "deeper/c"):
-        images.write(tmp_path / f"photographs/{name}.png", picture(64, 96, seed=ord(name[-1])))
+        photographs.write(tmp_path / f"photographs/{name}.png", picture(64, 96, seed=ord(name[-1])))
     own, data_dir = prepare("synthetic_blur/variants=3@photographs"), tmp_path / "by beam"
-    photographs = tmp_path / "photographs"
-    beam = datasets.prepare("synthetic_blur", data_dir, photographs, variants=3, beam=1)
+    source = tmp_path / "photographs"
+    beam = datasets.prepare("synthetic_blur", data_dir, source, variants=3, beam=1)
     assert beam.builder_config.name == own.builder_config.name
     for split in ("train", "validation"):
         assert_equal(read(beam, split), read(own, split))
@@ -345,7 +347,7 @@ def frames(tmp_path):
     def write(sequence, values):
         folder = tmp_path / "GOPRO_Large_all/train" / sequence
         for number, value in values.items():
-            images.write(folder / f"{number:06d}.png", np.full((24, 32, 3), value, np.uint8))
+            photographs.write(folder / f"{number:06d}.png", np.full((24, 32, 3), value, np.uint8))
 
     return write
 
@@ -400,10 +402,10 @@ def lai(picture, tmp_path):
     for name, known in {"manmade_01": True, "text_05": False}.items():
         sharp = picture(24, 32 + known, seed=known)
         if known:
-            images.write(tmp_path / f"lai/ground_truth/{name}.png", sharp)
+            photographs.write(tmp_path / f"lai/ground_truth/{name}.png", sharp)
         for kernel in ("kernel_01", "kernel_04"):
             blurred = cv2.blur(sharp, (1, int(kernel[-1]) + 2))
-            images.write(tmp_path / f"lai/uniform/{name}_{kernel}.png", blurred)
+            photographs.write(tmp_path / f"lai/uniform/{name}_{kernel}.png", blurred)
             made[f"{name}/{kernel}"] = blurred, sharp if known else np.zeros((1, 1, 3), np.uint8)
     return made
 
@@ -422,17 +424,17 @@ def test_pictures_without_their_ground_truth_are_a_split_of_their_own(lai, prepa
 
 def test_photographs_that_nobody_has_sharp_are_all_alone(picture, prepare, tmp_path, capsys):
     for name in ("boat1.png", "coke.jpg"):
-        images.write(tmp_path / "lai/real" / name, picture(24, 32))
+        photographs.write(tmp_path / "lai/real" / name, picture(24, 32))
     assert list(read(prepare("lai/real@lai"), "blurred")) == ["real/boat1", "real/coke"]
     assert "2 of 100 official pictures alone in blurred" in capsys.readouterr().err
 
 
 def test_what_lai_never_made_is_named(lai, picture, prepare, tmp_path):
-    images.write(tmp_path / "lai/uniform/manmade_01_blurred.png", picture(24, 33))
+    photographs.write(tmp_path / "lai/uniform/manmade_01_blurred.png", picture(24, 33))
     with pytest.raises(UserError, match=r"manmade_01_blurred\.png: is not named"):
         prepare("lai@")
     (tmp_path / "lai/uniform/manmade_01_blurred.png").unlink()
-    images.write(tmp_path / "lai/ground_truth/manmade_01.png", picture(24, 32))
+    photographs.write(tmp_path / "lai/ground_truth/manmade_01.png", picture(24, 32))
     with pytest.raises(UserError, match="is 33x24, but .*manmade_01.png is 32x24"):
         prepare("lai@")
     with pytest.raises(UserError, match="no pictures in it"):
@@ -442,11 +444,11 @@ def test_what_lai_never_made_is_named(lai, picture, prepare, tmp_path):
 def test_a_kohler_picture_has_all_frames_of_its_way(picture, prepare, tmp_path, capsys):
     for trajectory, count in {1: 3, 12: 2}.items():
         wide = picture(24, 40, seed=trajectory)
-        images.write(tmp_path / f"kohler/BlurryImages/Blurry3_{trajectory}.png", wide[:, :32])
+        photographs.write(tmp_path / f"kohler/BlurryImages/Blurry3_{trajectory}.png", wide[:, :32])
         for n in range(count):
             name = f"GroundTruth3_{trajectory}_{n + 9}.png"
-            images.write(tmp_path / "kohler/GroundTruth" / name, wide[:, n : n + 32])
-    images.write(tmp_path / "kohler/BlurryImages/Blurry1_5.png", wide[:, :32])
+            photographs.write(tmp_path / "kohler/GroundTruth" / name, wide[:, n : n + 32])
+    photographs.write(tmp_path / "kohler/BlurryImages/Blurry1_5.png", wide[:, :32])
     builder = prepare("kohler@")
     assert list(read(builder, "blurred")) == ["1/05", "3/01", "3/12"]
     sharp = read(builder, "sharp")
@@ -458,8 +460,8 @@ def test_a_kohler_picture_has_all_frames_of_its_way(picture, prepare, tmp_path, 
 
 
 def test_a_kohler_frame_wants_its_blurred_picture(picture, prepare, tmp_path):
-    images.write(tmp_path / "kohler/Blurry1_1.png", picture(24, 32))
-    images.write(tmp_path / "kohler/GroundTruth1_2_1.png", picture(24, 32))
+    photographs.write(tmp_path / "kohler/Blurry1_1.png", picture(24, 32))
+    photographs.write(tmp_path / "kohler/GroundTruth1_2_1.png", picture(24, 32))
     with pytest.raises(UserError, match=r"GroundTruth1_2_1\.png: has no blurred picture"):
         prepare("kohler@")
 

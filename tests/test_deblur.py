@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import tf_deblur
-from tf_deblur.pictures import images
+from tf_deblur.pictures import photographs
 from tf_deblur.restoring import jobs
 
 
@@ -21,10 +21,10 @@ def test_photographs_are_restored_beside_themselves_and_bad_files_named(
     restore = tf_deblur.load(small_workdir)
     photos = {"a photo.png": picture(45, 77), "größe.png": picture(40, 40).astype(np.uint16) * 257}
     for name, photo in photos.items():
-        images.write(tmp_path / name, photo)
-    images.write(tmp_path / "lossy.jpg", photos["a photo.png"])
-    images.write(tmp_path / "-dash.png", picture(1, 1))
-    images.write(tmp_path / "wide.png", picture(1, 2000))
+        photographs.write(tmp_path / name, photo)
+    photographs.write(tmp_path / "lossy.jpg", photos["a photo.png"])
+    photographs.write(tmp_path / "-dash.png", picture(1, 1))
+    photographs.write(tmp_path / "wide.png", picture(1, 2000))
     (tmp_path / "text.jpg").write_text("not a picture")
     (tmp_path / "empty.png").touch()
     (tmp_path / "cut.png").write_bytes((tmp_path / "a photo.png").read_bytes()[:900])
@@ -44,19 +44,19 @@ def test_photographs_are_restored_beside_themselves_and_bad_files_named(
     for line, name in zip(lines, good, strict=True):
         assert line.startswith(f"{name} -> {name.replace('.', '_restored.')} (")
     for name, photo in photos.items():
-        result = images.read(tmp_path / name.replace(".", "_restored."))
+        result = photographs.read(tmp_path / name.replace(".", "_restored."))
         assert result.dtype == photo.dtype
         np.testing.assert_array_equal(result, restore(photo))
-        np.testing.assert_array_equal(images.read(tmp_path / name), photo)
-    assert images.read(tmp_path / "lossy_restored.jpg").shape == (45, 77, 3)
-    assert images.read(tmp_path / "wide_restored.png").shape == (1, 2000, 3)
+        np.testing.assert_array_equal(photographs.read(tmp_path / name), photo)
+    assert photographs.read(tmp_path / "lossy_restored.jpg").shape == (45, 77, 3)
+    assert photographs.read(tmp_path / "wide_restored.png").shape == (1, 2000, 3)
     assert len(list(tmp_path.iterdir())) == 8 + len(good)
 
 
 def test_folders_patterns_and_links_that_lead_back(run, exported, picture, tmp_path):
     names = ["holiday/b.png", "holiday/a.png", "holiday/deep/c.webp", "holiday/a_restored.png"]
     for name in [*names, "one.png", "two.png"]:
-        images.write(tmp_path / name, picture(24, 24))
+        photographs.write(tmp_path / name, picture(24, 24))
     (tmp_path / "holiday/notes.txt").write_text("no picture")
     (tmp_path / "holiday/deep/back").symlink_to("..")
     model = f"--model={exported / 'compact'}"
@@ -77,10 +77,12 @@ def test_folders_patterns_and_links_that_lead_back(run, exported, picture, tmp_p
 def test_no_photograph_of_the_run_is_overwritten_unless_asked(run, exported, picture, tmp_path):
     model = f"--model={exported / 'compact'}"
     for name in ("photo.png", "photo_restored.png", "other/photo.png"):
-        images.write(tmp_path / name, picture(24, 24))
+        photographs.write(tmp_path / name, picture(24, 24))
     done = run("deblur", model, "photo.png", "photo_restored.png")
     assert done.returncode == 1 and "photo.png: its result would replace" in done.stderr
-    np.testing.assert_array_equal(images.read(tmp_path / "photo_restored.png"), picture(24, 24))
+    np.testing.assert_array_equal(
+        photographs.read(tmp_path / "photo_restored.png"), picture(24, 24)
+    )
     assert (tmp_path / "photo_restored_restored.png").exists()
 
     done = run("deblur", model, "--output=out", "photo.png", "./photo.png", "other/photo.png")
@@ -89,10 +91,10 @@ def test_no_photograph_of_the_run_is_overwritten_unless_asked(run, exported, pic
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["photo_restored.png"]
 
     for name in ("a.png", "a.webp", "b_compare.png", "b.png"):
-        images.write(tmp_path / "two" / name, picture(24, 24))
+        photographs.write(tmp_path / "two" / name, picture(24, 24))
     done = run("deblur", model, "--overwrite", "--format=webp", "two/a.png", "two/a.webp")
     assert done.returncode == 0 and "2 of 2 restored" in done.stdout
-    np.testing.assert_array_equal(images.read(tmp_path / "two/a.png"), picture(24, 24))
+    np.testing.assert_array_equal(photographs.read(tmp_path / "two/a.png"), picture(24, 24))
     assert (tmp_path / "two/a_restored.webp").exists()
     done = run("deblur", model, "--compare", "two/b.png", "two/b_compare.png")
     assert done.returncode == 1 and "two/b.png: its result would replace" in done.stderr
@@ -100,48 +102,48 @@ def test_no_photograph_of_the_run_is_overwritten_unless_asked(run, exported, pic
     done = run("deblur", model, "--nocheck", "--overwrite", "other/photo.png")
     assert (done.returncode, done.stderr) == (0, "")
     assert [path.name for path in (tmp_path / "other").iterdir()] == ["photo.png"]
-    assert not np.array_equal(images.read(tmp_path / "other/photo.png"), picture(24, 24))
+    assert not np.array_equal(photographs.read(tmp_path / "other/photo.png"), picture(24, 24))
 
 
 def test_what_is_restored_already_is_replaced_or_skipped(run, exported, picture, tmp_path):
-    images.write(tmp_path / "photo.png", picture(24, 24))
-    images.write(tmp_path / "photo_restored.png", picture(8, 8))
+    photographs.write(tmp_path / "photo.png", picture(24, 24))
+    photographs.write(tmp_path / "photo_restored.png", picture(8, 8))
     arguments = ["--model", exported / "compact.tflite", "photo.png"]
     done = run("deblur", "--skip_existing", *arguments)
     assert (done.returncode, done.stderr) == (0, "")
-    assert images.read(tmp_path / "photo_restored.png").shape == (8, 8, 3)
+    assert photographs.read(tmp_path / "photo_restored.png").shape == (8, 8, 3)
     done = run("deblur", "--quiet", *arguments)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert images.read(tmp_path / "photo_restored.png").shape == (24, 24, 3)
+    assert photographs.read(tmp_path / "photo_restored.png").shape == (24, 24, 3)
 
 
 def test_strength_blends_and_compare_shows_both(run, small_workdir, picture, tmp_path):
     photo = picture(24, 40)
-    images.write(tmp_path / "photo.png", photo)
+    photographs.write(tmp_path / "photo.png", photo)
     flags = ["--model", small_workdir, "--nocheck", "--precision=float32"]
     done = run("deblur", *flags, "--strength=0.5", "--compare", "photo.png")
     assert (done.returncode, done.stderr) == (0, "")
     full = tf_deblur.load(small_workdir, precision="float32")(photo)
-    half = images.read(tmp_path / "photo_restored.png")
+    half = photographs.read(tmp_path / "photo_restored.png")
     np.testing.assert_allclose(half, (photo / 2 + full / 2), atol=0.51)
-    beside = images.read(tmp_path / "photo_compare.png")
+    beside = photographs.read(tmp_path / "photo_compare.png")
     np.testing.assert_array_equal(beside, np.hstack([photo, half]))
 
 
 @pytest.mark.parametrize("quiet", [False, True])
 def test_a_gpu_that_runs_out_is_told_unless_quiet(exported, picture, tmp_path, quiet):
-    images.write(tmp_path / "photo.png", picture(400, 600))
+    photographs.write(tmp_path / "photo.png", picture(400, 600))
     script = """
 import tensorflow as tf
 from tf_deblur import deblur
-from tf_deblur.restoring import restorer
-run, times = restorer.SavedModelRestorer.run, []
+from tf_deblur.restoring import saved_model_backend
+run, times = saved_model_backend.SavedModelRestorer.run, []
 def run_out(self, batch):
     times.append(batch)
     if len(times) == 1:
         raise tf.errors.ResourceExhaustedError(None, None, "out of memory")
     return run(self, batch)
-restorer.SavedModelRestorer.run = run_out
+saved_model_backend.SavedModelRestorer.run = run_out
 deblur.cli()
 """
     arguments = [f"--model={exported / 'compact'}", *["--quiet"] * quiet, "photo.png"]
@@ -153,23 +155,23 @@ deblur.cli()
 
 
 def test_standard_input_becomes_standard_output(exported, picture, tmp_path):
-    data = images.encode(".webp", picture(24, 40))
+    data = photographs.encode(".webp", picture(24, 40))
     line = [sys.executable, "-m", "tf_deblur.deblur", "--model", str(exported / "compact"), "-"]
     done = subprocess.run(line, input=data, capture_output=True, cwd=tmp_path, timeout=300)
     assert done.returncode == 0
-    photograph = images.open_photograph(done.stdout, "output")
+    photograph = photographs.open_photograph(done.stdout, "output")
     assert photograph.pixels.shape == (24, 40, 3) and photograph.suffix == ".webp"
     assert b"restoring with" in done.stderr and b"error" not in done.stderr
 
 
 def test_a_result_that_cannot_be_right_is_not_kept(run, small_workdir, picture, tmp_path):
     photo = np.full((128, 128, 3), 40, np.uint8)
-    images.write(tmp_path / "dark.png", photo)
+    photographs.write(tmp_path / "dark.png", photo)
     result = tf_deblur.load(small_workdir)(photo)  # random weights
     assert np.abs(result.astype(int) - photo).mean() > 20
     done = run("deblur", "--model", small_workdir, "dark.png")
     assert done.returncode == 0 and "100.0% kept as it was" in done.stdout
-    np.testing.assert_array_equal(images.read(tmp_path / "dark_restored.png"), photo)
+    np.testing.assert_array_equal(photographs.read(tmp_path / "dark_restored.png"), photo)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".avi"])
@@ -230,8 +232,8 @@ def lines_until(process, start):
 
 
 def test_interrupted_it_ends_and_leaves_nothing_half_written(exported, picture, tmp_path):
-    images.write(tmp_path / "in/0.png", picture(20, 20))
-    images.write(tmp_path / "in/1.png", np.zeros((4000, 4000, 3), np.uint8))  # one long tile
+    photographs.write(tmp_path / "in/0.png", picture(20, 20))
+    photographs.write(tmp_path / "in/1.png", np.zeros((4000, 4000, 3), np.uint8))  # one long tile
     process = begin(tmp_path, "--model", exported / "compact", "--output=out", "in")
     lines_until(process, b"in/0.png ->")
     process.send_signal(signal.SIGINT)
@@ -242,7 +244,7 @@ def test_interrupted_it_ends_and_leaves_nothing_half_written(exported, picture, 
 
 def test_killed_at_any_moment_no_final_name_is_half_written(exported, picture, tmp_path):
     for number in range(30):
-        images.write(tmp_path / f"in/{number:02d}.png", picture(120, 160))
+        photographs.write(tmp_path / f"in/{number:02d}.png", picture(120, 160))
     arguments = ["--model", exported / "compact", "--output=out", "--skip_existing", "in"]
     rng = np.random.default_rng(0)
     for _ in range(4):
@@ -252,7 +254,7 @@ def test_killed_at_any_moment_no_final_name_is_half_written(exported, picture, t
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         for path in (tmp_path / "out").glob("[!.]*") if (tmp_path / "out").exists() else ():
-            assert images.read(path).shape == (120, 160, 3)
+            assert photographs.read(path).shape == (120, 160, 3)
     process = begin(tmp_path, *arguments)
     assert process.wait(300) == 0
     assert len([*(tmp_path / "out").glob("[!.]*")]) == 30

@@ -9,7 +9,7 @@ import pytest
 
 import tf_deblur
 from tf_deblur.__main__ import COMMANDS
-from tf_deblur.pictures import images
+from tf_deblur.pictures import photographs
 
 PACKAGE = pathlib.Path(tf_deblur.__file__).parent
 REPOSITORY = pathlib.Path(__file__).parents[1]
@@ -67,7 +67,7 @@ def test_an_unknown_command_is_one_line():
 
 
 def test_dependencies_keep_quiet_unless_asked(run, picture, tmp_path):
-    images.write(tmp_path / "photo.png", picture(24, 24))
+    photographs.write(tmp_path / "photo.png", picture(24, 24))
     done = run("deblur", "photo.png")
     assert (done.returncode, done.stderr) == (0, "")
     done = run("deblur", "--verbosity=0", "photo.png")

@@ -12,7 +12,7 @@ from skimage import metrics as skimage_metrics
 from skimage import restoration
 
 import tf_deblur
-from tf_deblur.pictures import images
+from tf_deblur.pictures import photographs
 from tf_deblur.scoring import align, figures, metrics, report
 
 
@@ -32,7 +32,7 @@ def gopro(picture, tmp_path):
         pairs.append((split, f"{sequence}/{frame}", blurred, sharp))
         for kind, image in {"blur": blurred, "sharp": sharp}.items():
             folder = tmp_path / "pictures/GOPRO_Large" / split / sequence
-            images.write(folder / kind / f"{frame}.png", image)
+            photographs.write(folder / kind / f"{frame}.png", image)
     return [pair[1:] for pair in pairs if pair[0] == "test"]
 
 
@@ -44,7 +44,7 @@ def own_pairs(picture, tmp_path):
         sharp = picture(40, 56, seed=number)
         pairs.append((f"{number:02d}", ndimage.uniform_filter(sharp, (1, 5, 1)), sharp))
         for kind, image in zip(("blur", "sharp"), pairs[-1][1:]):
-            images.write(tmp_path / f"pictures/{kind}/{number:02d}.png", image)
+            photographs.write(tmp_path / f"pictures/{kind}/{number:02d}.png", image)
     np.savetxt(tmp_path / "kernel.txt", np.ones((1, 5)))
     return pairs
 
@@ -63,7 +63,7 @@ def scores_of_others(image, sharp):
 
 def test_scores_are_those_of_the_saved_pictures(run, gopro, small_workdir, exported, tmp_path):
     for name, blurred, _ in gopro:  # another program, which darkens
-        images.write(tmp_path / "darker" / f"{name}.png", blurred // 2)
+        photographs.write(tmp_path / "darker" / f"{name}.png", blurred // 2)
     models = [small_workdir, exported / "compact", exported / "compact.tflite"]
     arguments = ["--manual_dir=pictures", "--data_dir=prepared", "--output=scores"]
     named = [*(f"--model={model}" for model in models), "--restored=darker=darker"]
@@ -148,8 +148,8 @@ def test_a_headline_needs_every_pair():
 
 def test_one_bad_picture_is_left_out_of_every_mean(run, own_pairs, tmp_path):
     for frame, blurred, _ in own_pairs:  # named as `deblur` names its results
-        images.write(tmp_path / f"theirs/{frame}_restored.png", blurred)
-    images.write(tmp_path / "theirs/03_restored.png", own_pairs[3][1][1:])
+        photographs.write(tmp_path / f"theirs/{frame}_restored.png", blurred)
+    photographs.write(tmp_path / "theirs/03_restored.png", own_pairs[3][1][1:])
     (tmp_path / "theirs/05_restored.png").write_bytes(b"not a picture")
     done = run("evaluate", "--restored=theirs=theirs", "--output=scores", *OWN)
     first, second, last = done.stderr.splitlines()[-3:]
@@ -163,7 +163,7 @@ def test_one_bad_picture_is_left_out_of_every_mean(run, own_pairs, tmp_path):
     assert table["blurred"]["psnr"] == table["theirs"]["psnr"] == pytest.approx(expected, abs=1e-6)
 
     for number in (3, 5):  # mended
-        images.write(tmp_path / f"theirs/{number:02d}_restored.png", own_pairs[number][1])
+        photographs.write(tmp_path / f"theirs/{number:02d}_restored.png", own_pairs[number][1])
     done = run("evaluate", "--restored=theirs=theirs", "--output=scores", "--resume", *OWN)
     assert done.returncode == 1 and "its methods are others" in done.stderr
     (tmp_path / "scores/scores.jsonl").unlink()
@@ -220,8 +220,8 @@ def test_the_baseline_is_scikit_image_told_the_blur(run, picture, tmp_path):
     blurred = ndimage.convolve(sharp, kernel[..., None] / 4, mode="nearest")
     sharp, blurred = (np.rint(image).astype(np.uint8) for image in (sharp, blurred))
     for number in ("1", "10"):
-        images.write(tmp_path / f"pictures/blur/{number}.png", blurred)
-        images.write(tmp_path / f"pictures/sharp/{number}.png", sharp)
+        photographs.write(tmp_path / f"pictures/blur/{number}.png", blurred)
+        photographs.write(tmp_path / f"pictures/sharp/{number}.png", sharp)
     (tmp_path / "kernels").mkdir()
     np.savetxt(tmp_path / "kernels/1_estimated.txt", kernel)
     np.savetxt(tmp_path / "kernels/10_estimated.txt", kernel[::-1, ::-1])
@@ -251,16 +251,16 @@ def test_lai_is_scored_as_it_lies_and_after_the_best_shift(run, picture, tmp_pat
     sharp = scene[20:120, 20:130]
     # the second lies farther off than the first search goes
     moved = {"01": scene[23:123, 18:128], "04": scene[0:100, 5:115]}
-    images.write(tmp_path / "pictures/ground_truth/text_01.png", sharp)
+    photographs.write(tmp_path / "pictures/ground_truth/text_01.png", sharp)
     for kernel, image in moved.items():
-        images.write(tmp_path / f"pictures/uniform/text_01_kernel_{kernel}.png", image)
-        images.write(tmp_path / f"theirs/text_01_kernel_{kernel}.png", image)
+        photographs.write(tmp_path / f"pictures/uniform/text_01_kernel_{kernel}.png", image)
+        photographs.write(tmp_path / f"theirs/text_01_kernel_{kernel}.png", image)
     data = ["--dataset=lai/uniform", "--manual_dir=pictures", "--data_dir=prepared"]
     named = ["--restored=theirs=theirs", "--output=scores", "--figures=2"]
     done = run("evaluate", *data, *named)
     assert done.returncode == 0, done.stderr
     for kernel in moved:  # read where the shift says, all columns show the same
-        sheet = images.read(tmp_path / f"scores/figures/text_01_kernel_{kernel}.png")[24:]
+        sheet = photographs.read(tmp_path / f"scores/figures/text_01_kernel_{kernel}.png")[24:]
         blurred, theirs, right = (sheet[:, start : start + 320] for start in (0, 326, 652))
         np.testing.assert_array_equal(blurred, right)
         np.testing.assert_array_equal(theirs, right)
@@ -294,12 +294,12 @@ def test_lai_is_scored_as_it_lies_and_after_the_best_shift(run, picture, tmp_pat
 def test_kohlers_pictures_get_the_best_of_their_sharp_frames(run, picture, tmp_path):
     blurred, other = picture(170, 180), picture(170, 180, seed=1)
     frames = [other, np.roll(blurred // 2, (4, -3), axis=(0, 1)), other // 2]
-    images.write(tmp_path / "pictures/Blurry2_7.png", blurred)
-    images.write(tmp_path / "pictures/Blurry2_8.png", blurred)  # its frames are not at hand
+    photographs.write(tmp_path / "pictures/Blurry2_7.png", blurred)
+    photographs.write(tmp_path / "pictures/Blurry2_8.png", blurred)  # its frames are not at hand
     for number, frame in enumerate(frames, 1):
-        images.write(tmp_path / f"pictures/GroundTruth2_7_{number}.png", frame)
+        photographs.write(tmp_path / f"pictures/GroundTruth2_7_{number}.png", frame)
     data = ["--dataset=kohler", "--manual_dir=pictures", "--data_dir=prepared"]
-    images.write(tmp_path / "theirs/2_07.png", blurred)
+    photographs.write(tmp_path / "theirs/2_07.png", blurred)
     done = run("evaluate", *data, "--restored=theirs=theirs", "--output=scores")
     assert done.returncode == 0 and "Köhler's procedure" in done.stdout, done.stderr
     assert "split blurred, partial: 1 of 48 pairs" in done.stdout
@@ -323,12 +323,12 @@ def test_contact_sheets_and_plots(run, own_pairs, small_workdir, tmp_path):
     sheets = sorted(path.stem for path in (tmp_path / "scores/figures").glob("*.png"))
     wanted = {own_pairs[number][0] for number in farthest} | {"07"}
     assert set(sheets) == wanted
-    sheet = images.read(tmp_path / "scores/figures/07.png")
+    sheet = photographs.read(tmp_path / "scores/figures/07.png")
     assert sheet.shape[1] == 3 * 320 + 2 * 6  # blurred, restored, sharp
     # the crop is as large as the picture is high, 40, and magnified eight times
     crop = sheet[-320:, -320:][4::8, 4::8]
     np.testing.assert_array_equal(crop, own_pairs[7][2][:, 5:45])
-    assert images.read(tmp_path / "scores/plots/psnr.png").shape == (720, 720, 3)
+    assert photographs.read(tmp_path / "scores/plots/psnr.png").shape == (720, 720, 3)
     # two curves of points, and the line on which nothing changes; an equal pair has no place
     scores = {"a": [{"blurred": {"psnr": b}, "x": {"psnr": x}} for b, x in [(20, 25), (30, 31)]]}
     scores["b"] = [{"blurred": {"psnr": np.inf}, "x": {"psnr": 40}}, scores["a"][1]]
@@ -342,9 +342,9 @@ def test_contact_sheets_and_plots(run, own_pairs, small_workdir, tmp_path):
 def test_a_wrong_command_line_is_one_line(run, own_pairs, tmp_path):
     for name in ("a", "b"):
         for frame, blurred, _ in own_pairs:
-            images.write(tmp_path / name / f"{frame}.png", blurred)
+            photographs.write(tmp_path / name / f"{frame}.png", blurred)
     (tmp_path / "a/11.png").unlink()
-    images.write(tmp_path / "b/12.png", own_pairs[0][1])
+    photographs.write(tmp_path / "b/12.png", own_pairs[0][1])
     (tmp_path / "none.txt").write_text("no numbers")
     (tmp_path / "empty.txt").write_text("")
     (tmp_path / "kernels").mkdir()

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tf_deblur.pictures import images
+from tf_deblur.pictures import arrays, photographs
 from tf_deblur.restoring import guard
 
 
@@ -13,8 +13,8 @@ def test_equal_pictures_pass_and_are_returned_as_they_are(picture):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 def test_a_block_that_went_dark_is_given_back_and_no_other(picture, dtype):
-    blurred = images.from_float(images.to_float(picture(200, 260)), dtype)
-    restored = images.from_float(images.to_float(blurred) * 0.99, dtype)
+    blurred = arrays.from_float(arrays.to_float(picture(200, 260)), dtype)
+    restored = arrays.from_float(arrays.to_float(blurred) * 0.99, dtype)
     restored[64:128, 128:192] = 0
     result, share = guard.keep_sane(blurred, restored)
     near = np.zeros(blurred.shape[:2], bool)
@@ -25,7 +25,7 @@ def test_a_block_that_went_dark_is_given_back_and_no_other(picture, dtype):
 
 
 def test_numbers_that_are_none_are_all_given_back(picture):
-    blurred = images.to_float(picture(70, 90))
+    blurred = arrays.to_float(picture(70, 90))
     result, share = guard.keep_sane(blurred, np.full_like(blurred, np.nan))
     np.testing.assert_array_equal(result, blurred)
     assert share == 1
@@ -41,6 +41,8 @@ def test_a_shifted_output_fails_on_real_photographs_and_the_sharp_frame_passes(s
     frames = sorted((shared / "data/GOPRO_Large/train").glob("*/blur/*.png"))
     assert frames
     for path in frames:
-        blurred, sharp = (images.read(p) for p in (path, path.parents[1] / "sharp" / path.name))
+        blurred, sharp = (
+            photographs.read(p) for p in (path, path.parents[1] / "sharp" / path.name)
+        )
         assert guard.keep_sane(blurred, sharp)[1] == 0, path
         assert guard.keep_sane(blurred, np.roll(blurred, 32, axis=1))[1] > 0.1, path

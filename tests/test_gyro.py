@@ -4,7 +4,7 @@ import pytest
 
 from tf_deblur.blurring import gyro, motion
 from tf_deblur.errors import UserError
-from tf_deblur.pictures import images
+from tf_deblur.pictures import arrays, photographs
 
 NOISE = 0.005  # mean of what Lai et al. add to their pictures, uniform in [0, 0.01]
 LINE = "0 0 0 0.1 0.2 0.3"
@@ -15,7 +15,7 @@ def psnr(one, other):
 
 
 def lai(folder, name):
-    return images.to_float(images.read(folder / "data/lai" / f"{name}.png"))
+    return arrays.to_float(photographs.read(folder / "data/lai" / f"{name}.png"))
 
 
 def bordered(sharp, width):
@@ -53,7 +53,7 @@ def test_all_of_lais_recordings_play(shared, picture, number, poses):
     recorded = gyro.read(shared / f"data/lai/trajectories/gyro_{number:02d}/gyro.txt")
     assert recorded.shape == (poses, 6) and not recorded[0].any() and not recorded[:, 3:].any()
     (path,), shares = motion.paths([recorded / 2], 160, (96, 160))
-    blurred = motion.blur(images.to_float(picture(96, 160)), path, shares)
+    blurred = motion.blur(arrays.to_float(picture(96, 160)), path, shares)
     assert 0 <= blurred.min() < blurred.max() <= 1
 
 

@@ -68,10 +68,10 @@ def test_ssim_matlab_rgb_agrees_with_a_direct_3d_convolution(pair):
 
 
 def test_metrics_agree_with_others_on_a_real_frame(shared):
-    from tf_deblur.pictures import images
+    from tf_deblur.pictures import photographs
 
     folder = shared / "data/GOPRO_Large/test/GOPR0384_11_00"
-    blurred, sharp = (images.read(folder / kind / "000001.png") for kind in ("blur", "sharp"))
+    blurred, sharp = (photographs.read(folder / kind / "000001.png") for kind in ("blur", "sharp"))
     agrees_with_skimage(blurred, sharp)
     crop = np.s_[200:360, 500:740]  # the direct convolution is slow
     assert ssim_matlab_rgb(blurred[crop], sharp[crop], data_range=255) == pytest.approx(

@@ -4,7 +4,7 @@ import pytest
 
 from tf_deblur.blurring import motion
 from tf_deblur.errors import UserError
-from tf_deblur.pictures import images
+from tf_deblur.pictures import arrays
 
 SIZE, FOCAL = (120, 160), 200
 
@@ -31,7 +31,7 @@ def places(path):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_path_that_only_shifts_is_a_convolution_with_its_kernel(picture, seed):
-    sharp = cv2.GaussianBlur(images.to_float(picture(*SIZE)), None, 1.0)
+    sharp = cv2.GaussianBlur(arrays.to_float(picture(*SIZE)), None, 1.0)
     (path,), shares = motion.paths([thing(seed, 12)], FOCAL, SIZE)
     kernel = motion.kernel(path, shares)
     assert kernel.sum() == pytest.approx(1) and len(kernel) % 2 == 1
@@ -139,7 +139,7 @@ def test_rough_paths_are_longer():
 
 
 def test_a_region_moves_and_the_rest_does_not(picture):
-    sharp = images.to_float(picture(*SIZE))
+    sharp = arrays.to_float(picture(*SIZE))
     (path,), shares = motion.paths([thing(1, 10)], FOCAL, SIZE)
     region = np.zeros(SIZE, np.float32)
     region[:, :80] = 1
@@ -171,7 +171,7 @@ def test_light_is_averaged_or_encoded_values_are():
 
 
 def test_beyond_the_margin_no_pixel_saw_the_border(picture):
-    small = images.to_float(picture(*SIZE))
+    small = arrays.to_float(picture(*SIZE))
     large = cv2.copyMakeBorder(small, 40, 40, 40, 40, cv2.BORDER_CONSTANT, value=(1, 0, 1))
     for seed in range(4):
         (path,), shares = motion.paths([camera(seed, 20)], FOCAL, SIZE)

@@ -10,7 +10,7 @@ import pytest
 
 import tf_deblur
 from tf_deblur.errors import UserError
-from tf_deblur.restoring import rest, restorer
+from tf_deblur.restoring import loading, restorer, serving_backend
 
 FACTS = {"size_multiple": 8, "radius": 0, "channels": 3, "pixel_bytes": 100}
 
@@ -77,11 +77,11 @@ def test_every_backend_gives_keras_picture(names, small_workdir, picture, size):
     blurred = np.float32(picture(*size) / 255)
     keras = networks.restore(weights.load(small_workdir), blurred[None]).numpy()[0]
     assert np.abs(keras - blurred).mean() > 0.05  # these weights do something
-    assert {*names, "serving"} == restorer.BACKENDS.keys()
+    assert {*names, "serving"} == loading.BACKENDS.keys()
     for backend in names:
         for name in names[backend]:
             restore = tf_deblur.load(name, precision="float32")
-            assert type(restore) is restorer.BACKENDS[backend]
+            assert type(restore) is loading.BACKENDS[backend]
             assert (restore.size_multiple, restore.channels, restore.precision) == (8, 3, "float32")
             assert restore.radius == networks.receptive_radius(weights.load(small_workdir))
             assert np.abs(restore(blurred) - keras).max() < 1e-4, name
@@ -258,7 +258,7 @@ def serving():
 
 
 def test_a_model_behind_a_url_restores_every_type(serving, picture, monkeypatch):
-    monkeypatch.setattr(rest.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(serving_backend.time, "sleep", lambda seconds: None)
     url = f"http://127.0.0.1:{serving.server_port}/v1/models/fake"
     restore = tf_deblur.load(url)
     assert url in str(restore)

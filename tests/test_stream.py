@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tf_deblur import datasets, memory
 from tf_deblur.errors import UserError
-from tf_deblur.pictures import images
+from tf_deblur.pictures import photographs
 from tf_deblur.training import augment, stream
 
 PATCHES = {"batch_size": 96, "patch_size": 16, "seed": 5}
@@ -32,7 +32,7 @@ def write_pairs(folder, count, picture, seed):
     for frame in range(count):
         for half, kind in enumerate(("blur", "sharp")):
             image = picture(HEIGHT, WIDTH, seed=2 * (seed + frame) + half)
-            images.write(folder / kind / f"{frame:06d}.png", image)
+            photographs.write(folder / kind / f"{frame:06d}.png", image)
 
 
 @pytest.fixture

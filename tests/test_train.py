@@ -18,7 +18,7 @@ from scipy import ndimage
 import tf_deblur
 from tf_deblur.errors import UserError
 from tf_deblur.models import gan, networks, weights
-from tf_deblur.pictures import images
+from tf_deblur.pictures import photographs
 from tf_deblur.training import trainer, workdir
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
@@ -50,9 +50,9 @@ def write_pairs(folder, picture, height=40, width=48):
     for number, name in enumerate(["first/0", "first/1", "second/0", "second/1"]):
         sharp = picture(height, width, seed=number)
         sequence, frame = name.split("/")
-        images.write(folder / sequence / "sharp" / f"{frame}.png", sharp)
+        photographs.write(folder / sequence / "sharp" / f"{frame}.png", sharp)
         blurred = ndimage.uniform_filter(sharp, (1, 5, 1))
-        images.write(folder / sequence / "blur" / f"{frame}.png", blurred)
+        photographs.write(folder / sequence / "blur" / f"{frame}.png", blurred)
 
 
 def begin(place, *arguments):
@@ -135,7 +135,7 @@ def test_a_training_writes_what_it_promises(whole):
     notes = weights.describe(whole)
     assert notes["data"] == "image_pairs" and notes["trained"].startswith(f"{STEPS} steps")
     [strip] = (whole / "pictures").iterdir()
-    assert images.read(strip).shape == (40, 3 * 48, 3)  # blurred, restored, sharp
+    assert photographs.read(strip).shape == (40, 3 * 48, 3)  # blurred, restored, sharp
     assert tf_deblur.load(whole)(np.zeros((9, 7, 3), np.uint8)).shape == (9, 7, 3)
 
 
@@ -159,7 +159,10 @@ def test_the_logs_hold_every_promised_scalar(whole, place):
     for name in ("d_sharp", "d_restored", "zeros"):
         assert 0 <= min(logged[name]) <= max(logged[name]) <= 1
     pairs = [
-        [images.read(place / f"pictures/first/{kind}/{frame}.png").astype(float) for frame in "01"]
+        [
+            photographs.read(place / f"pictures/first/{kind}/{frame}.png").astype(float)
+            for frame in "01"
+        ]
         for kind in ("blur", "sharp")
     ]
     by_hand = 10 * np.log10(255**2 / ((np.array(pairs[0]) - pairs[1]) ** 2).mean((1, 2, 3)))
@@ -360,7 +363,7 @@ def without_its_sharp_frame(pictures, picture):
 
 
 def of_two_sizes(pictures, picture):
-    images.write(pictures / "second/sharp/1.png", picture(40, 40))
+    photographs.write(pictures / "second/sharp/1.png", picture(40, 40))
     return "second/blur/1.png: is 48x40, but"
 
 
@@ -378,7 +381,7 @@ def damaged_in_the_middle(pictures, picture):
 
 def smaller_than_a_patch(pictures, picture):
     for kind in ("blur", "sharp"):
-        images.write(pictures / f"second/{kind}/1.png", picture(15, 48))
+        photographs.write(pictures / f"second/{kind}/1.png", picture(15, 48))
     return "has a side of 15 pixels, and a patch 16"
 
 

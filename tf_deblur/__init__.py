@@ -9,7 +9,7 @@ def load(name, **options):
     Args:
       name: a preset ("compact"), a training's working directory, a
         `.safetensors` file, a SavedModel's folder or a `.tflite` file.
-      **options: passed on to `tf_deblur.restoring.restorer.load`.
+      **options: passed on to `tf_deblur.restoring.loading.load`.
 
     Returns:
       A `tf_deblur.restoring.restorer.Restorer`: call it with an (H, W, 3) image.
@@ -17,6 +17,6 @@ def load(name, **options):
     Raises:
       UserError: `name` is none of these, or cannot be read.
     """
-    from tf_deblur.restoring import restorer  # TensorFlow loads here, not with the package
+    from tf_deblur.restoring import loading  # TensorFlow loads here, not with the package
 
-    return restorer.load(name, **options)
+    return loading.load(name, **options)

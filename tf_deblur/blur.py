@@ -102,14 +102,14 @@ def blur_file(path, stem, recorded):
     import numpy as np
 
     from tf_deblur.blurring import gyro, motion
-    from tf_deblur.pictures import images
+    from tf_deblur.pictures import arrays, photographs
 
     if stem is None:
         raise errors.UserError(
             f"{path}: its result would replace another file named here; run it by itself"
         )
     with errors.quiet():  # decoders print what they think of a file
-        sharp = images.read(path)
+        sharp = photographs.read(path)
     size, focal = sharp.shape[:2], max(sharp.shape)
     rng = np.random.default_rng([_SEED.value, *path.stem.encode()])
     extent = _EXTENT.value or focal / 50
@@ -119,11 +119,11 @@ def blur_file(path, stem, recorded):
     motions = [camera, motion.object_motion(rng, extent, focal)][: 1 + _MOVING.value]
     paths, shares = motion.paths(motions, focal, size)
     moving = (motion.region(rng, *size), paths[1]) if _MOVING.value else None
-    result = motion.blur(images.to_float(sharp), paths[0], shares, moving, _LINEAR.value)
+    result = motion.blur(arrays.to_float(sharp), paths[0], shares, moving, _LINEAR.value)
     result = motion.noisy(rng, result, _NOISE.value)
-    images.write(_named(stem, BLURRED), images.from_float(result, sharp.dtype))
+    photographs.write(_named(stem, BLURRED), arrays.from_float(result, sharp.dtype))
     if _KERNEL.value:
-        images.write(_named(stem, KERNEL), kernels(paths, shares, size))
+        photographs.write(_named(stem, KERNEL), kernels(paths, shares, size))
     if _WRITE_GYRO.value:
         gyro.write(_named(stem, GYRO), camera)
     return size
@@ -138,7 +138,7 @@ def kernels(paths, shares, size):
     import numpy as np
 
     from tf_deblur.blurring import motion
-    from tf_deblur.pictures import images
+    from tf_deblur.pictures import arrays
 
     places = [(x * size[1], y * size[0]) for y in (-0.4, 0, 0.4) for x in (-0.4, 0, 0.4)]
     drawn = [[motion.kernel(path, shares, place) for place in places] for path in paths]
@@ -149,7 +149,7 @@ def kernels(paths, shares, size):
         tiles = [np.kron(_padded(kernel, side), np.ones((larger, larger))) for kernel in nine]
         framed = [np.pad(tile, 1, constant_values=0.3) for tile in tiles]
         sheet.append(np.vstack([np.hstack(framed[row : row + 3]) for row in (0, 3, 6)]))
-    return images.to_uint8(np.repeat(np.hstack(sheet)[..., None], 3, axis=-1))
+    return arrays.to_uint8(np.repeat(np.hstack(sheet)[..., None], 3, axis=-1))
 
 
 def _padded(kernel, side):

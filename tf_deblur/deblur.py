@@ -67,7 +67,7 @@ def main(argv):
     if _BEAM_RUNNER.value:
         return restore_collection(argv[1:])
     from tf_deblur import files
-    from tf_deblur.restoring import jobs, restorer
+    from tf_deblur.restoring import jobs, loading
 
     planned = jobs.plan(
         argv[1:],
@@ -79,7 +79,7 @@ def main(argv):
         compare=_COMPARE.value,
     )
 
-    restore = restorer.load(_MODEL.value, _PRECISION.value, _MEMORY_GB.value)
+    restore = loading.load(_MODEL.value, _PRECISION.value, _MEMORY_GB.value)
     restore.say = say
     say(f"restoring with {restore}")
     say(restore.told())
@@ -146,12 +146,16 @@ def progress_bar(restore, jobs):
 
 def pixels_of(job):
     """How many it has, those of all frames of a video; 0 where that is unknown or not needed."""
-    from tf_deblur.pictures import images, video
+    from tf_deblur.pictures import photographs, video
 
     if job.problem or job.source == PIPE or job.done:
         return 0
     try:
-        return video.pixels(job.source) if video.is_video(job.source) else images.pixels(job.source)
+        return (
+            video.pixels(job.source)
+            if video.is_video(job.source)
+            else photographs.pixels(job.source)
+        )
     except (UserError, OSError):
         return 0  # said when its turn comes
 
@@ -191,7 +195,7 @@ def outcome(job, future):
     """Waits for a job and tells its line."""
     from tqdm import tqdm
 
-    from tf_deblur.pictures.images import cv2
+    from tf_deblur.opencv import cv2
 
     try:
         line = future.result()
@@ -213,15 +217,15 @@ def fail(job):
 
 
 def open_source(job):
-    from tf_deblur.pictures import images
+    from tf_deblur.pictures import photographs
 
     if job.target != PIPE:
-        images.check_suffix(job.target)  # before any work
+        photographs.check_suffix(job.target)  # before any work
     if job.source == PIPE:
-        return images.open_photograph(
+        return photographs.open_photograph(
             sys.stdin.buffer.read(), "standard input", _MAX_MEGAPIXELS.value
         )
-    return images.open_photograph(job.source, megapixels=_MAX_MEGAPIXELS.value)
+    return photographs.open_photograph(job.source, megapixels=_MAX_MEGAPIXELS.value)
 
 
 def restored(restore, pixels, bar):
@@ -237,22 +241,22 @@ def restored(restore, pixels, bar):
 
 def write(job, photograph, result, share, seconds):
     """Writes a result, and the comparison if asked; returns the line about it."""
-    from tf_deblur.pictures import images
+    from tf_deblur.pictures import arrays, photographs
 
-    like = images.stripped(photograph) if _STRIP_METADATA.value else photograph
+    like = photographs.stripped(photograph) if _STRIP_METADATA.value else photograph
     own = photograph.suffix if job.target == PIPE else job.target.suffix
     suffix = f".{_FORMAT.value}" if _FORMAT.value else own
     if job.target == PIPE:
-        sys.stdout.buffer.write(images.encode(suffix, result, like, _QUALITY.value))
+        sys.stdout.buffer.write(photographs.encode(suffix, result, like, _QUALITY.value))
         sys.stdout.buffer.flush()
     else:
-        images.write(job.target, result, like, _QUALITY.value)
+        photographs.write(job.target, result, like, _QUALITY.value)
     if job.beside:
-        pair = images.side_by_side(photograph.pixels, result)
+        pair = arrays.side_by_side(photograph.pixels, result)
         colours = dataclasses.replace(like, alpha=None)
-        images.write(job.beside, pair, colours, _QUALITY.value)
+        photographs.write(job.beside, pair, colours, _QUALITY.value)
     height, width = result.shape[:2]
-    less = images.lost(suffix, photograph)
+    less = photographs.lost(suffix, photograph)
     return f"{width}x{height}, {seconds:.1f} s{', ' * bool(less)}{less}{kept(share)}"
 
 

@@ -221,7 +221,7 @@ def speed_of(method, pair):
 
 def draw(result, pictures, scored, places, folder):
     """The contact sheets and plots that were asked for."""
-    from tf_deblur.pictures import images
+    from tf_deblur.pictures import photographs
     from tf_deblur.scoring import figures, methods, report, scoring
 
     alignment, records = report.drawn(result), result["frames"]
@@ -234,7 +234,7 @@ def draw(result, pictures, scored, places, folder):
         pair, restored, _ = scoring.restored_by_all(pictures.read(number), scored, _CHECK.value)
         sheet = figures.sheet_of(pair, restored, records[number], alignment, corners)
         name = methods.key(pair["sequence"], pair["frame"])
-        images.write(folder / "figures" / f"{name}.png", sheet)
+        photographs.write(folder / "figures" / f"{name}.png", sheet)
     if _PLOTS.value:
         figures.plots(result, folder / "plots")
 

@@ -9,7 +9,7 @@ from etils import epath
 
 from tf_deblur.datasets import pairs
 from tf_deblur.errors import UserError
-from tf_deblur.pictures import images
+from tf_deblur.pictures import arrays
 
 PAIRS, FRAMES = "GOPRO_Large", "GOPRO_Large_all"
 URL = f"https://huggingface.co/datasets/snah/GOPRO_Large/resolve/main/{PAIRS}.zip"
@@ -178,6 +178,6 @@ def _window(folder):
 
 def average(run, gamma):
     """The mean of (h, w, 3) uint8 frames, in light for a gamma above 1; uint8."""
-    light = images.to_float(np.arange(256, dtype=np.uint8)) ** np.float32(gamma)
+    light = arrays.to_float(np.arange(256, dtype=np.uint8)) ** np.float32(gamma)
     frames = [light[frame] for frame in run]
-    return images.to_uint8((sum(frames) / len(frames)) ** np.float32(1 / gamma))
+    return arrays.to_uint8((sum(frames) / len(frames)) ** np.float32(1 / gamma))

@@ -15,8 +15,8 @@ from etils import epath
 from tf_deblur.blurring import gyro, motion
 from tf_deblur.datasets import pairs
 from tf_deblur.errors import UserError
-from tf_deblur.pictures import images
-from tf_deblur.pictures.images import cv2
+from tf_deblur.opencv import cv2
+from tf_deblur.pictures import arrays, photographs
 
 BLURRED = {"blur", "blur_gamma"}  # folders of other data sets, whose pictures are not sharp
 HELD_OUT = 8  # the 1st, 9th, 17th … photograph by name is for validation
@@ -112,7 +112,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         if not photographs:
             raise UserError(f"{folder}: no JPEG or PNG photographs in it")
         for path in photographs:
-            images.read(path)  # a damaged one is found before hours of work
+            photographs.read(path)  # a damaged one is found before hours of work
         several = len(photographs) > 1  # the only one is trained on
         splits = {
             "train": [p for n, p in enumerate(photographs) if n % HELD_OUT or not several],
@@ -156,7 +156,7 @@ def _pair(task, config, recordings):
 
 @functools.lru_cache(maxsize=2)
 def _photograph(path):
-    return images.to_uint8(images.to_float(images.read(path)))
+    return arrays.to_uint8(arrays.to_float(photographs.read(path)))
 
 
 def source(folder, config):
@@ -204,10 +204,10 @@ def blurred_pair(photograph, config, rng, recordings=()):
     sharp = _cropped(sharp, config.side + 2 * edge, rng)
     moving = (motion.region(rng, *sharp.shape[:2]), paths[1]) if paths[1:] else None
     linear = rng.random() < config.linear
-    blurred = motion.blur(images.to_float(sharp), paths[0], shares, moving, linear)
+    blurred = motion.blur(arrays.to_float(sharp), paths[0], shares, moving, linear)
     blurred = motion.noisy(rng, blurred, rng.uniform(0, config.noise))
     inner = slice(edge, -edge or None), slice(edge, -edge or None)
-    return images.to_uint8(blurred[inner]), sharp[inner]
+    return arrays.to_uint8(blurred[inner]), sharp[inner]
 
 
 def _between(rng, bounds):

@@ -1,4 +1,4 @@
 """How blur comes about: camera paths, moving regions, recorded motion.
 
-Imports pictures.
+Imports only what lies below all rooms: errors, files and OpenCV.
 """

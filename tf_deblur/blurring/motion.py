@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from tf_deblur.pictures.images import cv2
+from tf_deblur.opencv import cv2
 
 GAMMA = 2.2
 FINE = 256  # moments at which a motion is drawn

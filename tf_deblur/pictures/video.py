@@ -7,7 +7,7 @@ import numpy as np
 
 from tf_deblur.errors import UserError
 from tf_deblur.files import whole
-from tf_deblur.pictures.images import cv2
+from tf_deblur.opencv import cv2
 
 # Each container that is written, and its codec, of those that OpenCV's FFmpeg has everywhere.
 CODECS = {

@@ -43,9 +43,9 @@ class Handler(base.ModelHandler):
 
     def load_model(self):
         with errors.quiet():
-            from tf_deblur.restoring import restorer
+            from tf_deblur.restoring import loading
         told = self.settings
-        return restorer.load(told.model, told.precision, told.memory_gb)
+        return loading.load(told.model, told.precision, told.memory_gb)
 
     def batch_elements_kwargs(self):
         return {"max_batch_size": 1}  # pictures are large already
@@ -54,16 +54,16 @@ class Handler(base.ModelHandler):
         return [result for path, data in batch if (result := self._restored(model, path, data))]
 
     def _restored(self, restore, path, data):
-        from tf_deblur.pictures import images
+        from tf_deblur.pictures import photographs
         from tf_deblur.restoring import guard
 
         told = self.settings
         try:
-            photograph = images.open_photograph(data, path, told.max_megapixels)
+            photograph = photographs.open_photograph(data, path, told.max_megapixels)
             suffix = f".{told.format}" if told.format else photograph.suffix
             result, _ = guard.restored(restore, photograph.pixels, told.check, told.strength)
-            like = images.stripped(photograph) if told.strip_metadata else photograph
-            return path, suffix, images.encode(suffix, result, like, told.quality)
+            like = photographs.stripped(photograph) if told.strip_metadata else photograph
+            return path, suffix, photographs.encode(suffix, result, like, told.quality)
         except errors.UserError as error:  # the others go on
             logging.error("%s", error)
             Metrics.counter("tf_deblur", "failed").inc()

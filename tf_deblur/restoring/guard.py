@@ -12,8 +12,8 @@ blurred one's by at most 24.
 
 import numpy as np
 
-from tf_deblur.pictures import images
-from tf_deblur.pictures.images import cv2
+from tf_deblur.opencv import cv2
+from tf_deblur.pictures import arrays
 
 CELL = 16  # pixels; averages are taken over 3 × 3 cells
 BLOCK = 64  # pixels; what is kept or given back as one
@@ -38,7 +38,7 @@ def restored(restore, pixels, check=True, strength=1.0, progress=None):
     if check:
         result, share = keep_sane(pixels, result)
     if strength < 1:
-        result = images.blend(pixels, result, strength)
+        result = arrays.blend(pixels, result, strength)
     return result, share
 
 

@@ -85,10 +85,10 @@ def plan(
 
 
 def _job(source, root, output, format, overwrite, compare):
-    from tf_deblur.pictures import images, video
+    from tf_deblur.pictures import photographs, video
 
     film = video.is_video(source)
-    own = images.BECOMES.get(source.suffix.lower(), source.suffix)
+    own = photographs.BECOMES.get(source.suffix.lower(), source.suffix)
     suffix = f".{format}" if format else own
     if film:
         suffix = video.suffix_of_result(source)
@@ -116,9 +116,9 @@ def sources_of(path, recursive):
 
 def _below(path, recursive):
     """Pictures and videos in a folder, without those that this command has made."""
-    from tf_deblur.pictures import images, video
+    from tf_deblur.pictures import photographs, video
 
-    wanted = {*images.READ, *video.SUFFIXES}
+    wanted = {*photographs.READ, *video.SUFFIXES}
     found, seen = [], set()
 
     def unreadable(error):

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from tf_deblur.pictures.images import cv2
+from tf_deblur.opencv import cv2
 from tf_deblur.scoring import metrics
 
 # Arguments of `best_shift` on Lai's data. The first is what papers use; its kernel 4 moves

@@ -6,8 +6,8 @@ import numpy as np
 
 from tf_deblur.errors import UserError
 from tf_deblur.files import whole
-from tf_deblur.pictures import images
-from tf_deblur.pictures.images import cv2
+from tf_deblur.opencv import cv2
+from tf_deblur.pictures import arrays
 from tf_deblur.scoring import align, report
 from tf_deblur.scoring.methods import BLURRED
 from tf_deblur.scoring.scoring import ALIGNMENTS
@@ -33,7 +33,7 @@ def differing(records, alignment, count):
 
 def places(pictures):
     """The crops where pictures of one size differ most: [(x, y), …] of their upper left corners."""
-    stack = np.stack([images.to_float(picture).mean(-1) for picture in pictures])
+    stack = np.stack([arrays.to_float(picture).mean(-1) for picture in pictures])
     apart = stack.max(0) - stack.min(0)
     height, width = (min(CROP, length) for length in apart.shape)
     corner = {"anchor": (0, 0), "borderType": cv2.BORDER_CONSTANT}
@@ -70,7 +70,7 @@ def contact_sheet(pictures, labels, corners):
             size = (COLUMN, COLUMN)
             parts += [_gap(), cv2.resize(crop, size, interpolation=cv2.INTER_NEAREST)]
         columns += [np.concatenate(parts), np.full((sum(map(len, parts)), 6, 3), PAPER, np.uint8)]
-    return images.side_by_side(*columns[:-1])
+    return arrays.side_by_side(*columns[:-1])
 
 
 def _line(label):

@@ -12,7 +12,7 @@ import warnings
 import numpy as np
 
 from tf_deblur.errors import BadPicture, UserError
-from tf_deblur.pictures import images
+from tf_deblur.pictures import arrays, photographs
 from tf_deblur.restoring.jobs import ENDING
 
 BLURRED = "blurred"  # the method that does nothing: what every other is compared with
@@ -53,13 +53,13 @@ def together(models, folders, baselines):
 
 
 def of_model(name, precision):
-    """A trained network: name, or ROW=NAME, and precision as `restorer.load` takes them."""
-    from tf_deblur.restoring import restorer
+    """A trained network: name, or ROW=NAME, and precision as `loading.load` takes them."""
+    from tf_deblur.restoring import loading
 
     row, _, named = name.partition("=")
     if not named or "/" in row or pathlib.Path(name).exists():
         row, named = name, name
-    restore = restorer.load(named, precision)
+    restore = loading.load(named, precision)
     return Method(
         row,
         lambda pair: restore(pair["blurred"]),
@@ -110,7 +110,7 @@ def of_folder(named, pictures):
     def restore(pair):
         path = found[key(pair["sequence"], pair["frame"])]
         try:
-            picture = images.read(path)
+            picture = photographs.read(path)
         except UserError as error:
             raise BadPicture(str(error)) from error
         if picture.dtype != np.uint8:
@@ -129,7 +129,7 @@ def _by_key(folder):
     found = {}
     for where, _, names in os.walk(folder, followlinks=True):
         for path in (pathlib.Path(where, name) for name in sorted(names)):
-            if path.suffix.lower() in images.READ and not path.name.startswith("."):
+            if path.suffix.lower() in photographs.READ and not path.name.startswith("."):
                 stem = path.stem.removesuffix(ENDING)  # as `deblur` names them
                 named = key(*path.relative_to(folder).parent.parts, stem)
                 other = found.setdefault(named, path)
@@ -174,10 +174,10 @@ def of_baseline(name, kernel, pictures):
         psf = kernel_of(pair["frame"], kernel)
         (top, left), (height, width) = (n // 2 for n in psf.shape), pair["blurred"].shape[:2]
         margin = [(top, top), (left, left), (0, 0)]  # the blur saw beyond the edge
-        wider = np.pad(images.to_float(pair["blurred"]), margin, mode="edge").astype(np.float64)
+        wider = np.pad(arrays.to_float(pair["blurred"]), margin, mode="edge").astype(np.float64)
         channels = [deconvolve(channel, psf) for channel in np.moveaxis(wider, 2, 0)]
         inside = np.stack(channels, -1)[top : top + height, left : left + width]
-        return images.to_uint8(inside)
+        return arrays.to_uint8(inside)
 
     facts = {
         "kernel": str(kernel),
@@ -211,7 +211,7 @@ def kernel_of(frame, source):
         except (OSError, ValueError) as error:
             raise UserError(f"{path}: no table of numbers ({error})") from error
     else:
-        kernel = images.read(path).astype(np.float64).mean(-1)
+        kernel = photographs.read(path).astype(np.float64).mean(-1)
     if not (kernel.size and np.isfinite(kernel).all() and kernel.min() >= 0 and kernel.sum() > 0):
         raise UserError(f"{path}: no kernel; numbers from 0 up are wanted, not all of them 0")
     return kernel / kernel.sum()
@@ -221,7 +221,7 @@ def _kernel_file(folder, frame):
     own = re.compile(rf"{re.escape(frame)}(?![0-9A-Za-z])")  # 1.txt is not of frame 10
     files = [path for path in sorted(folder.iterdir()) if own.match(path.name)]
     texts = [path for path in files if path.suffix == ".txt"]
-    files = texts or [path for path in files if path.suffix.lower() in images.READ]
+    files = texts or [path for path in files if path.suffix.lower() in photographs.READ]
     if not files:
         raise UserError(f"{folder}: no kernel for {frame}; add {frame}.txt")
     if len(files) > 1:

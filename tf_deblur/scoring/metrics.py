@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from tf_deblur.pictures.images import cv2
+from tf_deblur.opencv import cv2
 
 RADIUS = 5  # the 11-pixel window of Wang et al. 2004
 SIGMA = 1.5

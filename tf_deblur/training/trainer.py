@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from tf_deblur.errors import UserError
 from tf_deblur.models.networks import restore
-from tf_deblur.pictures import images
+from tf_deblur.pictures import arrays
 
 SILENT_STEPS = 20  # so many steps of nothing but zeros, and no gradient will come back
 
@@ -190,7 +190,7 @@ class Monitor(keras.callbacks.Callback):
         triple = blurred, restore(self.model.average, blurred), sharp
         top, left = ((length - side) // 2 if length > side else 0 for length in blurred.shape[1:3])
         cut = [np.asarray(x)[0, top : top + side, left : left + side] for x in triple]
-        self.run.log_picture(*(images.to_uint8(x) for x in cut))
+        self.run.log_picture(*(arrays.to_uint8(x) for x in cut))
 
     def described(self):
         minutes = f"{self.run.seconds / 60:.0f} minutes"

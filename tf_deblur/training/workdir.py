@@ -20,7 +20,7 @@ import tensorflow as tf
 from tf_deblur.errors import UserError
 from tf_deblur.files import whole
 from tf_deblur.models import weights
-from tf_deblur.pictures import images
+from tf_deblur.pictures import photographs
 
 # What TensorFlow raises of a checkpoint that is cut short, by where it is cut.
 UNREADABLE = (tf.errors.OpError, IndexError, RuntimeError, ValueError)
@@ -184,7 +184,7 @@ class Workdir:
     def log_picture(self, blurred, restored, sharp):
         """Blurred, restored and sharp side by side: uint8 (h, w, 3) each."""
         strip = np.concatenate([blurred, restored, sharp], axis=1)
-        images.write(self.path / "pictures" / f"step_{self.step:07d}.png", strip)
+        photographs.write(self.path / "pictures" / f"step_{self.step:07d}.png", strip)
         with self.writer.as_default(step=self.step):
             size = [str(length) for length in strip.shape[1::-1]]
             picture = tf.stack([*size, tf.io.encode_png(strip)])

@@ -1,4 +1,4 @@
-"""Picture files and integer arrays <-> float32 in [0, 1]. The only place that rounds.
+"""Photograph files <-> arrays of pixels, with all else that a file holds.
 
 libvips reads and writes: it knows every format that photographs come in, keeps 16 bits and
 what else a file holds (EXIF, ICC profile, XMP), and says at once how large a file claims to be.
@@ -14,24 +14,14 @@ import numpy as np
 
 from tf_deblur.errors import UserError
 from tf_deblur.files import whole
-from tf_deblur.pictures import heif, tiff_exif
+from tf_deblur.pictures import arrays, heif, tiff_exif
 
 # What libraries would print of a damaged file is said by our own error.
 os.environ.setdefault("VIPS_WARNING", "0")
-os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 logging.getLogger("pyvips").setLevel(logging.CRITICAL)
 import pyvips  # noqa: E402
 
 pyvips.cache_set_max(0)  # by name: a file written anew would be the old one
-
-try:
-    import cv2  # noqa: F401  for others, who find the reason here when it does not start
-except ImportError as error:  # its window parts want libraries that a bare Debian lacks
-    raise UserError(
-        f"OpenCV does not start ({error}); on Debian and Ubuntu: "
-        "sudo apt-get install libgl1 libglib2.0-0"
-    ) from error
 
 QUALITY = 95  # of JPEG, WebP and AVIF
 MEGAPIXELS = 150  # a file that claims more is refused, unless the user says otherwise
@@ -257,11 +247,11 @@ def encode(suffix, array, like=None, quality=QUALITY):
     if _LOSSY in settings:
         settings = settings | {_LOSSY: quality}
     if array.dtype == np.uint16 and bits == 8:
-        array = to_uint8(to_float(array))
+        array = arrays.to_uint8(arrays.to_float(array))
     if like and like.grey:
         array = np.rint(array.mean(-1, keepdims=True)).astype(array.dtype)
     if like and like.alpha is not None and holds_alpha:
-        alpha = from_float(to_float(like.alpha), array.dtype)
+        alpha = arrays.from_float(arrays.to_float(like.alpha), array.dtype)
         array = np.dstack([array, alpha])
     kind = "b-w" if array.shape[-1] < 3 else "srgb"
     if array.dtype == np.uint16:
@@ -319,39 +309,3 @@ def check_suffix(path):
     """UserError if pictures of this name cannot be written."""
     if pathlib.Path(path).suffix.lower() not in SUFFIXES:
         raise UserError(f"{path}: not a format that we write; use one of {', '.join(SUFFIXES)}")
-
-
-def to_float(array):
-    """uint8, uint16, or floats in [0, 1] already -> float32 in [0, 1], the same shape."""
-    if np.issubdtype(array.dtype, np.floating):
-        return array.astype(np.float32)
-    return array.astype(np.float32) / _largest(array.dtype)
-
-
-def from_float(array, dtype):
-    """[0, 1] -> uint8 or uint16, clipped and rounded half to even; or another float type."""
-    if np.issubdtype(dtype, np.floating):
-        return array.astype(dtype)
-    return np.rint(np.clip(array, 0, 1) * np.float32(_largest(dtype))).astype(dtype)
-
-
-def to_uint8(array):
-    """[0, 1] -> uint8, as a saved picture has it: clipped, rounded half to even."""
-    return from_float(array, np.uint8)
-
-
-def blend(blurred, restored, strength):
-    """Between two pictures of one type: the first at strength 0, the second at 1."""
-    mixed = (1 - strength) * to_float(blurred) + strength * to_float(restored)
-    return from_float(mixed, restored.dtype)
-
-
-def side_by_side(*pictures):
-    """Pictures of one height and type in a row."""
-    return np.concatenate(pictures, axis=1)
-
-
-def _largest(dtype):
-    if dtype not in (np.uint8, np.uint16):
-        raise ValueError(f"a picture of {np.dtype(dtype)}; use uint8, uint16 or floats in [0, 1]")
-    return np.iinfo(dtype).max

@@ -1,0 +1,39 @@
+"""Integer arrays <-> float32 in [0, 1]. The only place that rounds."""
+
+import numpy as np
+
+
+def to_float(array):
+    """uint8, uint16, or floats in [0, 1] already -> float32 in [0, 1], the same shape."""
+    if np.issubdtype(array.dtype, np.floating):
+        return array.astype(np.float32)
+    return array.astype(np.float32) / _largest(array.dtype)
+
+
+def from_float(array, dtype):
+    """[0, 1] -> uint8 or uint16, clipped and rounded half to even; or another float type."""
+    if np.issubdtype(dtype, np.floating):
+        return array.astype(dtype)
+    return np.rint(np.clip(array, 0, 1) * np.float32(_largest(dtype))).astype(dtype)
+
+
+def to_uint8(array):
+    """[0, 1] -> uint8, as a saved picture has it: clipped, rounded half to even."""
+    return from_float(array, np.uint8)
+
+
+def blend(blurred, restored, strength):
+    """Between two pictures of one type: the first at strength 0, the second at 1."""
+    mixed = (1 - strength) * to_float(blurred) + strength * to_float(restored)
+    return from_float(mixed, restored.dtype)
+
+
+def side_by_side(*pictures):
+    """Pictures of one height and type in a row."""
+    return np.concatenate(pictures, axis=1)
+
+
+def _largest(dtype):
+    if dtype not in (np.uint8, np.uint16):
+        raise ValueError(f"a picture of {np.dtype(dtype)}; use uint8, uint16 or floats in [0, 1]")
+    return np.iinfo(dtype).max
