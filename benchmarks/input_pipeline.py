@@ -24,7 +24,7 @@ _PAPER_STEPS = flags.DEFINE_integer("paper_steps", 2, "Of `paper`, some 10 s eac
 
 # configs/compact.flags; all augmentations are on
 PATCHES = {"batch_size": 16, "patch_size": 128, "seed": 0, "min_texture": 12}
-AUGMENTATION = {"rotation_degrees": 180, "noise_stddev": 0.00784, "identity_fraction": 0.1}
+AUGMENTATION = {"rotation": "any", "noise_stddev": 0.00784, "identity_fraction": 0.1}
 PAPER_FLOP = 6 * 3.901e6 * 128**2  # a patch: forward once, backward twice, two to a MAC
 TARGETS = {"b/a": 4, "c": 600, "memory": 1.5, "default": 0.85, "cached": 0.94}
 

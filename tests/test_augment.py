@@ -11,7 +11,7 @@ from tf_deblur.training import augment
 
 PATCH = 32
 CROP = augment.crop_size(PATCH)
-OPTIONS = {"patch_size": PATCH, "rotation_degrees": 180, "identity_fraction": 0.0}
+OPTIONS = {"patch_size": PATCH, "rotation": "any", "identity_fraction": 0.0}
 IMAGE = np.random.default_rng(0).random((CROP, CROP, 3), "float32")
 MIDDLE = slice((CROP - PATCH) // 2, (CROP + PATCH) // 2)
 
@@ -51,8 +51,20 @@ def test_unrotated_patches_are_the_middle_or_its_mirrors_to_the_bit():
     wanted = {"neither": middle, "horizontal": middle[:, ::-1], "vertical": middle[::-1]}
     found = set()
     for seed in seeds(40):
-        patch = augment.rotate_or_flip(IMAGE[None], seed, PATCH, 180)[0]
+        patch = augment.rotate_or_flip(IMAGE[None], seed, PATCH, "any")[0]
         found |= {name for name, image in wanted.items() if np.array_equal(patch, image)}
+    assert found == set(wanted)
+
+
+def test_right_angles_keep_every_pixel():
+    middle, found = IMAGE[MIDDLE, MIDDLE], set()
+    wanted = {f"turned {k}": np.rot90(middle, k) for k in (1, 2, 3)}
+    wanted |= {"neither": middle, "horizontal": middle[:, ::-1], "vertical": middle[::-1]}
+    for seed in seeds(80):
+        patch = augment.rotate_or_flip(IMAGE[None], seed, PATCH, "right_angles")[0]
+        same = {name for name, image in wanted.items() if np.array_equal(patch, image)}
+        assert same
+        found |= same
     assert found == set(wanted)
 
 

@@ -12,7 +12,7 @@ from tf_deblur.pictures import photographs
 from tf_deblur.training import augment, stream
 
 PATCHES = {"batch_size": 96, "patch_size": 16, "seed": 5}
-AUGMENTATION = {"rotation_degrees": 180, "noise_stddev": 0.01, "identity_fraction": 0.2}
+AUGMENTATION = {"rotation": "any", "noise_stddev": 0.01, "identity_fraction": 0.2}
 WINDOW = stream.WINDOW_PAIRS * stream.PATCHES_A_PAIR
 SEQUENCES = {"train": ["GOPR0372_07_00", "GOPR0374_11_00", "GOPR0857_11_00"], "test": ["GOPR0384"]}
 HEIGHT, WIDTH, FRAMES = 48, 64, 3

@@ -483,7 +483,7 @@ def test_what_the_paper_leaves_open_is_a_flag_with_this_default():
         "adversarial_weight": 1e-4,
         "content_fraction": 0,
         "discriminator_steps": 1,
-        "rotation_degrees": 180,
+        "rotation": "any",
         "noise_stddev": pytest.approx(2 / 255, rel=1e-3),
         "identity_fraction": 0,
         "initializer": "torch7",

@@ -71,8 +71,11 @@ _SGD_NESTEROV = flags.DEFINE_bool("sgd_nesterov", True, "Whether SGD looks ahead
 _AVERAGE_DECAY = flags.DEFINE_float(
     "average_decay", 0.999, "Memory of the moving average of G's weights; 0 for none.", 0, 1
 )
-_ROTATION_DEGREES = flags.DEFINE_float(
-    "rotation_degrees", 180, "A rotated patch turns at most so far, either way.", 0, 180
+_ROTATION = flags.DEFINE_enum(
+    "rotation",
+    "any",
+    ["any", "right_angles"],
+    "How far a rotated patch turns: by any angle, which resamples it, or by quarters.",
 )
 _NOISE_STDDEV = flags.DEFINE_float(
     "noise_stddev", 2 / 255, "Spread of the noise level, for pictures in [0, 1].", 0, 1
@@ -266,7 +269,7 @@ def patches():
         "seed": _SEED.value,
         "min_texture": _MIN_TEXTURE.value,
         "cache": _CACHE.value,
-        "rotation_degrees": _ROTATION_DEGREES.value,
+        "rotation": _ROTATION.value,
         "noise_stddev": _NOISE_STDDEV.value,
         "identity_fraction": _IDENTITY_FRACTION.value,
     }

@@ -19,14 +19,14 @@ def crop_size(patch_size):
     return patch_size + 2 * math.ceil((math.sqrt(2) - 1) * patch_size / 2 + 1)
 
 
-def augment(pair, seed, *, patch_size, rotation_degrees, noise_stddev, identity_fraction):
+def augment(pair, seed, *, patch_size, rotation, noise_stddev, identity_fraction):
     """Turns a crop of a pair into a training patch of it.
 
     Args:
       pair: (2, c, c, 3) uint8, blurred and sharp, c being `crop_size(patch_size)`.
       seed: (2,) int64; the result depends on nothing else.
       patch_size: side of the patch, in pixels.
-      rotation_degrees: a rotation is at most this far, either way.
+      rotation: by "any" angle, or by "right_angles", which keep every pixel as it is.
       noise_stddev: spread of the patch's noise level, for pictures in [0, 1].
       identity_fraction: share of patches whose blurred half is the sharp one.
 
@@ -35,7 +35,7 @@ def augment(pair, seed, *, patch_size, rotation_degrees, noise_stddev, identity_
     """
     seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 5))
     pair = tf.cast(pair, tf.float32) / 255
-    pair = rotate_or_flip(pair, seeds[0], patch_size, rotation_degrees)
+    pair = rotate_or_flip(pair, seeds[0], patch_size, rotation)
     pair = shuffle_channels(pair, seeds[1])
     pair = change_saturation(pair, seeds[2])
     identity = tf.random.stateless_uniform([], seeds[3]) < identity_fraction
@@ -44,19 +44,21 @@ def augment(pair, seed, *, patch_size, rotation_degrees, noise_stddev, identity_
     return tf.clip_by_value(blurred, 0, 1), tf.clip_by_value(sharp, 0, 1)
 
 
-def rotate_or_flip(images, seed, patch_size, rotation_degrees):
+def rotate_or_flip(images, seed, patch_size, rotation):
     """A quarter each: rotation by a random angle, horizontal flip, vertical flip, neither."""
     seeds = tf.random.experimental.stateless_split(seed, 2)
     edge = (images.shape[1] - patch_size) // 2
     middle = images[:, edge : edge + patch_size, edge : edge + patch_size]
 
     def turned():
-        limit = math.radians(rotation_degrees)
-        angle = tf.random.stateless_uniform([], seeds[0], -limit, limit)
+        if rotation == "right_angles":
+            quarters = tf.random.stateless_uniform([], seeds[0], 1, 4, tf.int32)
+            return tf.image.rot90(middle, quarters)
+        angle = tf.random.stateless_uniform([], seeds[0], -math.pi, math.pi)
         cos, sin = tf.cos(angle), tf.sin(angle)
         return cut_turned(images, tf.stack([cos, -sin, sin, cos]), patch_size)
 
-    # only a rotation is sampled: it costs as much as all else together
+    # only a rotation by any angle is sampled: it costs as much as all else together
     ways = [
         turned,
         lambda: tf.reverse(middle, [2]),
