@@ -67,6 +67,14 @@ def test_a_content_phase_neither_runs_nor_trains_d():
     assert not changed(before, values(model.critic)) and "discriminator" not in scalars
 
 
+def test_while_g_is_frozen_d_alone_learns():
+    model = small_gan(freeze_generator=True)
+    before = values(model.generator), values(model.critic)
+    step(model)
+    assert not changed(before[0], values(model.generator))
+    assert changed(before[1], values(model.critic)) and int(model.step) == 1
+
+
 def test_gs_step_is_gradient_descent_on_the_sum_of_both_losses():
     model = small_gan(adversarial_weight=0.5, rates=(0.01, 0.0))
     blurred, sharp = BATCH

@@ -35,6 +35,7 @@ TINY = [
 ]
 STEPS = 40
 PHASES = [f"--steps={STEPS}", "--content_fraction=0.3", "--sgd_fraction=0.3"]
+PHASES += ["--discriminator_warmup_steps=5"]
 OFTEN = "--checkpoint_minutes=0.0001"  # after every step
 
 
@@ -145,6 +146,16 @@ def test_the_weights_to_restore_with_are_the_moving_average(whole):
     for name, mean in weights.read_variables(run.gan.average).items():
         np.testing.assert_array_equal(saved[name], mean)
     assert any(not np.array_equal(saved[name], live[name]) for name in saved)
+
+
+def test_g_waits_while_d_warms_up(whole, place):
+    steps = ["--steps=6", "--discriminator_warmup_steps=6", "--sgd_fraction=0"]
+    line = [*TINY, *steps, "--init_from=whole", "--workdir=warming"]
+    assert train(place, *line)[0] == 0
+    run = opened(place / "warming")
+    for name, value in weights.read_variables(run.gan.generator).items():
+        np.testing.assert_array_equal(value, weights.read_variables(weights.load(whole))[name])
+    assert int(run.gan.step) == 6
 
 
 def test_the_logs_hold_every_promised_scalar(whole, place):
@@ -483,6 +494,7 @@ def test_what_the_paper_leaves_open_is_a_flag_with_this_default():
         "adversarial_weight": 1e-4,
         "content_fraction": 0,
         "discriminator_steps": 1,
+        "discriminator_warmup_steps": 0,
         "rotation": "any",
         "noise_stddev": pytest.approx(2 / 255, rel=1e-3),
         "identity_fraction": 0,

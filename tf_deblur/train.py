@@ -57,6 +57,9 @@ _ADVERSARIAL_WEIGHT = flags.DEFINE_float(
 _DISCRIMINATOR_STEPS = flags.DEFINE_integer(
     "discriminator_steps", 1, "D's updates for each of G's.", lower_bound=1
 )
+_DISCRIMINATOR_WARMUP_STEPS = flags.DEFINE_integer(
+    "discriminator_warmup_steps", 0, "D's first updates, in which G waits.", lower_bound=0
+)
 _LEARNING_RATE = flags.DEFINE_float("learning_rate", 1e-4, "Adam's.", 0)
 _ADAM_BETA_1 = flags.DEFINE_float("adam_beta_1", 0.9, "Adam's momentum.", 0, 0.9999)
 _WARMUP_STEPS = flags.DEFINE_integer(
@@ -138,13 +141,10 @@ def main(argv):
     )
     adam = [optimizer for name, optimizer in optimizers.items() if name.startswith("adam")]
     with monitor.keeping():
-        for phase, end in schedule.phases():
-            if schedule.progress(run) >= end:
-                continue
+        for phase, end, steps in phases(schedule, run, optimizers):
             gan.compile(**losses_and_optimizers(phase, optimizers))
             monitor.begin(phase, end, adam, _LEARNING_RATE.value)
             batches = stream.training_batches(mix, start=run.step * _BATCH_SIZE.value, **patches())
-            steps = schedule.steps_until(end, run)
             gan.fit(batches, steps_per_epoch=steps, verbose=0, callbacks=[monitor])
     print(f"{run.path}: finished after {run.step} steps; its weights are {run.weights}")
 
@@ -248,6 +248,23 @@ def flags_as_run():
     return "".join(f"{flag.serialize()}\n" for flag in mine if flag.value is not None)
 
 
+def phases(schedule, run, optimizers):
+    """(name, end as a share of the run, steps to go) of what is left of the schedule.
+
+    The adversarial phase begins with D's warm-up, however much of that is left.
+    """
+    for phase, end in schedule.phases():
+        if phase == "adversarial" and _ADVERSARIAL_WEIGHT.value:
+            done = int(optimizers["adam_discriminator"].iterations)
+            left = math.ceil(
+                (_DISCRIMINATOR_WARMUP_STEPS.value - done) / _DISCRIMINATOR_STEPS.value
+            )
+            if left > 0 and schedule.progress(run) < end:
+                yield "discriminator", end, min(left, schedule.steps_until(end, run))
+        if schedule.progress(run) < end:
+            yield phase, end, schedule.steps_until(end, run)
+
+
 def losses_and_optimizers(phase, optimizers):
     """What `compile` gets in a phase."""
     kind = "sgd" if phase == "sgd" else "adam"
@@ -258,6 +275,7 @@ def losses_and_optimizers(phase, optimizers):
         "content_weight": _CONTENT_WEIGHT.value,
         "adversarial_weight": 0.0 if phase == "content" else _ADVERSARIAL_WEIGHT.value,
         "discriminator_steps": _DISCRIMINATOR_STEPS.value,
+        "freeze_generator": phase == "discriminator",
     }
 
 

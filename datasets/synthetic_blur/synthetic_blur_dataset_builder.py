@@ -105,18 +105,18 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager):
         folder, files = source(pathlib.Path(dl_manager.manual_dir), self.builder_config)
-        photographs = [path for path in files if path.suffix.lower() in pairs.SUFFIXES]
+        sharp = [path for path in files if path.suffix.lower() in pairs.SUFFIXES]
         self.recordings = [gyro.read(path) for path in files if path.name == gyro.NAME]
         if self.builder_config.recorded and not self.recordings:
             raise UserError(f"{folder}: no {gyro.NAME} below it, which recorded= asks for")
-        if not photographs:
+        if not sharp:
             raise UserError(f"{folder}: no JPEG or PNG photographs in it")
-        for path in photographs:
+        for path in sharp:
             photographs.read(path)  # a damaged one is found before hours of work
-        several = len(photographs) > 1  # the only one is trained on
+        several = len(sharp) > 1  # the only one is trained on
         splits = {
-            "train": [p for n, p in enumerate(photographs) if n % HELD_OUT or not several],
-            "validation": photographs[::HELD_OUT] if several else [],
+            "train": [p for n, p in enumerate(sharp) if n % HELD_OUT or not several],
+            "validation": sharp[::HELD_OUT] if several else [],
         }
         frames = [f"{variant:03d}" for variant in range(self.builder_config.variants)]
         tasks = {
@@ -165,11 +165,11 @@ def source(folder, config):
         folder = folder / "sharp"
     names = (gyro.NAME, gyro.INFO) if config.recorded else ()
     recordings = [path for name in names for path in sorted(folder.rglob(name))]
-    photographs = pairs.pictures_below(folder)
-    for path in photographs:
+    sharp = pairs.pictures_below(folder)
+    for path in sharp:
         if BLURRED & set(path.relative_to(folder).parts):
             raise UserError(f"{path}: blurred already; name the folder of sharp photographs alone")
-    return folder, photographs + recordings
+    return folder, sharp + recordings
 
 
 def _sequence(path, folder):

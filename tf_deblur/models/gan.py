@@ -37,6 +37,7 @@ class DeblurGAN(keras.Model):
         content_weight=1.0,
         adversarial_weight=1e-4,
         discriminator_steps=1,
+        freeze_generator=False,
     ):
         """Sets a phase's optimisers and weights.
 
@@ -46,6 +47,7 @@ class DeblurGAN(keras.Model):
           content_weight, adversarial_weight: of the two losses; with an adversarial
             weight of 0 the discriminator is neither run nor trained.
           discriminator_steps: D's updates for each of G's, on the same patches.
+          freeze_generator: whether D alone learns, from what G restores as it is.
         """
         super().compile(jit_compile=False)
         self.generator_optimizer = generator_optimizer
@@ -53,6 +55,7 @@ class DeblurGAN(keras.Model):
         self.content = losses.CONTENT[content]
         self.content_weight, self.adversarial_weight = content_weight, adversarial_weight
         self.discriminator_steps = discriminator_steps
+        self.freeze_generator = freeze_generator
 
     @property
     def metrics(self):  # Keras resets them when an evaluation begins
@@ -71,7 +74,8 @@ class DeblurGAN(keras.Model):
             if self.adversarial_weight:
                 adversarial = losses.adversarial(self.critic(restored, training=True))
                 loss += self.adversarial_weight * adversarial
-        gradients = tape.gradient(loss, self.generator.trainable_variables)
+        variables = self.generator.trainable_variables
+        gradients = None if self.freeze_generator else tape.gradient(loss, variables)
         scalars = {
             "loss": loss,
             "content": content,
@@ -81,7 +85,8 @@ class DeblurGAN(keras.Model):
             scalars["adversarial"] = adversarial
             for _ in range(self.discriminator_steps):
                 scalars.update(self.train_discriminator(restored, sharp))
-        self.generator_optimizer.apply_gradients(zip(gradients, self.generator.trainable_variables))
+        if gradients:
+            self.generator_optimizer.apply_gradients(zip(gradients, variables))
         self.step.assign_add(1)
         self.update_average()
         return scalars
