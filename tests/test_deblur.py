@@ -1,6 +1,9 @@
 """The command that restores photographs, run as a user runs it."""
 
+import io
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +14,7 @@ import numpy as np
 import pytest
 
 import tf_deblur
+from tf_deblur.errors import UserError
 from tf_deblur.pictures import photographs
 from tf_deblur.restoring import jobs
 
@@ -51,6 +55,64 @@ def test_photographs_are_restored_beside_themselves_and_bad_files_named(
     assert photographs.read(tmp_path / "lossy_restored.jpg").shape == (45, 77, 3)
     assert photographs.read(tmp_path / "wide_restored.png").shape == (1, 2000, 3)
     assert len(list(tmp_path.iterdir())) == 8 + len(good)
+
+
+def test_a_list_names_files_results_keep_times_and_a_report_tells_all(
+    run, small_workdir, picture, tmp_path
+):
+    for name in ("größe.png", "done.png", "done_restored.png"):
+        photographs.write(tmp_path / name, picture(24, 40))
+    taken = 1_500_000_000_123_456_789  # nanoseconds
+    os.utime(tmp_path / "größe.png", ns=(taken, taken))
+    (tmp_path / "list.txt").write_text("größe.png\nmissing.png\r\ndone.png\n")
+    flags = ["--files_from=list.txt", "--keep_time", "--report=report.jsonl", "--skip_existing"]
+    done = run("deblur", "--model", small_workdir, "--nocheck", *flags)
+    assert (done.returncode, done.stderr) == (1, "error: missing.png: no such file\n")
+    assert (tmp_path / "größe_restored.png").stat().st_mtime_ns == taken
+    assert (tmp_path / "done_restored.png").stat().st_mtime_ns != taken
+    records = [json.loads(line) for line in (tmp_path / "report.jsonl").read_text().splitlines()]
+    good, missing, there = records
+    assert good.pop("seconds") > 0
+    empty = {"seconds": None, "share_kept": None, "error": None}
+    assert good == {
+        **{"source": "größe.png", "target": "größe_restored.png", "status": "restored"},
+        **{"share_kept": 0.0, "error": None},
+    }
+    assert missing == {
+        **{"source": "missing.png", "target": "missing_restored.png", "status": "failed"},
+        **empty,
+        "error": "missing.png: no such file",
+    }
+    assert there == {
+        **{"source": "done.png", "target": "done_restored.png", "status": "skipped"},
+        **empty,
+    }
+
+
+@pytest.mark.parametrize("flag", ["--report=done.png", "--report=no/such/report.jsonl"])
+def test_a_report_replaces_no_photograph_and_its_folder_must_be_there(
+    flag, run, small_workdir, picture, tmp_path
+):
+    photographs.write(tmp_path / "done.png", picture(24, 24))
+    before = (tmp_path / "done.png").read_bytes()
+    done = run("deblur", "--model", small_workdir, flag, "done.png")
+    assert done.returncode == 1 and re.fullmatch("error: .*report=?.*\n", done.stderr)
+    assert (tmp_path / "done.png").read_bytes() == before
+
+
+def test_a_list_comes_from_standard_input_too_with_zero_bytes(monkeypatch):
+    names = ["a name.png", "two\nlines.png", os.fsdecode(b"not utf-8 \xff.png")]
+    data = b"".join(os.fsencode(name) + b"\0" for name in names)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+    assert jobs.listed("-") == names
+
+
+@pytest.mark.parametrize("content", [None, "", "\n\n", "a.png\n-\n"])
+def test_a_list_that_names_nothing_is_one_line(content, tmp_path):
+    if content is not None:
+        (tmp_path / "list").write_text(content)
+    with pytest.raises(UserError, match=r"list: (cannot|names no|-)"):
+        jobs.listed(tmp_path / "list")
 
 
 def test_folders_patterns_and_links_that_lead_back(run, exported, picture, tmp_path):

@@ -8,6 +8,7 @@ import collections
 import concurrent.futures
 import contextlib
 import dataclasses
+import json
 import os
 import sys
 import time
@@ -32,6 +33,12 @@ _OUTPUT = flags.DEFINE_string(
 )
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace the originals themselves.")
 _SKIP_EXISTING = flags.DEFINE_bool("skip_existing", False, "Leave out what has its result.")
+_FILES_FROM = flags.DEFINE_string(
+    "files_from",
+    None,
+    "Restore what this file names too, one a line, or with a zero byte after each as `find "
+    "-print0` has it; - reads the names from standard input.",
+)
 _RECURSIVE = flags.DEFINE_bool("recursive", False, "Folders inside folders too.")
 _FORMAT = flags.DEFINE_enum(
     "format", None, ["png", "jpg", "tif", "webp", "avif"], "Write this, not the original's format."
@@ -40,6 +47,10 @@ _QUALITY = flags.DEFINE_integer("quality", 95, "Of JPEG, WebP and AVIF.", 1, 100
 _STRIP_METADATA = flags.DEFINE_bool("strip_metadata", False, "Drop EXIF, profile and the like.")
 _COMPARE = flags.DEFINE_bool("compare", False, "Write original and result side by side too.")
 _STRENGTH = flags.DEFINE_float("strength", 1, "Blends the original, 0, with the result, 1.", 0, 1)
+_KEEP_TIME = flags.DEFINE_bool("keep_time", False, "Results keep their originals' times.")
+_REPORT = flags.DEFINE_string(
+    "report", None, "Write what became of each file into this one, a JSON object a line."
+)
 _CHECK = flags.DEFINE_bool("check", True, "Keep the original where the result cannot be right.")
 _MAX_MEGAPIXELS = flags.DEFINE_float("max_megapixels", 150, "Refuse larger pictures.", 0)
 _MEMORY_GB = flags.DEFINE_float(
@@ -69,8 +80,11 @@ def main(argv):
     from tf_deblur import files
     from tf_deblur.restoring import jobs, loading
 
+    names = argv[1:]
+    if _FILES_FROM.value:
+        names = names + jobs.listed(_FILES_FROM.value)
     planned = jobs.plan(
-        argv[1:],
+        names,
         output=_OUTPUT.value,
         format=_FORMAT.value,
         recursive=_RECURSIVE.value,
@@ -85,8 +99,10 @@ def main(argv):
     say(restore.told())
     begin, counts = time.monotonic(), collections.Counter()
     try:
-        with progress_bar(restore, planned) as bar:
-            counts.update(run_jobs(restore, planned, bar))
+        with progress_bar(restore, planned) as bar, reported() as report:
+            for record in run_jobs(restore, planned, bar):
+                report(record)
+                counts[record["status"]] += 1
     except KeyboardInterrupt:  # the network cannot be stopped inside a tile, the process can
         files.abandon()
         print("error: interrupted", file=sys.stderr, flush=True)
@@ -122,7 +138,28 @@ def say(line):
     from tqdm import tqdm
 
     if not _QUIET.value:
-        tqdm.write(line, file=sys.stderr if PIPE in sys.argv else sys.stdout)
+        piped = PIPE in sys.argv and _FILES_FROM.value != PIPE
+        tqdm.write(line, file=sys.stderr if piped else sys.stdout)
+
+
+@contextlib.contextmanager
+def reported():
+    """A function that adds a record to --report at once, so that a run that is killed has told."""
+    if not _REPORT.value:
+        yield lambda record: None
+        return
+    if not _REPORT.value.endswith(".jsonl"):  # or a slip would replace a photograph
+        raise UserError(f"--report={_REPORT.value}: call it something.jsonl")
+
+    def add(record, mode="a"):
+        try:
+            with open(_REPORT.value, mode) as file:
+                file.write(record)
+        except OSError as error:
+            raise UserError(f"{_REPORT.value}: cannot be written ({error.strerror})") from error
+
+    add("", mode="w")
+    yield lambda record: add(json.dumps(record) + "\n")
 
 
 @contextlib.contextmanager
@@ -161,7 +198,7 @@ def pixels_of(job):
 
 
 def run_jobs(restore, jobs, bar):
-    """Restores the files in turn; yields "restored", "failed" or "skipped" for each.
+    """Restores the files in turn; yields a record of each.
 
     One is read, one restored and one written at a time, each in a thread of its own, so that
     the network never waits; and the main thread hears Ctrl-C.
@@ -177,7 +214,7 @@ def run_jobs(restore, jobs, bar):
 
 
 def begun(restore, job, bar, reader, worker, writer):
-    """A job's last stage as a future of its line; each stage waits for the one before."""
+    """A job's last stage as a future of what `write` returns; each waits for the one before."""
     from tf_deblur.pictures import video
 
     if job.problem:
@@ -192,24 +229,33 @@ def begun(restore, job, bar, reader, worker, writer):
 
 
 def outcome(job, future):
-    """Waits for a job and tells its line."""
+    """Waits for a job and tells its line.
+
+    Returns:
+      A dict: source, target, status ("restored", "failed" or "skipped"), seconds that the network
+      and the check took, the share that the check kept as it was, and the error's line.
+    """
     from tqdm import tqdm
 
     from tf_deblur.opencv import cv2
 
+    record = {"source": str(job.source), "target": str(job.target), "status": "failed"}
+    record |= {"seconds": None, "share_kept": None, "error": None}
     try:
-        line = future.result()
+        told = future.result()
     except UserError as error:
-        tqdm.write(f"error: {error}", file=sys.stderr)
-        return "failed"
+        record["error"] = str(error)
     except (OSError, MemoryError, cv2.error) as error:  # the others go on
         reason = getattr(error, "strerror", None) or type(error).__name__
-        tqdm.write(f"error: {job.source}: {reason}", file=sys.stderr)
-        return "failed"
-    if line is None:
-        return "skipped"
-    say(f"{job.source} -> {job.target} ({line})")
-    return "restored"
+        record["error"] = f"{job.source}: {reason}"
+    else:
+        if told is None:
+            return record | {"status": "skipped"}
+        line, seconds, share = told
+        say(f"{job.source} -> {job.target} ({line}, {seconds:.1f} s{kept(share)})")
+        return record | {"status": "restored", "seconds": round(seconds, 3), "share_kept": share}
+    tqdm.write(f"error: {record['error']}", file=sys.stderr)
+    return record
 
 
 def fail(job):
@@ -240,7 +286,7 @@ def restored(restore, pixels, bar):
 
 
 def write(job, photograph, result, share, seconds):
-    """Writes a result, and the comparison if asked; returns the line about it."""
+    """Writes a result, and the comparison if asked; returns (words about it, seconds, share)."""
     from tf_deblur.pictures import arrays, photographs
 
     like = photographs.stripped(photograph) if _STRIP_METADATA.value else photograph
@@ -250,14 +296,24 @@ def write(job, photograph, result, share, seconds):
         sys.stdout.buffer.write(photographs.encode(suffix, result, like, _QUALITY.value))
         sys.stdout.buffer.flush()
     else:
-        photographs.write(job.target, result, like, _QUALITY.value)
+        with kept_time(job):
+            photographs.write(job.target, result, like, _QUALITY.value)
     if job.beside:
         pair = arrays.side_by_side(photograph.pixels, result)
         colours = dataclasses.replace(like, alpha=None)
         photographs.write(job.beside, pair, colours, _QUALITY.value)
     height, width = result.shape[:2]
     less = photographs.lost(suffix, photograph)
-    return f"{width}x{height}, {seconds:.1f} s{', ' * bool(less)}{less}{kept(share)}"
+    return f"{width}x{height}{', ' * bool(less)}{less}", seconds, share
+
+
+@contextlib.contextmanager
+def kept_time(job):
+    """Gives what is written inside its original's times, with --keep_time."""
+    times = os.stat(job.source) if _KEEP_TIME.value else None  # before it is overwritten
+    yield
+    if times:
+        os.utime(job.target, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
 def kept(share):
@@ -265,7 +321,7 @@ def kept(share):
 
 
 def restore_video(restore, job, bar):
-    """Restores a video frame by frame; returns the line about it."""
+    """Restores a video frame by frame; returns (words about it, seconds, share)."""
     from tf_deblur.pictures import video
 
     begin, shares = time.monotonic(), []
@@ -275,9 +331,9 @@ def restore_video(restore, job, bar):
         shares.append(share)
         return result
 
-    told = video.restore(frame, job.source, job.target)
-    share = sum(shares) / len(shares)
-    return f"{told}, {time.monotonic() - begin:.1f} s{kept(share)}"
+    with kept_time(job):
+        told = video.restore(frame, job.source, job.target)
+    return told, time.monotonic() - begin, sum(shares) / len(shares)
 
 
 def cli():

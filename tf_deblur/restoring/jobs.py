@@ -5,6 +5,7 @@ import glob
 import os
 import pathlib
 import shutil
+import sys
 
 from tf_deblur.errors import UserError
 
@@ -82,6 +83,31 @@ def plan(
             taken |= results
         jobs.append(job)
     return jobs
+
+
+def listed(path):
+    """The names in a list of files: one a line, or each with a zero byte behind it.
+
+    Args:
+      path: of the list; `PIPE` for standard input.
+
+    Returns:
+      The names, as strings.
+
+    Raises:
+      UserError: it cannot be read, or names nothing.
+    """
+    try:
+        data = sys.stdin.buffer.read() if path == PIPE else pathlib.Path(path).read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    names = data.split(b"\0") if b"\0" in data else data.splitlines()
+    found = [os.fsdecode(name) for name in names if name]
+    if not found:
+        raise UserError(f"{'standard input' if path == PIPE else path}: names no file")
+    if PIPE in found:
+        raise UserError(f"{path}: -, standard input, is no name for a list")
+    return found
 
 
 def _job(source, root, output, format, overwrite, compare):
