@@ -1,6 +1,7 @@
-"""Makes docs/blur.jpg: pairs of `synthetic_blur` from the photographs beside this file.
+"""Makes the docs' pictures: pairs of `synthetic_blur`, and such pairs restored.
 
-python examples/contact_sheet.py [--output=docs/blur.jpg]
+python examples/contact_sheet.py                  # blur.jpg, from the photographs beside this file
+python examples/contact_sheet.py --held_out=DIR   # before_after.jpg and restored.jpg, from others
 """
 
 import pathlib
@@ -9,7 +10,8 @@ import cv2
 import numpy as np
 from absl import app, flags
 
-_OUTPUT = flags.DEFINE_string("output", "docs/blur.jpg", "The picture that this makes.")
+_OUTPUT = flags.DEFINE_string("output", "docs", "Folder of the pictures.")
+_HELD_OUT = flags.DEFINE_string("held_out", None, "Photographs that no weights were trained on.")
 
 PHOTOGRAPHS = pathlib.Path(__file__).parent / "photographs"
 SIDE = 256
@@ -19,12 +21,38 @@ ROWS = [
     (12, ("singapore", 1), ("mies", 5)),
     (32, ("written-notes", 5), ("otters", 5)),
 ]
+# Held out: name, extent in pixels, seed, and the upper left corner of what is shown.
+RESTORED = [
+    ("clic_0c49a5cce349", 7, 2, (150, 500)),
+    ("clic_c9510efb03d1", 7, 2, (600, 450)),
+    ("immich_japanese-shop", 7, 2, (560, 330)),
+    ("gb82_city", 7, 2, (120, 200)),
+    ("budgie_beacon-street-sunset", 7, 2, (480, 220)),
+]
 
 
 def main(_):
-    rows = [row(*told) for told in ROWS]
-    encoded = cv2.imencode(".jpg", np.vstack(rows)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1]
-    pathlib.Path(_OUTPUT.value).write_bytes(encoded.tobytes())
+    if not _HELD_OUT.value:
+        return write("blur", np.vstack([row(*told) for told in ROWS]))
+    rows = [restored_row(*told) for told in RESTORED]
+    write("restored", np.vstack(rows))
+    write("before_after", np.vstack(rows[:2]))
+
+
+def write(name, picture):
+    encoded = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1]
+    (pathlib.Path(_OUTPUT.value) / f"{name}.jpg").write_bytes(encoded.tobytes())
+
+
+def restored_row(name, extent, seed, corner, size=(340, 200)):
+    """A photograph blurred, restored by the weights that ship, and sharp, side by side."""
+    import tf_deblur
+
+    fields = {"extent": (extent, extent), "moving": 0, "side": 1024}
+    blurred, sharp = pair(pathlib.Path(_HELD_OUT.value) / f"{name}.jpg", seed, fields)
+    pictures = blurred, tf_deblur.load("compact")(blurred), sharp
+    (x, y), (width, height) = corner, size
+    return np.hstack([picture[y : y + height, x : x + width] for picture in pictures])
 
 
 def row(extent, shaken, moving):
@@ -35,22 +63,23 @@ def row(extent, shaken, moving):
         (f"camera, {extent} pixels", shaken, {"extent": (extent, extent), "moving": 0}),
         (f"moving region, to {extent} pixels", moving, {"extent": (still, extent), "moving": 1}),
     ]:
-        blurred, sharp = pair(*photograph, fields)
+        name, seed = photograph
+        fields["side"] = SIDE
+        blurred, sharp = pair(PHOTOGRAPHS / f"{name}.jpg", seed, fields)
         cells += [titled(sharp, "sharp"), titled(blurred, title)]
     return np.hstack(cells)
 
 
-def pair(name, seed, fields):
-    """Blurred and sharp, (SIDE, SIDE, 3) uint8 each, cut from the photograph of this name."""
+def pair(path, seed, fields):
+    """Blurred and sharp, (height, width, 3) uint8 each, cut from a photograph."""
     from tf_deblur import errors
     from tf_deblur.pictures import photographs
 
     with errors.quiet():
         from tf_deblur.datasets.synthetic_blur import synthetic_blur_dataset_builder as synthetic
 
-    config = synthetic.BlurConfig(name="sheet", shrink=1.0, side=SIDE, **fields)
-    photograph = photographs.read(PHOTOGRAPHS / f"{name}.jpg")
-    return synthetic.blurred_pair(photograph, config, np.random.default_rng(seed))
+    config = synthetic.BlurConfig(name="sheet", shrink=1.0, **fields)
+    return synthetic.blurred_pair(photographs.read(path), config, np.random.default_rng(seed))
 
 
 def titled(picture, text):
