@@ -23,7 +23,7 @@ _VERSION = flags.DEFINE_integer(
     "version", None, "Number of the SavedModel's folder; the next free one if not given.", 1
 )
 _MAX_MEGAPIXELS = flags.DEFINE_float(
-    "max_megapixels", 50, "The served model refuses larger files, by their headers.", 0
+    "max_megapixels", 64, "The served model refuses larger files, by their headers.", 0
 )
 
 flags.register_validator(

@@ -52,7 +52,7 @@ def test_the_files_are_those_that_are_promised(exported, small_workdir):
     facts = json.loads((exported / "compact/1/assets.extra/model.json").read_text())
     beside = json.loads((exported / "compact.json").read_text())
     sha256 = hashlib.sha256((exported / "compact.tflite").read_bytes()).hexdigest()
-    assert facts.pop("max_megapixels") == 50
+    assert facts.pop("max_megapixels") == 64
     assert facts.pop("tile_pixels") == int(1e9 / facts["pixel_bytes"])
     assert beside == facts | {"file_sha256": sha256}
     assert facts["licence"] == "Apache-2.0" and facts["versions"].keys() == {"tensorflow", "keras"}
@@ -192,8 +192,8 @@ def test_a_file_is_refused_by_its_header(loaded, picture):
     png, jpeg = (cv2.imencode(end, picture(16, 24))[1].tobytes() for end in (".png", ".jpg"))
     gif = b"GIF89a" + bytes(30)
     for file, message in [
-        (png_that_claims(60_000, 50_000, png), "50000x60000 pixels.*at most 50 megapixels"),
-        (jpeg_that_claims(60_000, 50_000, jpeg), "50000x60000 pixels.*at most 50 megapixels"),
+        (png_that_claims(60_000, 50_000, png), "50000x60000 pixels.*at most 64 megapixels"),
+        (jpeg_that_claims(60_000, 50_000, jpeg), "50000x60000 pixels.*at most 64 megapixels"),
         (png_that_claims(2**32 - 1, 2**32 - 1, png), "PNG"),
         (png_that_claims(0, 0, png), "PNG"),
         (png[:20], "PNG"),
@@ -385,3 +385,19 @@ def test_what_cannot_be_exported_is_named_in_one_line(run, small_workdir, tmp_pa
         assert done.returncode == status and message in done.stderr, done.stderr
         assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_example_configuration_is_one_that_the_server_reads():
+    from google.protobuf import text_format
+
+    folder = pathlib.Path(__file__).parents[1] / "examples/serving"
+    names = {path.name for path in folder.iterdir()}
+    flags = (folder / "compose.yaml").read_text()
+    for name in names - {"compose.yaml"}:
+        assert f"=/config/{name}" in flags
+    config = pytest.importorskip(
+        "tensorflow_serving.config.model_server_config_pb2",
+        reason="needs tensorflow-serving-api",
+    ).ModelServerConfig()
+    text_format.Parse((folder / "models.config").read_text(), config)
+    assert [model.base_path for model in config.model_config_list.config] == ["/models/compact"]
