@@ -8,6 +8,7 @@ import time
 import cv2
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tf_deblur
 from tf_deblur.errors import BadPicture, UserError
@@ -228,12 +229,24 @@ class FakeServing(http.server.BaseHTTPRequestHandler):
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if self.server.answers:
             return self.reply(*self.server.answers.pop(0))
+        if self.server.signatures:
+            return self.reply(200, {"outputs": self.exported(request)})
         if request["signature_name"] == "float32":
             return self.reply(200, {"outputs": (1 - np.array(request["inputs"]["image"])).tolist()})
         data = base64.b64decode(request["inputs"]["image_bytes"][0]["b64"])
         inverse = 255 - cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
         file = base64.b64encode(cv2.imencode(".png", inverse)[1].tobytes()).decode()
         return self.reply(200, {"outputs": [{"b64": file}]})
+
+    def exported(self, request):
+        """What an export answers, as the server writes it."""
+        function = self.server.signatures[request["signature_name"]]
+        [(name, values)] = request["inputs"].items()
+        if not name.endswith("_bytes"):
+            return function(**{name: np.float32(values)})["restored"].numpy().tolist()
+        files = tf.constant([base64.b64decode(value["b64"]) for value in values])
+        answers = function(**{name: files})["restored_bytes"].numpy()
+        return [{"b64": base64.b64encode(answer).decode()} for answer in answers]
 
     def reply(self, status, answer):
         data = json.dumps(answer).encode()
@@ -249,6 +262,7 @@ class FakeServing(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def serving():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), FakeServing)
+    server.signatures = {}  # of an export that answers in its place
     server.answers = []  # (status, answer) that are given before it works
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
@@ -276,6 +290,15 @@ def test_a_model_behind_a_url_restores_every_type_and_waits_while_it_is_busy(
     assert (restore(large) == 255).all()
     with pytest.raises(BadPicture, match="4.0 megapixels: of pictures with more than 8 bits"):
         restore(large.astype(np.uint16))
+
+
+def test_an_export_behind_a_url_gives_its_own_picture(serving, exported, picture):
+    serving.signatures = tf.saved_model.load(str(exported / "compact/1")).signatures
+    served = tf_deblur.load(f"http://127.0.0.1:{serving.server_port}/v1/models/fake")
+    here = tf_deblur.load(exported / "compact", precision="float32")
+    for image in (picture(45, 77), picture(45, 77).astype(np.uint16) * 257):
+        apart = np.abs(np.int64(served(image)) - here(image))
+        assert apart.max() <= 1 and served(image).dtype == image.dtype
 
 
 def test_what_a_server_refuses_is_told_in_its_words(serving, picture, at_once):
