@@ -1,4 +1,4 @@
-"""Measurements in processes of their own, by turns, for restore.py."""
+"""Measurements in processes of their own, by turns."""
 
 import concurrent.futures
 import multiprocessing

@@ -3,6 +3,7 @@
 python -m tf_deblur.export --model=compact --output=exported
 """
 
+import functools
 import json
 import pathlib
 
@@ -17,6 +18,13 @@ _MODEL = flags.DEFINE_string(
 )
 _OUTPUT = flags.DEFINE_string("output", None, "Folder to write into.", required=True)
 _FORMATS = flags.DEFINE_list("formats", list(FORMATS), "Any of saved_model and tflite.")
+
+_VERSION = flags.DEFINE_integer(
+    "version", None, "Number of the SavedModel's folder; the next free one if not given.", 1
+)
+_MAX_MEGAPIXELS = flags.DEFINE_float(
+    "max_megapixels", 64, "The served model refuses larger files, by their headers.", 0
+)
 
 flags.register_validator(
     "formats",
@@ -34,7 +42,12 @@ def main(argv):
     from tf_deblur.export import saved_model, tflite
     from tf_deblur.models import weights
 
-    writers = {"saved_model": saved_model.write, "tflite": tflite.write}
+    writers = {
+        "saved_model": functools.partial(
+            saved_model.write, version=_VERSION.value, megapixels=_MAX_MEGAPIXELS.value
+        ),
+        "tflite": tflite.write,
+    }
     with devices.layers_in("float32"):
         model = weights.load(_MODEL.value)
     facts = describe(model, _MODEL.value)
@@ -50,15 +63,24 @@ def main(argv):
 
 def describe(model, name):
     """What a user of the exported network has to know, as JSON can hold it."""
+    import keras
+    import tensorflow as tf
+
     from tf_deblur import __version__
     from tf_deblur.models import networks, weights
 
+    notes = weights.describe(name)
+    flagfile = weights.find(name).parent / "flags.flags"  # of a working directory
     return {
         **json.loads(model.description),
         **networks.facts(model),
+        "parameters": model.count_params(),
+        "licence": notes.get("licence"),
         "weights_sha256": weights.file_hash(name),
-        "weights_notes": weights.describe(name),
+        "weights_notes": notes,
+        "training_flags": flagfile.read_text().splitlines() if flagfile.exists() else None,
         "code_version": __version__,
+        "versions": {"tensorflow": tf.__version__, "keras": keras.__version__},
     }
 
 

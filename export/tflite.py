@@ -12,6 +12,7 @@ import tensorflow as tf
 from tf_deblur import errors
 from tf_deblur.export import saved_model
 from tf_deblur.files import whole
+from tf_deblur.models import networks
 
 
 def write(model, facts, output):
@@ -37,7 +38,12 @@ def write(model, facts, output):
 
 def convert(model):
     """A generator as a TFLite file's bytes, its one signature `float32`: image -> restored."""
-    float32, *_ = saved_model.signatures(model)
+
+    @tf.function(input_signature=[tf.TensorSpec(saved_model.PICTURES, tf.float32, name="image")])
+    def float32(image):
+        image = tf.ensure_shape(image, saved_model.PICTURES)
+        return {"restored": networks.restore(model, image)}
+
     with tempfile.TemporaryDirectory() as folder, errors.quiet():
         saved_model.write_signatures(folder, float32)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["float32"])

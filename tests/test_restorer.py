@@ -3,13 +3,15 @@ import http.server
 import json
 import shutil
 import threading
+import time
 
 import cv2
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tf_deblur
-from tf_deblur.errors import UserError
+from tf_deblur.errors import BadPicture, UserError
 from tf_deblur.restoring import loading, restorer, serving_backend
 
 FACTS = {"size_multiple": 8, "radius": 0, "channels": 3, "pixel_bytes": 100}
@@ -224,10 +226,11 @@ class FakeServing(http.server.BaseHTTPRequestHandler):
         self.reply(200 if found else 404, there if found else {"error": "not there"})
 
     def do_POST(self):
-        if self.server.busy:
-            self.server.busy -= 1
-            return self.reply(503, {"error": "busy"})
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.server.answers:
+            return self.reply(*self.server.answers.pop(0))
+        if self.server.signatures:
+            return self.reply(200, {"outputs": self.exported(request)})
         if request["signature_name"] == "float32":
             return self.reply(200, {"outputs": (1 - np.array(request["inputs"]["image"])).tolist()})
         data = base64.b64decode(request["inputs"]["image_bytes"][0]["b64"])
@@ -235,8 +238,17 @@ class FakeServing(http.server.BaseHTTPRequestHandler):
         file = base64.b64encode(cv2.imencode(".png", inverse)[1].tobytes()).decode()
         return self.reply(200, {"outputs": [{"b64": file}]})
 
+    def exported(self, request):
+        """What an export answers, as the server writes it."""
+        function = self.server.signatures[request["signature_name"]]
+        [(name, values)] = request["inputs"].items()
+        if not name.endswith("_bytes"):
+            return function(**{name: np.float32(values)})["restored"].numpy().tolist()
+        files = tf.constant([base64.b64decode(value["b64"]) for value in values])
+        answers = function(**{name: files})["restored_bytes"].numpy()
+        return [{"b64": base64.b64encode(answer).decode()} for answer in answers]
+
     def reply(self, status, answer):
-        self.rfile.read(0)
         data = json.dumps(answer).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(data)))
@@ -250,31 +262,73 @@ class FakeServing(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def serving():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), FakeServing)
-    server.busy = 0
+    server.signatures = {}  # of an export that answers in its place
+    server.answers = []  # (status, answer) that are given before it works
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
     server.shutdown()
     server.server_close()
 
 
-def test_a_model_behind_a_url_restores_every_type(serving, picture, monkeypatch):
-    monkeypatch.setattr(serving_backend.time, "sleep", lambda seconds: None)
+@pytest.fixture
+def at_once(monkeypatch):
+    retries = serving_backend.RETRIES.new(backoff_factor=0, backoff_jitter=0)
+    monkeypatch.setattr(serving_backend, "RETRIES", retries)
+
+
+def test_a_model_behind_a_url_restores_every_type_and_waits_while_it_is_busy(
+    serving, picture, at_once
+):
     url = f"http://127.0.0.1:{serving.server_port}/v1/models/fake"
     restore = tf_deblur.load(url)
     assert url in str(restore)
-    serving.busy = 2
+    serving.answers = [(503, {"error": "full"}), (429, {"error": "slowly"})]
     np.testing.assert_array_equal(restore(picture(13, 21)), 255 - picture(13, 21))
     deep = picture(13, 21).astype(np.uint16) * 257
     np.testing.assert_array_equal(restore(deep), 65535 - deep)
-    serving.busy = 99
-    with pytest.raises(UserError, match="status 503: busy"):
-        restore(picture(13, 21))
-    with pytest.raises(UserError, match="at most 4 megapixels"):
-        restore(np.zeros((2001, 2000, 3), np.uint8))
+    large = np.zeros((2001, 2000, 3), np.uint8)
+    assert (restore(large) == 255).all()
+    with pytest.raises(BadPicture, match="4.0 megapixels: of pictures with more than 8 bits"):
+        restore(large.astype(np.uint16))
+
+
+def test_an_export_behind_a_url_gives_its_own_picture(serving, exported, picture):
+    serving.signatures = tf.saved_model.load(str(exported / "compact/1")).signatures
+    served = tf_deblur.load(f"http://127.0.0.1:{serving.server_port}/v1/models/fake")
+    here = tf_deblur.load(exported / "compact", precision="float32")
+    for image in (picture(45, 77), picture(45, 77).astype(np.uint16) * 257):
+        apart = np.abs(np.int64(served(image)) - here(image))
+        assert apart.max() <= 1 and served(image).dtype == image.dtype
+
+
+def test_what_a_server_refuses_is_told_in_its_words(serving, picture, at_once):
+    url = f"http://127.0.0.1:{serving.server_port}/v1/models/fake"
+    restore = tf_deblur.load(url)
+    for answers, kind, message in [
+        ([(503, {"error": "full"})] * 6, UserError, "status 503: full"),
+        ([(400, {"error": "too\n\t [[{{node x}}]]"})], BadPicture, "status 400: too$"),
+        ([(504, {"error": "late"})], BadPicture, "late; raise its --rest_api_timeout_in_ms"),
+        ([(500, "no object")], UserError, "status 500: Internal Server Error"),
+        ([(200, {"outputs": [{"b64": "AAAA"}]})], UserError, "not a whole picture"),
+        ([(200, {"predictions": []})], UserError, "not the answer of a model"),
+    ]:
+        serving.answers = answers
+        with pytest.raises(kind, match=message) as raised:
+            restore(picture(13, 21))
+        assert type(raised.value) is kind and "\n" not in str(raised.value)
+        assert not serving.answers
     with pytest.raises(UserError, match="status 404: not there"):
         tf_deblur.load(url + "r")
-    with pytest.raises(UserError, match="no answer"):
-        tf_deblur.load("http://127.0.0.1:9/v1/models/fake")
+    for nowhere in ("http://127.0.0.1:9/v1/models/fake", "http://[", "http://127.0.0.1:x/"):
+        with pytest.raises(UserError, match="no answer"):
+            tf_deblur.load(nowhere)
+
+
+def test_a_server_that_hangs_is_given_up(serving, monkeypatch):
+    monkeypatch.setattr(serving_backend, "SECONDS", 0.1)
+    monkeypatch.setattr(FakeServing, "do_GET", lambda self: time.sleep(1))
+    with pytest.raises(UserError, match="no answer .*timed out"):
+        tf_deblur.load(f"http://127.0.0.1:{serving.server_port}/v1/models/fake")
 
 
 def test_what_cannot_be_loaded_is_named_in_one_line(tmp_path, exported):

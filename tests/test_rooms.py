@@ -17,7 +17,7 @@ ROOMS = {
     "restoring": {"models", "pictures"},
     "scoring": {"pictures", "restoring", "training"},
     "datasets": {"pictures", "blurring"},
-    "export": {"models"},
+    "export": {"models", "restoring"},
 }
 ABOVE_ALL = {"__init__", "__main__"}  # tf_deblur.load, and the list of commands
 

@@ -9,7 +9,7 @@ _parts = set()  # what is being written now
 
 
 @contextlib.contextmanager
-def whole(path):
+def whole(path, replace=True):
     """Yields a temporary path beside `path` that takes its name only on success.
 
     The body writes a file, or makes a folder, at the path that it is given. When
@@ -18,6 +18,8 @@ def whole(path):
 
     Args:
       path: where the file or folder is wanted. Missing parents are made.
+      replace: whether what is there gives way. If not, a folder that is not empty stays,
+        and OSError is raised.
 
     Yields:
       A `pathlib.Path` in the same folder, with the same suffix.
@@ -28,7 +30,7 @@ def whole(path):
     _parts.add(part)
     try:
         yield part
-        if part.is_dir() and path.is_dir():
+        if replace and part.is_dir() and path.is_dir():
             old = path.with_name(part.name + ".old")
             path.rename(old)
             part.rename(path)

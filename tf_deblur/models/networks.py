@@ -232,8 +232,13 @@ def restore(model, blurred):
     for axis in (1, 2) if multiple > 1 else ():
         length = size[axis]
         index = tf.range(-(-length // multiple) * multiple)
-        period = tf.maximum(2 * (length - 1), 1)  # 0 1 2 1 0 1 …: the border is not repeated
-        index = tf.math.floormod(index, period)
-        blurred = tf.gather(blurred, tf.minimum(index, period - index), axis=axis)
+        blurred = tf.gather(blurred, mirrored(index, length), axis=axis)
     restored = model(blurred, training=False)
     return tf.clip_by_value(restored[:, : size[1], : size[2]], 0, 1)
+
+
+def mirrored(index, length):
+    """Where a row or column that may lie beyond the border is taken from: 0 1 2 1 0 1 …."""
+    period = tf.maximum(2 * (length - 1), 1)  # the border itself is not repeated
+    index = tf.math.floormod(index, period)
+    return tf.minimum(index, period - index)

@@ -29,6 +29,7 @@ class Restorer:
       radius: how far a restored pixel sees, in pixels to each side.
       channels: of a picture.
       pixel_bytes: memory that running takes for each pixel of a tile.
+      most_pixels: of a tile, as its graph cuts them itself: larger ones would be cut twice.
       memory: bytes that running may take; tiles are as large as it allows.
       precision: "float32" or "bfloat16"; `why` says in words why that one.
       device: where it runs, in words.
@@ -42,6 +43,7 @@ class Restorer:
         self.size_multiple, self.radius, self.channels, self.pixel_bytes = (
             facts[fact] for fact in FACTS
         )
+        self.most_pixels = facts.get("tile_pixels", math.inf)
         self.precision, self.why = precision, why
         self.device = devices.device_name()
         self.memory = memory.free() / 2
@@ -103,7 +105,7 @@ class Restorer:
                 width + -width % self.size_multiple,
                 radius=self.radius,
                 multiple=self.size_multiple,
-                most_pixels=int(min(self.memory / self.pixel_bytes, LARGEST_TILE)),
+                most_pixels=int(self._largest()),
             )
         except ValueError as error:
             margin = -(-self.radius // self.size_multiple) * self.size_multiple
@@ -134,8 +136,11 @@ class Restorer:
 
     def told(self):
         """How pictures are cut: radius and largest tile, in words."""
-        pixels = min(self.memory / max(self.pixel_bytes, 1), LARGEST_TILE) / 1e6
+        pixels = self._largest() / 1e6
         return f"radius {self.radius} pixels, tiles of at most {pixels:.1f} megapixels"
+
+    def _largest(self):
+        return min(self.memory / self.pixel_bytes, LARGEST_TILE, self.most_pixels)
 
 
 def read_facts(path):

@@ -7,6 +7,7 @@ picture's edge ends there, so that the network pads with its own zeros as it doe
 """
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -28,9 +29,11 @@ class Tiles:
 
     def __iter__(self):
         """(what is kept, what is cut), as pairs of slices, row by row."""
-        for rows in _spans(self.height, self.core[0], self.margin):
-            for columns in _spans(self.width, self.core[1], self.margin):
-                yield (rows[0], columns[0]), (rows[1], columns[1])
+        sides = zip((self.height, self.width), self.core)
+        rows, columns = ([*_slices(side, core, self.margin)] for side, core in sides)
+        for kept_rows, cut_rows in rows:
+            for kept_columns, cut_columns in columns:
+                yield (kept_rows, kept_columns), (cut_rows, cut_columns)
 
     def __len__(self):
         return -(-self.height // self.core[0]) * -(-self.width // self.core[1])
@@ -45,25 +48,66 @@ class Tiles:
     @property
     def pixels(self):
         """Pixels that all tiles have together, margins included: what has to be computed."""
-        rows = sum(
-            cut.stop - cut.start for _, cut in _spans(self.height, self.core[0], self.margin)
-        )
-        return rows * sum(
-            cut.stop - cut.start for _, cut in _spans(self.width, self.core[1], self.margin)
-        )
+        sides = zip((self.height, self.width), self.core)
+        return math.prod(int(_computed(side, core, self.margin)) for side, core in sides)
 
 
-def _spans(length, core, margin):
-    """(kept, cut) slices along one axis; the picture's ends end a cut too."""
-    for start in range(0, length, core):
-        stop = min(start + core, length)
-        yield slice(start, stop), slice(max(start - margin, 0), min(stop + margin, length))
+def _slices(length, core, margin):
+    for index in range(-(-length // core)):
+        kept, cut = span(index, length, core, margin)
+        yield slice(*map(int, kept)), slice(*map(int, cut))
+
+
+def span(index, length, core, margin, xp=np):
+    """((start, stop) kept, (start, stop) cut) of a core along one axis; the picture ends both."""
+    start = index * core
+    stop = xp.minimum(start + core, length)
+    return (start, stop), (xp.maximum(start - margin, 0), xp.minimum(stop + margin, length))
+
+
+def choose_core(height, width, columns, *, margin, multiple, most_pixels, xp=np):
+    """The core with which the fewest pixels are computed and no tile is above `most_pixels`.
+
+    Full-width strips are tiles like others: they win wherever the memory allows them.
+
+    Args:
+      height, width: of the picture, in pixels, multiples of `multiple`.
+      columns: (k,) int64, the numbers of columns to choose from: 1 … width / multiple are all.
+      margin: pixels added to each side of a core, a multiple of `multiple`.
+      multiple: what cuts fall on multiples of.
+      most_pixels: of a tile, margins included.
+      xp: NumPy, or TensorFlow where the sizes are tensors; they are int64 then.
+
+    Returns:
+      (height, width) of the core. A height of 0: no tile is so small.
+    """
+    widths = _up(-(-width // columns), multiple)
+    room = most_pixels // xp.minimum(widths + 2 * margin, width)  # rows of a tile
+    heights = xp.where(room >= height, height, (room - 2 * margin) // multiple * multiple)
+    heights = xp.maximum(heights, 0)
+    rows = -(-height // xp.maximum(heights, multiple))
+    heights = xp.where(heights > 0, _up(-(-height // rows), multiple), 0)  # as even as they can be
+    pixels = _computed(height, xp.maximum(heights, multiple), margin, xp)
+    pixels = pixels * _computed(width, widths, margin, xp)
+    best = xp.argmin(xp.where(heights > 0, pixels, np.iinfo(np.int64).max))
+    return heights[best], widths[best]
+
+
+def _computed(length, core, margin, xp=np):
+    """Pixels along one axis that all tiles have together, margins included.
+
+    The sum over all tiles of min((i + 1) core + margin, length) - max(i core - margin, 0).
+    """
+    count = -(-length // core)
+    first = xp.minimum(margin // core + 1, count)  # of those that begin inside the picture
+    starts = core * (count - 1 + first) * (count - first) // 2 - margin * (count - first)
+    short = xp.minimum(xp.maximum(length - margin - 1, 0) // core, count)  # how many end in it
+    stops = count * length - short * (length - margin) + core * short * (short + 1) // 2
+    return stops - starts
 
 
 def plan(height, width, *, radius, multiple, most_pixels):
-    """The cut that computes the fewest pixels with no tile above `most_pixels`.
-
-    Full-width strips are tiles like others: they win wherever the memory allows them.
+    """The `Tiles` of a picture, by `choose_core`.
 
     Args:
       height, width: of the picture, in pixels, multiples of `multiple`.
@@ -71,30 +115,16 @@ def plan(height, width, *, radius, multiple, most_pixels):
       multiple: what cuts fall on multiples of.
       most_pixels: of a tile, margins included.
 
-    Returns:
-      The `Tiles`.
-
     Raises:
       ValueError: `most_pixels` is too few for any tile.
     """
-    margin = -(-radius // multiple) * multiple
-    best = None
-    for columns in range(1, width // multiple + 1):
-        core_width = _up(-(-width // columns), multiple)
-        room = most_pixels // min(width, core_width + 2 * margin)  # rows of a tile
-        core_height = height if room >= height else (room - 2 * margin) // multiple * multiple
-        if core_height < multiple:
-            continue
-        rows = -(-height // core_height)  # as even as the number of rows lets them be
-        core_height = _up(-(-height // rows), multiple)
-        tiles = Tiles(height, width, (core_height, core_width), margin)
-        if best is None or tiles.pixels < best.pixels:
-            best = tiles
-        elif tiles.pixels > 4 * best.pixels:
-            break  # narrower ones are nothing but margin
-    if best is None:
+    margin = _up(radius, multiple)
+    columns = np.arange(1, width // multiple + 1, dtype=np.int64)
+    limits = {"margin": margin, "multiple": multiple, "most_pixels": most_pixels}
+    best = tuple(map(int, choose_core(height, width, columns, **limits)))
+    if not best[0]:
         raise ValueError(f"{most_pixels} pixels: too few for a tile with a margin of {margin}")
-    return best
+    return Tiles(height, width, best, margin)
 
 
 def apply(function, image, tiles, progress=None):
