@@ -12,16 +12,42 @@ def test_equal_pictures_pass_and_are_returned_as_they_are(picture):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-def test_a_block_that_went_dark_is_given_back_and_no_other(picture, dtype):
-    blurred = arrays.from_float(arrays.to_float(picture(200, 260)), dtype)
+def test_a_block_that_went_dark_is_given_back_and_what_is_far_is_not(picture, dtype):
+    blurred = arrays.from_float(arrays.to_float(picture(400, 460)), dtype)
     restored = arrays.from_float(arrays.to_float(blurred) * 0.99, dtype)
-    restored[64:128, 128:192] = 0
+    restored[192:256, 192:256] = 0
     result, share = guard.keep_sane(blurred, restored)
     near = np.zeros(blurred.shape[:2], bool)
-    near[:192, 64:256] = True  # averages reach into the neighbours
-    np.testing.assert_array_equal(result[64:128, 128:192], blurred[64:128, 128:192])
+    near[64:384, 64:384] = True  # averages reach into the neighbours, and blending into theirs
+    np.testing.assert_array_equal(result[192:256, 192:256], blurred[192:256, 192:256])
     np.testing.assert_array_equal(result[~near], restored[~near])
-    assert 1 / 20 <= share <= 9 / 20  # of 4 × 5 blocks
+    assert result.dtype == dtype and 1 / 56 <= share <= 9 / 56  # of 7 × 8 blocks
+
+
+@pytest.mark.parametrize("size", [(320, 384), (290, 350)])
+def test_what_is_kept_goes_over_into_the_rest_without_a_step(monkeypatch, size):
+    bad = np.zeros([-(-length // guard.BLOCK) for length in size], bool)
+    bad[2, 2] = bad[3, 4] = bad[0, 5] = (
+        True  # one alone, one at a corner of another's ramp, an edge
+    )
+    monkeypatch.setattr(guard, "failing_blocks", lambda *_: bad)
+    blurred, restored = np.zeros((*size, 3), np.float32), np.ones((*size, 3), np.float32)
+    result, share = guard.keep_sane(blurred, restored)
+    assert share == 3 / bad.size
+    for row, column in np.argwhere(bad):
+        top, left = row * guard.BLOCK, column * guard.BLOCK
+        assert (result[top : top + guard.BLOCK, left : left + guard.BLOCK] == 0).all()
+    steps = [np.abs(np.diff(result, axis=axis)).max() for axis in (0, 1)]
+    assert max(steps) <= 1 / guard.BLOCK + 1e-6  # a ramp of a block's width has such steps
+    assert (result[:128, :64] == 1).all()  # more than a block away
+
+
+def test_nothing_that_is_no_number_is_blended_in(picture):
+    blurred = arrays.to_float(picture(260, 330))
+    restored = blurred * np.float32(0.99)
+    restored[150, 200] = np.nan
+    result, share = guard.keep_sane(blurred, restored)
+    assert np.isfinite(result).all() and 0 < share < 1
 
 
 def test_numbers_that_are_none_are_all_given_back(picture):

@@ -89,6 +89,17 @@ def test_every_backend_gives_keras_picture(names, small_workdir, picture, size):
             assert np.abs(restore(blurred) - keras).max() < 1e-4, name
 
 
+def test_the_weights_that_ship_give_keras_picture_by_every_engine(run, picture, tmp_path):
+    done = run("export", "--model=compact", "--output=exported")
+    assert (done.returncode, done.stderr) == (0, "")
+    blurred = np.float32(picture(93, 77) / 255)
+    keras = tf_deblur.load("compact", precision="float32")(blurred)
+    assert np.abs(keras - blurred).max() > 0.02
+    for name in ("exported/compact", "exported/compact.tflite"):
+        restore = tf_deblur.load(tmp_path / name, precision="float32")
+        assert np.abs(restore(blurred) - keras).max() < 1e-4, name
+
+
 @pytest.mark.parametrize("backend", ["keras", "saved_model"])
 def test_bfloat16_is_near_and_does_not_leak(names, picture, backend):
     import keras

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+import tf_deblur
 from tf_deblur.errors import UserError
 from tf_deblur.models import networks, weights
+from tf_deblur.pictures import photographs
+from tf_deblur.scoring import metrics
 
 SMALL = {"filters": (8, 8, 8), "down": (1, 1), "middle": 1, "up": (1, 1)}
 BLURRED = np.random.default_rng(0).random((1, 16, 16, 3), "float32")
@@ -54,6 +57,19 @@ def test_the_weights_that_ship_are_compact_and_small():
     assert json.loads(model.description) == {"preset": "compact", "arguments": {}}
     assert path.stat().st_size < 6_000_000
     assert weights.describe("compact")["trained"]
+
+
+def test_the_weights_that_ship_leave_sharp_photographs_alone(shared):
+    """Of the pictures by which nothing was trained or chosen, those that are sharp."""
+    data = shared / "data"
+    sharp = sorted((data / "sharp").glob("*.jpg"))[::8]
+    for pattern in ("GOPRO_Large/test/*/sharp/*", "pairs/*/sharp/*", "lai/ground_truth/*"):
+        sharp += sorted(data.glob(f"{pattern}.png"))
+    assert len(sharp) == 21
+    restore = tf_deblur.load("compact")
+    pictures = map(photographs.read, sharp)
+    kept = [metrics.psnr(restore(x), x, data_range=255) for x in pictures]
+    assert np.mean(kept) > 42 and min(kept) > 36  # dB
 
 
 def test_a_file_cut_short_is_refused(tmp_path):
