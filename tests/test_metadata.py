@@ -14,7 +14,7 @@ from PIL import Image, ImageCms, PngImagePlugin
 from PIL.TiffImagePlugin import IFDRational
 
 from tf_deblur.errors import UserError
-from tf_deblur.pictures import heif, photographs, tiff_exif
+from tf_deblur.pictures import heif, photographs
 from tf_deblur.restoring import jobs
 
 try:
@@ -205,7 +205,6 @@ def test_exif_in_a_tiff_file_leaves_its_pixels_alone(tmp_path, picture, mode, or
     assert len(found) == 4 and b"R98\0" in data
     for start, tags in found:
         assert start % 2 == 0 and tags == sorted(tags)  # as TIFF 6.0 demands
-        assert not {WIDTH, HEIGHT} & {*tags}  # which the picture's own tags say
 
 
 def directories(data):
@@ -258,24 +257,20 @@ def test_exif_that_refers_to_itself_takes_little_memory():
 
 
 def test_a_forged_count_copies_nothing():
-    import pyvips
-
     large = 50_000_000
     data = tiff_with([(0x10E, 2, large, 72)], b"") + bytes(large)
-    image = pyvips.Image.black(8, 8)
     tracemalloc.start()
-    assert tiff_exif.read(image, data) is image
+    photograph = photographs.open_photograph(data)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 1e6
+    assert not photograph.header.get_typeof("exif-data") and peak < 1e6
 
 
 def test_a_tiff_file_without_exif_gains_none(tmp_path, picture):
     for more in ({}, {"exif": exif().tobytes()}):
         Image.fromarray(picture(24, 32)).save(tmp_path / "a.tif", **more)
         photograph = photographs.open_photograph(tmp_path / "a.tif")
-        fields = [f for f in photograph.header.get_fields() if f.startswith("exif-")]
-        assert bool(fields) == bool(more)
+        assert bool(photograph.header.get_typeof("exif-data")) == bool(more)
         photographs.write(tmp_path / "b.tif", photograph.pixels, photograph)
         assert (DETAILS in Image.open(tmp_path / "b.tif").getexif()) == bool(more)
 
