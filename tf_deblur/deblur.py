@@ -303,7 +303,7 @@ def write(job, photograph, result, share, seconds):
         colours = dataclasses.replace(like, alpha=None)
         photographs.write(job.beside, pair, colours, _QUALITY.value)
     height, width = result.shape[:2]
-    less = photographs.lost(suffix, photograph)
+    less = photographs.lost(suffix, like)
     return f"{width}x{height}{', ' * bool(less)}{less}", seconds, share
 
 

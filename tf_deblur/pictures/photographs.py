@@ -5,8 +5,6 @@ what else a file holds (EXIF, ICC profile, XMP), and says at once how large a fi
 """
 
 import dataclasses
-import logging
-import os
 import pathlib
 import struct
 
@@ -14,14 +12,8 @@ import numpy as np
 
 from tf_deblur.errors import UserError
 from tf_deblur.files import whole
-from tf_deblur.pictures import arrays, heif, tiff_exif
-
-# What libraries would print of a damaged file is said by our own error.
-os.environ.setdefault("VIPS_WARNING", "0")
-logging.getLogger("pyvips").setLevel(logging.CRITICAL)
-import pyvips  # noqa: E402
-
-pyvips.cache_set_max(0)  # by name: a file written anew would be the old one
+from tf_deblur.pictures import arrays, bmp, containers, exif, heif, libvips
+from tf_deblur.pictures.libvips import pyvips
 
 QUALITY = 95  # of JPEG, WebP and AVIF
 MEGAPIXELS = 150  # a file that claims more is refused, unless the user says otherwise
@@ -50,9 +42,11 @@ _LOADERS = {
     "webp": ".webp",
     "heif": ".avif",
     "gif": ".png",
+    bmp.LOADER: ".png",
 }
 _TYPES = {"uchar": np.uint8, "ushort": np.uint16}
 _KEPT = ("icc-profile-data", "xmp-data", "iptc-data", "resolution-unit")
+_EXIF = "exif-data"
 _GAIN_MAP = "gainmap-data"
 _INT = pyvips.GValue.gint_type
 _MANY_TILES = "box contains"  # more than libheif's limit of 256, as phones' 200 megapixels have
@@ -70,6 +64,7 @@ class Photograph:
       header: a `pyvips.Image` whose metadata a restored picture inherits; None for none.
       gain_map: whether the file has one too, for screens brighter than its pixels tell.
       bits: how many of the 16 of uint16 the file has.
+      behind: what a JPEG file holds after its picture, in words; empty for nothing.
       other_colours: whether they differ from sRGB (HDR, wider) and no profile says so.
     """
 
@@ -80,6 +75,7 @@ class Photograph:
     header: pyvips.Image | None
     gain_map: bool = False
     bits: int = 16
+    behind: str = ""
     other_colours: bool = False
 
 
@@ -114,7 +110,7 @@ def open_photograph(source, name=None, megapixels=MEGAPIXELS):
     try:
         return _decoded(image, suffix, source, name)
     except pyvips.Error as error:
-        raise _unreadable(name, error) from error
+        raise _unreadable(name, error, source) from error
 
 
 def _header(source, name):
@@ -133,10 +129,12 @@ def _header(source, name):
         except OSError as error:
             raise UserError(f"{name}: cannot be read ({error.strerror})") from error
         source = str(path)
+    if bmp.is_bmp(source):
+        return bmp.header(source, name)
     try:
         return _opened(source)
     except pyvips.Error as error:
-        raise _unreadable(name, error) from error
+        raise _unreadable(name, error, source) from error
 
 
 def _opened(source):
@@ -159,11 +157,10 @@ def _opened(source):
     return image
 
 
-def _unreadable(name, error):
-    reason = (error.detail or str(error)).strip().splitlines() or ["unknown"]
-    return UserError(
-        f"{name}: not a whole picture that we can read; use PNG or JPEG ({reason[0].strip()})"
-    )
+def _unreadable(name, error, source):
+    data = source if isinstance(source, bytes) else pathlib.Path(source).read_bytes()
+    reason = libvips.reason(error, data)
+    return UserError(f"{name}: not a whole picture that we can read; use PNG or JPEG ({reason})")
 
 
 def _suffix(loader):
@@ -178,11 +175,14 @@ def _decoded(image, suffix, source, name):
     if image.format not in _TYPES or image.bands > 4:
         raise UserError(f"{name}: {image.bands} channels of {image.format}; 8 or 16 bits are read")
     gain_map, bits, other_colours = bool(image.get_typeof(_GAIN_MAP)), 16, False
+    behind = ""
     if image.get_typeof("heif-compression"):
         bits = image.get("bits-per-sample")
         other_colours = heif.has_other_colours(image, source)
     if heif.is_heic(image):
         array, gain_map = heif.decoded(source, name)
+    elif image.get("vips-loader") == bmp.LOADER:
+        array = bmp.decoded(source, name)
     else:
         array = image.numpy().reshape(image.height, image.width, image.bands)
         if suffix == ".avif" and array.dtype == np.uint16:
@@ -192,8 +192,15 @@ def _decoded(image, suffix, source, name):
         color, alpha = array[..., :-1], array[..., -1]
     grey = color.shape[-1] == 1
     pixels = np.repeat(color, 3, axis=-1) if grey else np.ascontiguousarray(color)
-    header = tiff_exif.read(image, source) if suffix == ".tif" else image
-    return Photograph(pixels, alpha, grey, suffix, header, gain_map, bits, other_colours)
+    if image.get("vips-loader").startswith("jpeg"):
+        data = source if isinstance(source, bytes) else pathlib.Path(source).read_bytes()
+        behind = containers.behind(data, gain_map)
+    header = image.copy()
+    if block := exif.of(image, source):
+        header.set_type(pyvips.GValue.blob_type, _EXIF, block)
+    else:
+        header.remove(_EXIF)
+    return Photograph(pixels, alpha, grey, suffix, header, gain_map, bits, behind, other_colours)
 
 
 def pixels(path):
@@ -243,7 +250,14 @@ def write(path, array, like=None, quality=QUALITY):
 
 def encode(suffix, array, like=None, quality=QUALITY):
     """The bytes of a picture file; as `write`."""
-    settings, bits, holds_alpha = _FORMATS[suffix.lower()]
+    suffix = suffix.lower()
+    settings, bits, holds_alpha = _FORMATS[suffix]
+    longest = libvips.SIDES.get(suffix)
+    if longest and max(array.shape[:2]) > longest:
+        raise UserError(
+            f"{array.shape[1]}x{array.shape[0]}: not for {suffix}, which holds {longest} pixels a "
+            "side; use PNG or TIFF"
+        )
     if _LOSSY in settings:
         settings = settings | {_LOSSY: quality}
     if array.dtype == np.uint16 and bits == 8:
@@ -258,22 +272,37 @@ def encode(suffix, array, like=None, quality=QUALITY):
         kind = {"b-w": "grey16", "srgb": "rgb16"}[kind]
         if bits < 16:
             array, settings = heif.to_upper_bits(array, bits), settings | {"bitdepth": bits}
+    block, header = b"", like.header if like else None
+    if header:
+        block = exif.current(_block(header), array.shape[1], array.shape[0])
+    tiff, jpeg = suffix in (".tif", ".tiff"), suffix in (".jpg", ".jpeg")
+    swapped = tiff and block and array.dtype == np.uint16 and exif.order(block) == ">"
+    if swapped:  # its numbers are in the order of the EXIF's, which libvips would not write
+        array = arrays.differences(array).byteswap()
+        settings = settings | {"predictor": "none"}
     image = pyvips.Image.new_from_array(np.ascontiguousarray(array)).copy(interpretation=kind)
-    if like and like.header:
-        image = _with_metadata(image, like.header)
-        # libvips would make EXIF up; in a JPEG nothing else holds the resolution
-        if not like.header.get_typeof("exif-data") and not suffix.lower().startswith(".jp"):
-            settings = settings | {"keep": "xmp|iptc|icc|other"}
-    else:
-        settings = settings | {"keep": "none"}
+    settings = settings | {"keep": "none"}
+    if header:
+        image = _with_metadata(image, header)
+        made_up = suffix == ".avif" and block  # for the block to replace
+        settings = settings | {"keep": "xmp|iptc|icc|other" + "|exif" * bool(made_up)}
     try:
-        data = image.write_to_buffer(suffix.lower(), **settings)
-        return tiff_exif.added(data, image) if suffix.lower() in (".tif", ".tiff") else data
-    except (pyvips.Error, struct.error) as error:  # the latter of more than 4 GB
-        reason = (getattr(error, "detail", None) or str(error)).strip().splitlines()[0]
+        data = image.write_to_buffer(suffix, **settings)
+        if swapped:
+            return exif.in_tiff(data, block, predicted=True)
+        if header and jpeg and not exif.has(block, exif.RESOLUTION):
+            data = containers.with_density(data, header.xres)
+        return containers.with_exif(suffix, data, block)
+    except (pyvips.Error, struct.error) as error:
+        size = f"{array.shape[1]}x{array.shape[0]}"
         raise UserError(
-            f"{array.shape[1]}x{array.shape[0]}: not for {suffix} ({reason})"
+            f"{size}: not for {suffix} ({libvips.reason_not_written(error)})"
         ) from error
+
+
+def _block(header):
+    """The EXIF block that an opened photograph's header has; empty for none."""
+    return bytes(header.get(_EXIF)) if header and header.get_typeof(_EXIF) else b""
 
 
 def lost(suffix, photograph):
@@ -284,6 +313,11 @@ def lost(suffix, photograph):
         words.append("without its transparency")
     if photograph.pixels.dtype == np.uint16 and bits < photograph.bits:
         words.append(f"in {bits} bits")
+    jpeg = suffix.lower() in (".jpg", ".jpeg")
+    if jpeg and len(_block(photograph.header)) > containers.LONGEST_IN_JPEG:
+        words.append("without its EXIF, more than a JPEG holds")
+    if photograph.behind:
+        words.append(f"without the {photograph.behind} behind it")
     if photograph.gain_map:
         words.append("without its gain map")
     if photograph.other_colours:
@@ -292,14 +326,10 @@ def lost(suffix, photograph):
 
 
 def _with_metadata(image, header):
-    """The image with another's EXIF, profile, XMP and resolution; it is upright now."""
+    """The image with another's profile, XMP and resolution; it is upright now."""
     image = image.copy(xres=header.xres, yres=header.yres)
-    try:
-        fields = header.get_fields()
-    except UnicodeDecodeError:  # one name is damaged, and pyvips gives none of them
-        fields = [field for field in _KEPT if header.get_typeof(field)]
-    for field in fields:  # the thumbnail is not among them: it shows the blur
-        if field in _KEPT or field.startswith("exif-"):
+    for field in _KEPT:  # by name: pyvips lists none if one is damaged
+        if header.get_typeof(field):
             image.set_type(header.get_typeof(field), field, header.get(field))
     image.set_type(_INT, "orientation", 1)
     return image

@@ -1,0 +1,119 @@
+"""What libvips cannot do is said in words, once."""
+
+import io
+import struct
+import subprocess
+import sys
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tf_deblur.errors import UserError
+from tf_deblur.pictures import photographs
+
+
+def encoded(kind, picture, **more):
+    data = io.BytesIO()
+    Image.fromarray(picture).save(data, kind, **more)
+    return data.getvalue()
+
+
+def changed(data, place, value):
+    return data[:place] + value + data[place + len(value) :]
+
+
+def damaged(picture):
+    """{words expected: file} of each way that files are damaged."""
+    png, jpeg, webp, tiff, gif = (
+        encoded(kind, picture(48, 64)) for kind in ("PNG", "JPEG", "WEBP", "TIFF", "GIF")
+    )
+    pixels = png.index(b"IDAT")
+    size = int.from_bytes(png[pixels - 4 : pixels], "big")
+    inside = changed(png[pixels + 4 : pixels + 4 + size], 100, bytes(20))
+    checked = inside + struct.pack(">L", zlib.crc32(b"IDAT" + inside))
+    scan = jpeg.index(b"\xff\xda")
+    return [
+        ("it is empty", b""),
+        ("no format that we know", b"not a picture"),
+        (f"PNG data is cut short: {len(png) - 50} bytes of at least", png[:-50]),
+        ("PNG data is cut short: 20 bytes of at least 33", png[:20]),
+        (
+            f"the checksum of chunk 'IDAT' at byte {pixels - 4} is wrong",
+            changed(png, pixels + 60, bytes(20)),
+        ),
+        ("the checksum of chunk 'IHDR' at byte 8 is wrong", changed(png, 16, b"\0\0\0\1")),
+        ("its compressed pixels make no picture", changed(png, pixels + 4, checked)),
+        (f"JPEG data is cut short: {scan} bytes are too few", jpeg[:scan]),
+        ("JPEG data is cut short", jpeg[: len(jpeg) // 2]),
+        ("JPEG data is damaged: .*SOS before SOF", jpeg[:2] + jpeg[scan:]),
+        (f"WebP data is cut short: 300 bytes of {len(webp)}", webp[:300]),
+        ("TIFF data is cut short or damaged: the list of its contents", tiff[:6] + b"\xff\xff"),
+        ("GIF data is cut short", gif[: len(gif) // 2]),
+    ]
+
+
+def test_a_damaged_file_is_told_in_words(picture):
+    for words, data in damaged(picture):
+        with pytest.raises(UserError, match=words) as raised:
+            photographs.open_photograph(data, "photo")
+        told = str(raised.value)
+        assert "\n" not in told and "unable to" not in told and "Vips" not in told
+
+
+@pytest.mark.parametrize("suffix, longest", [(".webp", 16383), (".jpg", 65500), (".avif", 16384)])
+def test_a_side_that_a_format_has_no_room_for_is_told(suffix, longest):
+    with pytest.raises(UserError, match=f"which holds {longest} pixels a side"):
+        photographs.encode(suffix, np.zeros((1, longest + 1, 3), np.uint8))
+    if suffix != ".avif":  # slow
+        assert photographs.encode(suffix, np.zeros((1, longest, 3), np.uint8))
+
+
+def test_warnings_stay_off_the_terminal(tmp_path, picture):
+    for kind, more in (("TIFF", {"compression": "jpeg"}), ("JPEG", {"quality": 95})):
+        data = encoded(kind, picture(64, 64), **more)
+        place = data.rindex(b"\xff\xda") + 300
+        (tmp_path / f"a.{kind}").write_bytes(changed(data, place, b"\xff\xd5"))  # a restart marker
+    lines = [
+        "import sys",
+        "from tf_deblur.pictures import photographs",
+        "kept = [photographs.open_photograph(name) for name in sys.argv[1:]]",
+        "sys.kept = kept",  # until the process ends
+    ]
+    names = [str(tmp_path / "a.TIFF"), str(tmp_path / "a.JPEG")]
+    line = [sys.executable, "-c", "\n".join(lines), *names]
+    done = subprocess.run(line, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+FILM = b"\0\0\0\x18ftypmp42" + bytes(12) + b"\xff\xd8\xff\xe0"
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize(
+    "behind, words",
+    [
+        (lambda second: b"", ""),
+        (lambda second: bytes(100), ""),
+        (lambda second: second, "without the picture behind it"),
+        (lambda second: bytes(64) + second + second, "without the picture behind it"),
+        (lambda second: FILM, "without the film behind it"),
+        (lambda second: second + FILM, "without the picture and the film behind it"),
+        (lambda second: b"SEFH a phone's notes SEFT", "without the 25 bytes behind it"),
+    ],
+)
+def test_what_lies_behind_a_jpeg_is_told(tmp_path, picture, behind, words, progressive):
+    whole = encoded("JPEG", picture(48, 64), progressive=progressive)
+    more = behind(encoded("JPEG", picture(48, 64, seed=1)))
+    (tmp_path / "a.jpg").write_bytes(whole + more)
+    for source in (whole + more, tmp_path / "a.jpg"):
+        photograph = photographs.open_photograph(source)
+        assert photographs.lost(".jpg", photograph) == words
+        np.testing.assert_array_equal(photograph.pixels, photographs.open_photograph(whole).pixels)
+
+
+def test_a_thumbnail_inside_a_jpeg_lies_not_behind_it(picture):
+    small = encoded("JPEG", picture(16, 16))
+    data = encoded("JPEG", picture(48, 64), exif=b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0" + small)
+    assert photographs.lost(".jpg", photographs.open_photograph(data)) == ""

@@ -1,0 +1,298 @@
+"""EXIF as the block of bytes that it is, carried over unchanged but for what is no longer true.
+
+A block is a TIFF file without pixels: directories of tags, 12 bytes each, whose longer values lie
+elsewhere. Makers' notes hold offsets from its begin, in ways that only their makers know: so
+nothing in it may move, and in a TIFF file, whose offsets count from the file's begin, it comes
+first.
+"""
+
+import mmap
+import struct
+
+ORIENTATION, RESOLUTION, DETAILS, NOTE = 0x112, 0x11A, 0x8769, 0x927C
+PREFIX = b"Exif\0\0"  # before a block in most formats
+_ORDERS = {b"II": "<", b"MM": ">"}
+_DIRECTORIES = {DETAILS, 0x8825, 0xA005}  # tags that point to one: camera's details, GPS, versions
+_SIDES = ({0x100, 0xA002}, {0x101, 0xA003})  # tags of width and of height
+_RESOLUTIONS = {RESOLUTION, 0x11B, 0x128}  # across, down, their unit
+_THUMBNAILS = ((0x201, 0x202), (0x111, 0x117))  # where and how long: JPEG, uncompressed
+# Of a TIFF file's first directory, what tells of the photograph; the others are for its pixels
+# or other programs' work, which can be larger than the picture.
+_TOLD = {
+    *range(0x9C9B, 0x9CA0),
+    *(0x10D, 0x10E, 0x10F, 0x110, 0x11D, 0x131, 0x132, 0x13B, 0x13C, 0x4746, 0x4749, 0x8298),
+    *(0x830E, 0x8482, 0x85D8, 0x87AF, 0x87B0, 0x87B1, 0xC4A5, 0xC614, 0xC62F),
+    *(DETAILS, 0x8825),
+}
+# Of a block's first directory, what a TIFF file says of its own pixels.
+_OF_PIXELS = {
+    *range(0xFE, 0x10B),
+    *(0x111, ORIENTATION, *range(0x115, 0x11A), 0x11C, *range(0x122, 0x126), 0x12D, 0x13D),
+    *range(0x140, 0x160),
+    *range(0x200, 0x216),
+}
+_BYTES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # by kind of value; others 1
+_SWAPPED = {5: 4, 10: 4}  # fractions are two numbers
+_LIMIT = 1 << 24  # bytes of all of it; more is no camera's
+_IN_PLACE = (
+    60_000  # up to here a maker's note of a TIFF file stays where it is, or no JPEG holds it
+)
+
+
+def of(image, source):
+    """The EXIF block of a file.
+
+    Args:
+      image: the `pyvips.Image` of it.
+      source: its path, or its bytes.
+
+    Returns:
+      bytes; empty if it has none, or is a BigTIFF, whose directories are others.
+    """
+    if image.get("vips-loader").startswith("tiff"):
+        return _of_tiff(source)
+    if not image.get_typeof("exif-data"):
+        return b""
+    data = bytes(image.get("exif-data"))
+    starts = [at for order in (b"II*\0", b"MM\0*") if (at := data.find(order, 0, 32)) >= 0]
+    return data[min(starts) :] if starts else b""
+
+
+def current(block, width, height):
+    """A block for a picture of this size that is upright, without its thumbnail.
+
+    Only the values of these tags are changed, in place; a thumbnail at the end is cut off,
+    and one elsewhere becomes zeros. What is damaged is left alone.
+    """
+    data = bytearray(block)
+    try:
+        first, order = _first(data)
+        tags = _places(data, first, order)
+        _set(data, tags.get(ORIENTATION), order, 1)
+        directories = [tags]
+        if DETAILS in tags:
+            start = _number(data, tags[DETAILS] + 8, order)
+            directories.append(_places(data, start, order))
+        for found in directories:
+            for names, side in zip(_SIDES, (width, height)):
+                for tag in names & found.keys():
+                    _set(data, found[tag], order, side)
+        _drop_thumbnail(data, first, order)
+    except (struct.error, ValueError):
+        pass
+    return bytes(data)
+
+
+def has(block, tag):
+    """Whether a block's first directory holds a tag."""
+    try:
+        return tag in _places(block, *_first(block))
+    except (struct.error, ValueError):
+        return False
+
+
+def order(block):
+    """The order of its bytes as `struct` names it."""
+    return _ORDERS[block[:2]]
+
+
+def in_tiff(data, block, predicted=False):
+    """A TIFF file's bytes with an EXIF block before its pixels, so that nothing in that moves.
+
+    A new first directory at the end has the file's tags and those of the block.
+
+    Args:
+      data: a TIFF file of little-endian numbers and one picture.
+      block: the EXIF.
+      predicted: whether each pixel is the difference to its neighbour, which the file's own
+        tags do not say.
+
+    Raises:
+      struct.error: more than 4 GB.
+    """
+    try:
+        told = _entries(block, *_first(block))
+    except (struct.error, ValueError):  # damaged
+        return data
+    into, own = order(block), _entries(data, *_first(data))
+    block += bytes(len(block) % 2)
+    moved = len(block) - 8  # all of the file but its header
+    kept = {tag: told[tag] for tag in told.keys() - _OF_PIXELS if tag not in own}
+    if _RESOLUTIONS <= told.keys():
+        kept |= {tag: told[tag] for tag in _RESOLUTIONS}
+    if predicted:
+        own[0x13D] = (0x13D, 3, 1, struct.pack("<HH", 2, 0))
+    tags = sorted(own.keys() | kept.keys())
+    start = moved + len(data) + (moved + len(data)) % 2
+    values, packed = bytearray(), bytearray()
+    behind = start + 2 + 12 * len(tags) + 4
+    for tag in tags:
+        if tag in kept:
+            packed += struct.pack(f"{into}HHL4s", *kept[tag])
+            continue
+        _, kind, count, value = own[tag]
+        size = count * _BYTES.get(kind, 1)
+        place = _number(value, 0, "<")
+        if size > 4 and kind not in _BYTES:  # profile and XMP stay where they are
+            value = struct.pack(f"{into}L", place + moved)
+        else:
+            width = _SWAPPED.get(kind, _BYTES.get(kind, 1))
+            letter = {1: "B", 2: "H", 4: "L", 8: "Q"}[width]
+            value = value[:size] if size <= 4 else data[place : place + size]
+            numbers = struct.unpack(f"<{size // width}{letter}", value)
+            if tag in (0x111, 0x144):  # where its pixels lie
+                numbers = [number + moved for number in numbers]
+            value = struct.pack(f"{into}{len(numbers)}{letter}", *numbers)
+            if size > 4:
+                values += value
+                value = struct.pack(f"{into}L", behind + len(values) - size)
+                values += bytes(len(values) % 2)
+        packed += struct.pack(f"{into}HHL4s", tag, kind, count, value)
+    directory = struct.pack(f"{into}H", len(tags)) + packed + bytes(4) + values
+    head = block[:4] + struct.pack(f"{into}L", start)
+    padding = bytes(start - moved - len(data))
+    return b"".join([head, block[8:], memoryview(data)[8:], padding, directory])
+
+
+def _of_tiff(source):
+    try:
+        if isinstance(source, bytes):
+            return _collected(source)
+        with open(source, "rb") as file:
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                return _collected(data)
+    except (struct.error, ValueError, OSError):  # damaged there, or in a file system that maps
+        return b""  # no files into memory; but the picture is whole
+
+
+def _collected(data):
+    """A TIFF file's EXIF as a block of its own, in which a maker's note lies where it lay."""
+    start, order = _first(data)
+    tags = _entries(data, start, order)
+    if not _TOLD & tags.keys():
+        return b""
+    note, size = _note(data, tags, order)
+    pinned = note if 8 <= note and note + size <= _IN_PLACE else None
+    base = 8
+    directory = _directory(data, start, order, base, pinned)
+    if pinned and base + len(directory) > pinned:  # the note comes first then
+        base = pinned + size + (pinned + size) % 2
+        directory = _directory(data, start, order, base, pinned)
+    block = bytearray(data[:4] + struct.pack(f"{order}L", base)).ljust(base, b"\0") + directory
+    if pinned:
+        block = block.ljust(pinned + size, b"\0")
+        block[pinned : pinned + size] = data[pinned : pinned + size]
+    return bytes(block)
+
+
+def _note(data, tags, order):
+    """(where a maker's note lies, its bytes); zeros for none."""
+    if DETAILS in tags:
+        details = _entries(data, _number(tags[DETAILS][3], 0, order), order)
+        if NOTE in details and details[NOTE][2] > 4:
+            _, _, size, value = details[NOTE]
+            place = _number(value, 0, order)
+            if place + size <= len(data):
+                return place, size
+    return 0, 0
+
+
+def _directory(data, start, order, base, pinned, depth=0, room=_LIMIT):
+    """A directory and its values as bytes that will lie at `base`.
+
+    ValueError if they are more than `room`.
+    """
+    entries = _entries(data, start, order).values()
+    entries = [e for e in entries if depth or e[0] in _TOLD | _RESOLUTIONS]
+    entries = sorted(entries)
+    head = 2 + 12 * len(entries) + 4
+    packed, values = bytearray(), bytearray()
+    for tag, kind, count, value in entries:
+        place = _number(value, 0, order)
+        new_place, left = base + head + len(values), room - head - len(values)
+        if tag in _DIRECTORIES and depth < 2:
+            kind, count = 4, 1
+            value = _directory(data, place, order, new_place, pinned, depth + 1, left)
+        elif tag != NOTE or place != pinned:
+            size = count * _BYTES.get(kind, 1)
+            if size > min(left, len(data)):
+                raise ValueError
+            value = value if size <= 4 else data[place : place + size]
+            if len(value) < size:
+                raise ValueError
+        if len(value) > 4:
+            values += value + bytes(len(value) % 2)
+            value = struct.pack(f"{order}L", new_place)
+        packed += struct.pack(f"{order}HHL4s", tag, kind, count, value)
+    return b"".join([struct.pack(f"{order}H", len(entries)), packed, bytes(4), values])
+
+
+def _drop_thumbnail(data, first, order):
+    link = first + 2 + 12 * _number(data, first, order, "H")
+    second = _number(data, link, order)
+    data[link : link + 4] = bytes(4)
+    if not second:
+        return
+    places = _places(data, second, order)
+    for where, how_long in _THUMBNAILS:
+        if where not in places or how_long not in places:
+            continue
+        start, size = (_number(data, places[tag] + 8, order) for tag in (where, how_long))
+        end = min(start + size, len(data))
+        if start >= end or any(start < stop and begin < end for begin, stop in _used(data, order)):
+            continue
+        if any(data[end:]):
+            data[start:end] = bytes(end - start)
+        else:
+            del data[start:]
+
+
+def _used(data, order, start=None, depth=0):
+    """(from, to) of the directories and of their longer values, but the thumbnail's."""
+    start = _first(data)[0] if start is None else start
+    entries = _entries(data, start, order)
+    yield start, start + 6 + 12 * len(entries)
+    for tag, kind, count, value in entries.values():
+        place, size = _number(value, 0, order), count * _BYTES.get(kind, 1)
+        if tag in _DIRECTORIES and depth < 2:
+            yield from _used(data, order, place, depth + 1)
+        elif size > 4:
+            yield place, place + size
+
+
+def _set(data, place, order, value):
+    """Gives a tag at this place, if it has one number, another one."""
+    if place is None:
+        return
+    kind, count = struct.unpack_from(f"{order}HL", data, place + 2)
+    if kind in (3, 4) and count == 1:
+        kind = 4 if value > 65535 else kind
+        struct.pack_into(f"{order}H", data, place + 2, kind)
+        data[place + 8 : place + 12] = bytes(4)
+        struct.pack_into(f"{order}{'H' if kind == 3 else 'L'}", data, place + 8, value)
+
+
+def _first(data):
+    """(where the first directory lies, byte order as `struct` names it)."""
+    order = _ORDERS.get(bytes(data[:2]), "<")
+    magic, start = struct.unpack(f"{order}HL", data[2:8])
+    if magic != 42:
+        raise ValueError  # a BigTIFF, for more than 4 GB, or damaged
+    return start, order
+
+
+def _places(data, start, order):
+    """{tag: place of its 12 bytes} of a directory."""
+    (count,) = struct.unpack_from(f"{order}H", data, start)
+    places = range(start + 2, start + 2 + 12 * count, 12)
+    return {_number(data, place, order, "H"): place for place in places if place + 12 <= len(data)}
+
+
+def _entries(data, start, order):
+    """{tag: (tag, kind, how many, value or its place)} of a directory."""
+    places = _places(data, start, order)
+    return {tag: struct.unpack_from(f"{order}HHL4s", data, place) for tag, place in places.items()}
+
+
+def _number(data, place, order, letter="L"):
+    return struct.unpack_from(f"{order}{letter}", data, place)[0]

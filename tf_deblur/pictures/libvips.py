@@ -1,0 +1,85 @@
+"""libvips, silent, and what it says of a file that it cannot do in words for people."""
+
+import logging
+import os
+import re
+import struct
+import zlib
+
+# Read when it starts. pyvips hands warnings to `logging`, but not those of the process's end.
+os.environ.setdefault("VIPS_WARNING", "0")
+logging.getLogger("pyvips").setLevel(logging.CRITICAL)
+import pyvips  # noqa: E402
+
+pyvips.cache_set_max(0)  # by name: a file written anew would be the old one
+
+SIDES = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383, ".avif": 16384}  # the longest, in pixels
+_STARTS = {
+    b"\x89PNG\r\n": "PNG",
+    b"\xff\xd8": "JPEG",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"II+\0": "TIFF",
+    b"MM\0+": "TIFF",
+    b"RIFF": "WebP",
+    b"GIF8": "GIF",
+}
+_SHORT = re.compile(
+    r"premature end|unexpected end|end of file|too small|no image|missing SOS|outside of file"
+    r"|not enough|read error",
+    re.IGNORECASE,
+)
+
+
+def reason(error, data):
+    """Why libvips cannot read a file.
+
+    Args:
+      error: the `pyvips.Error`.
+      data: the file's bytes.
+
+    Returns:
+      Words: what is wrong, and where if that can be told.
+    """
+    if not data:
+        return "it is empty"
+    kind = next((kind for start, kind in _STARTS.items() if data.startswith(start)), None)
+    kind = kind or ("HEIF" if data[4:8] == b"ftyp" else None)
+    lines = [line.partition(": ")[2] for line in error.detail.splitlines() if ": " in line]
+    if kind == "PNG":
+        return f"its PNG data is {_damage_of_png(data)}"
+    if kind == "WebP" and len(data) < (size := int.from_bytes(data[4:8], "little") + 8):
+        return f"its WebP data is cut short: {len(data)} bytes of {size}"
+    if not kind:
+        return "no format that we know"
+    if any("known format" in line for line in lines):
+        where = "the list of its contents is missing"
+        return f"its {kind} data is cut short or damaged: {where}"
+    if any(_SHORT.search(line) for line in lines):
+        return f"its {kind} data is cut short: {len(data)} bytes are too few"
+    told = [line for line in lines if line not in ("load error",) and "seek" not in line]
+    return f"its {kind} data is damaged{': ' * bool(told)}{told[-1].strip() if told else ''}"
+
+
+def _damage_of_png(data):
+    place = 8
+    while place < len(data):
+        size, name = struct.unpack(">L4s", data[place : place + 8].ljust(8, b"\0"))
+        end = place + 12 + size
+        if end > len(data):
+            return f"cut short: {len(data)} bytes of at least {end}"
+        told = name.decode("latin-1")
+        if zlib.crc32(data[place + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
+            return f"damaged: the checksum of chunk {told!r} at byte {place} is wrong"
+        if name == b"IEND":
+            return "damaged: its compressed pixels make no picture"
+        place = end
+    return f"cut short: {len(data)} bytes, and no end"
+
+
+def reason_not_written(error):
+    """Why libvips cannot write a picture, in words; `error` is any exception."""
+    text = (getattr(error, "detail", None) or str(error)).strip()
+    if isinstance(error, struct.error) or "file size exceeded" in text:
+        return "more than the 4 GB that a TIFF file holds"
+    return text.splitlines()[0].rpartition(": ")[2] if text else "the encoder does not say why"
