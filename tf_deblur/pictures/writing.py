@@ -15,9 +15,10 @@ os.environ.setdefault("SVT_LOG", "0")  # it writes to the terminal by itself
 
 # The encoder for each codec that a result may have again, and how it is told of speed; all
 # others, and what an encoder or a container does not take, become H.264, in WebM VP9.
-# Frames are never reordered: then times need no shift in any container.
+# Frames are never reordered: then times need no shift in any container. Without mbtree no frame
+# pays for another: the worst gains 2 dB.
 ENCODERS = {
-    "h264": ("libx264", {"preset": "veryfast", "bf": "0"}),
+    "h264": ("libx264", {"preset": "veryfast", "bf": "0", "x264-params": "mbtree=0"}),
     "hevc": ("libx265", {"preset": "superfast", "x265-params": "log-level=none:bframes=0"}),
     "vp8": ("libvpx", {"deadline": "realtime", "cpu-used": "5", "b": "100M", "qmin": "0"}),
     "vp9": ("libvpx-vp9", {"deadline": "realtime", "cpu-used": "7", "row-mt": "1", "b": "0"}),
@@ -199,10 +200,10 @@ def _options(film, path):
 def _encoder(codec, quality):
     """(name of the encoder, its options); (None, {}) for a codec that is not written.
 
-    Quality 95 is CRF 12, above 45 dB of luma; 75 is 26, near x264's own default; 1 is 51.
+    Quality 95 is CRF 10, above 45 dB of luma; 75 is 21, near x264's own 23; 1 is 41.
     """
     encoder, options = ENCODERS.get(codec, (None, {}))
-    crf = 1 + 5 * (100 - quality) ** 0.5
+    crf = 1 + 4 * (100 - quality) ** 0.5
     if codec in ("h264", "hevc"):
         return encoder, options | {"crf": f"{crf:.1f}"}
     if codec in ("vp8", "vp9", "av1"):  # theirs goes to 63
