@@ -49,17 +49,22 @@ def make(
     colours=BT709,
     turn=0,
     sound=(),
+    words=None,
+    time_code=None,
 ):
     """A clip of FFmpeg's own test source; `times` are milliseconds, 25 a second if None."""
     step = Fraction(1, 1000) if times else Fraction(1, 25)
-    with av.open(path, "w") as film:
+    options = {"movflags": "use_metadata_tags"} if words else {}
+    with av.open(path, "w", container_options=options) as film:
         facts = {"width": size[0], "height": size[1], "time_base": step, "pix_fmt": pix_fmt}
         picture = film.add_stream(codec, 25, OPTIONS.get(codec, {}), **facts)
         tag(picture.codec_context, colours)
         if turn:
             picture.set_display_rotation(turn)
         tracks = [film.add_stream(name, rate=48000, layout="stereo") for name in sound]
-        film.metadata["title"] = "Übung"
+        film.metadata.update(words or {"title": "Übung"})
+        if time_code:
+            picture.metadata["timecode"] = time_code
         for number, rgb in enumerate(test_source(size, frames)):
             rgb.color_range, rgb.colorspace = colours[:2]
             image = rgb.reformat(format=pix_fmt, interpolation=ACCURATE)
@@ -185,15 +190,55 @@ def test_rotation_is_applied_where_a_container_does_not_tell_of_it(tmp_path):
     assert np.abs(luma(kept) - upright).mean() < 0.02 < np.abs(luma(kept) - upright[::-1]).mean()
 
 
-def test_a_clip_cut_short_is_restored_as_far_as_it_goes(tmp_path):
-    make(tmp_path / "whole.mkv", "libx264", frames=50)
-    data = (tmp_path / "whole.mkv").read_bytes()
-    (tmp_path / "clip.mkv").write_bytes(data[: len(data) // 2])
-    line = video.restore(lambda rgb: rgb, tmp_path / "clip.mkv", tmp_path / "kept.mkv")
-    frames, kept = (told(tmp_path / name)[2] for name in ("whole.mkv", "kept.mkv"))
-    assert 5 < len(kept) < 45 and "though its header tells of 2.0 s, not" in line
-    assert f"{len(kept)} frames" in line
+@pytest.mark.parametrize(
+    "name, how",
+    [
+        ("clip.mkv", {"codec": "libx264"}),
+        ("clip.avi", {"codec": "mjpeg", "pix_fmt": "yuvj420p", "colours": JPEG}),
+    ],
+)
+def test_a_clip_cut_short_is_restored_as_far_as_it_goes(name, how, tmp_path):
+    make(tmp_path / f"whole_{name}", frames=50, **how)
+    data = (tmp_path / f"whole_{name}").read_bytes()
+    (tmp_path / name).write_bytes(data[: len(data) // 2])
+    line = video.restore(lambda rgb: rgb, tmp_path / name, tmp_path / f"kept_{name}")
+    frames, kept = (told(tmp_path / f"{what}_{name}")[2] for what in ("whole", "kept"))
+    assert 5 < len(kept) < 45 and f"{len(kept)} frames, though its header tells of 2.0 s" in line
     assert worst_psnr(kept[:-1], frames[: len(kept) - 1]) > 40  # the last one is half there
+
+
+def test_a_mov_keeps_its_time_code_and_a_telephones_words(tmp_path):
+    words = {"com.apple.quicktime.make": "Apple", "title": "T"}
+    make(tmp_path / "clip.mov", "libx264", words=words, time_code="01:02:03:04")
+    line = video.restore(lambda rgb: rgb, tmp_path / "clip.mov", tmp_path / "kept.mov")
+    assert line == "160x120, 12 frames"
+    with av.open(tmp_path / "kept.mov") as film:
+        assert words.items() <= film.metadata.items()
+        assert [track.type for track in film.streams] == ["video", "data"]
+        assert {track.metadata["timecode"] for track in film.streams} == {"01:02:03:04"}
+
+
+def test_a_matroska_file_keeps_subtitles_attachments_and_chapters(tmp_path):
+    chapter = {"id": 1, "start": 0, "end": 200, "time_base": Fraction(1, 1000)}
+    with av.open(tmp_path / "clip.mkv", "w") as film:
+        picture = film.add_stream("libx264", 25, width=160, height=120)
+        subtitles = film.add_mux_stream("subrip", time_base=Fraction(1, 1000))
+        subtitles.metadata["language"] = "deu"
+        film.add_attachment("font.ttf", "application/x-truetype-font", b"abc" * 50)
+        film.set_chapters([chapter | {"metadata": {"title": "Anfang"}}])
+        film.mux(picture.encode(av.VideoFrame(160, 120, "yuv420p")))
+        words = av.Packet(b"Hallo")
+        words.stream, words.pts, words.dts, words.duration = subtitles, 20, 20, 200
+        words.time_base = subtitles.time_base
+        film.mux(words)
+        film.mux(picture.encode(None))
+    video.restore(lambda rgb: rgb, tmp_path / "clip.mkv", tmp_path / "kept.mkv")
+    assert told(tmp_path / "kept.mkv")[3] == [("subtitle", Fraction(20, 1000), b"Hallo")]
+    with av.open(tmp_path / "kept.mkv") as film:
+        _, subtitles, attachment = film.streams
+        assert (subtitles.language, attachment.name) == ("deu", "font.ttf")
+        assert attachment.data == b"abc" * 50
+        assert [part["metadata"]["title"] for part in film.chapters()] == ["Anfang"]
 
 
 @pytest.mark.parametrize("content", [b"not a video", b"", None])

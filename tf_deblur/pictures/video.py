@@ -66,7 +66,7 @@ def restore(function, source, target, quality=95):
                     result.copy(packets)
                     if images:
                         result.add(*images)
-        lost = [*_missing(film, found), *result.left_out]
+        lost = [*_missing(film, stream, found), *result.left_out]
         return ", ".join([result.size, f"{found['frames']} frames", *lost])
 
 
@@ -164,9 +164,11 @@ def _ahead(items):
             thread.shutdown(cancel_futures=True)
 
 
-def _missing(film, found):
+def _missing(film, stream, found):
     """What a video should have and has not, in words."""
     told = ((film.start_time or 0) + (film.duration or 0)) / 1e6
+    if film.format.name == "avi":  # of which the duration is what is there
+        told = float(stream.frames / stream.average_rate)
     if told > found["seconds"] + SLACK:
         yield f"though its header tells of {told:.1f} s, not {found['seconds']:.1f}"
     if found["damaged"]:

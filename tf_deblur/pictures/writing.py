@@ -15,17 +15,16 @@ os.environ.setdefault("SVT_LOG", "0")  # it writes to the terminal by itself
 
 # The encoder for each codec that a result may have again, and how it is told of speed; all
 # others, and what an encoder or a container does not take, become H.264, in WebM VP9.
-# Frames are never reordered: then times need no shift in any container. Without mbtree no frame
-# pays for another: the worst gains 2 dB.
+# Frames are never reordered: then times need no shift in any container. The fastest settings,
+# since processors are for the network; a file is up to twice as large as it could be.
 ENCODERS = {
-    "h264": ("libx264", {"preset": "veryfast", "bf": "0", "x264-params": "mbtree=0"}),
+    "h264": ("libx264", {"preset": "ultrafast", "bf": "0"}),
     "hevc": ("libx265", {"preset": "superfast", "x265-params": "log-level=none:bframes=0"}),
     "vp8": ("libvpx", {"deadline": "realtime", "cpu-used": "5", "b": "100M", "qmin": "0"}),
     "vp9": ("libvpx-vp9", {"deadline": "realtime", "cpu-used": "7", "row-mt": "1", "b": "0"}),
     "av1": ("libsvtav1", {"preset": "8"}),
     "mjpeg": ("mjpeg", {"b": "1G"}),
     "mpeg4": ("mpeg4", {"b": "1G"}),
-    "mpeg2video": ("mpeg2video", {"b": "1G"}),
     "prores": ("prores_ks", {}),
     "ffv1": ("ffv1", {}),
     "huffyuv": ("huffyuv", {}),
@@ -178,7 +177,7 @@ class Writer:
     def _tracks(self, film):
         """(index in the source, the stream that it is copied into) of all others that fit."""
         for track in film.streams:
-            if track.index == self.stream.index:
+            if track.index == self.stream.index or _made_anew(track, film):
                 continue
             if not _fits(track, self.container.format.name):
                 self.left_out.append(f"without {track.type} track {track.index}")
@@ -208,7 +207,7 @@ def _encoder(codec, quality):
         return encoder, options | {"crf": f"{crf:.1f}"}
     if codec in ("vp8", "vp9", "av1"):  # theirs goes to 63
         return encoder, options | {"crf": f"{crf * 63 / 51:.0f}"}
-    if codec in ("mjpeg", "mpeg4", "mpeg2video"):
+    if codec in ("mjpeg", "mpeg4"):
         step = f"{1 + 0.3 * (100 - quality):.0f}"
         return encoder, options | {"qmin": step, "qmax": step}
     return encoder, options
@@ -279,6 +278,15 @@ def _describe(to, of):
     to.disposition = of.disposition
     to.metadata.update(of.metadata)
     to.metadata.pop("encoder", None)
+
+
+def _made_anew(track, film):
+    """Whether it is MP4's track of chapter names or of the time code, which the muxer makes.
+
+    It does so from chapters, and from a word of the video's; copied, the latter has no rate.
+    """
+    chapters = track.type == "data" and track.name == "bin_data" and film.chapters()
+    return bool(chapters) or (track.type == "data" and "timecode" in track.metadata)
 
 
 def _fits(track, container):
