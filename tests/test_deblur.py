@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 
-import cv2
 import numpy as np
 import pytest
 
@@ -236,25 +235,6 @@ def test_a_result_that_cannot_be_right_is_not_kept(run, small_workdir, picture, 
     np.testing.assert_array_equal(photographs.read(tmp_path / "dark_restored.png"), photo)
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".avi"])
-def test_a_video_keeps_its_frames_size_and_rate(run, exported, picture, tmp_path, suffix):
-    path = tmp_path / f"clip{suffix}"
-    codec = cv2.VideoWriter_fourcc(*("mp4v" if suffix == ".mp4" else "MJPG"))
-    writer = cv2.VideoWriter(str(path), codec, 12.5, (64, 48))
-    for number in range(5):
-        writer.write(picture(48, 64, seed=number))
-    writer.release()
-    done = run("deblur", "--model", exported / "compact", path.name)
-    assert (done.returncode, done.stderr) == (0, ""), done.stderr
-    assert "64x48, 5 frames" in done.stdout and "sound" in done.stdout
-    video = cv2.VideoCapture(str(tmp_path / f"clip_restored{suffix}"))
-    assert video.get(cv2.CAP_PROP_FPS) == pytest.approx(12.5, abs=0.01)
-    frames = []
-    while (read := video.read())[0]:
-        frames.append(read[1])
-    assert np.shape(frames) == (5, 48, 64, 3)
-
-
 def test_a_wrong_command_line_is_one_line(run, tmp_path):
     (tmp_path / "nothing here").mkdir()
     for arguments, status, message in [
@@ -268,17 +248,6 @@ def test_a_wrong_command_line_is_one_line(run, tmp_path):
         assert done.returncode == status and message in done.stderr
         assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
         assert done.stdout == ""
-
-
-def test_a_videos_sound_is_not_overwritten(monkeypatch):
-    monkeypatch.setattr(jobs.shutil, "which", lambda program: None)
-    (job,) = jobs.plan(["clip.mp4"], overwrite=True)
-    assert "would lose its sound" in job.problem
-    (job,) = jobs.plan(["clip.mp4"])
-    assert job.problem is None and job.target.name == "clip_restored.mp4"
-    monkeypatch.setattr(jobs.shutil, "which", lambda program: f"/usr/bin/{program}")
-    (job,) = jobs.plan(["clip.mp4"], overwrite=True)
-    assert job.problem is None and job.target.name == "clip.mp4"
 
 
 def begin(folder, *arguments):

@@ -43,7 +43,7 @@ _RECURSIVE = flags.DEFINE_bool("recursive", False, "Folders inside folders too."
 _FORMAT = flags.DEFINE_enum(
     "format", None, ["png", "jpg", "tif", "webp", "avif"], "Write this, not the original's format."
 )
-_QUALITY = flags.DEFINE_integer("quality", 95, "Of JPEG, WebP and AVIF.", 1, 100)
+_QUALITY = flags.DEFINE_integer("quality", 95, "Of JPEG, WebP, AVIF and video.", 1, 100)
 _STRIP_METADATA = flags.DEFINE_bool("strip_metadata", False, "Drop EXIF, profile and the like.")
 _COMPARE = flags.DEFINE_bool("compare", False, "Write original and result side by side too.")
 _STRENGTH = flags.DEFINE_float("strength", 1, "Blends the original, 0, with the result, 1.", 0, 1)
@@ -332,7 +332,7 @@ def restore_video(restore, job, bar):
         return result
 
     with kept_time(job):
-        told = video.restore(frame, job.source, job.target)
+        told = video.restore(frame, job.source, job.target, _QUALITY.value)
     return told, time.monotonic() - begin, sum(shares) / len(shares)
 
 

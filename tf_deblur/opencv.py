@@ -5,7 +5,6 @@ import os
 from tf_deblur.errors import UserError
 
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # of a damaged file our own error tells
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 try:
     import cv2  # noqa: F401

@@ -1,26 +1,22 @@
-"""Restores a video frame by frame, in memory that does not grow with its length."""
+"""Restores a video: decoded, restored and encoded side by side, in memory that does not grow.
 
-import shutil
-import subprocess
+PyAV, which brings FFmpeg's libraries, reads and writes. It is loaded only where there is a video.
+"""
 
-import numpy as np
+import collections
+import concurrent.futures
+import contextlib
 
 from tf_deblur.errors import UserError
 from tf_deblur.files import whole
-from tf_deblur.opencv import cv2
 
-# Each container that is written, and its codec, of those that OpenCV's FFmpeg has everywhere.
-CODECS = {
-    ".mp4": "mp4v",
-    ".m4v": "mp4v",
-    ".mov": "mp4v",
-    ".mkv": "mp4v",
-    ".avi": "MJPG",
-    ".webm": "VP80",
-}
-# What else is read; its result is an MP4 file.
-OTHERS = (".mpg", ".mpeg", ".mts", ".m2ts", ".ts", ".wmv", ".3gp", ".flv", ".ogv")
-SUFFIXES = (*CODECS, *OTHERS)
+# Containers whose results are of the same kind; those of the others are Matroska files, which
+# hold every codec.
+KEPT = (".mp4", ".m4v", ".mov", ".3gp", ".mkv", ".webm", ".avi", ".flv", ".ts", ".mts", ".m2ts")
+OTHERS = (".mpg", ".mpeg", ".wmv", ".ogv")
+SUFFIXES = (*KEPT, *OTHERS)
+AHEAD = 3  # frames that each step may be before the next one
+SLACK = 0.25  # seconds by which a header's duration may be off
 
 
 def is_video(path):
@@ -28,99 +24,152 @@ def is_video(path):
 
 
 def suffix_of_result(path):
-    """The suffix that a video's result has: its own, or `.mp4`."""
-    return path.suffix if path.suffix.lower() in CODECS else ".mp4"
+    """The suffix that a video's result has: its own, or `.mkv`."""
+    return path.suffix if path.suffix.lower() in KEPT else ".mkv"
 
 
 def pixels(path):
     """How many its frames have together, as far as its header tells."""
-    capture = _open(path)
-    sizes = cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT
-    count = np.prod([max(capture.get(size), 0) for size in sizes])
-    capture.release()
-    return int(count)
+    with _opened(path) as (film, stream):
+        rate = stream.average_rate or stream.guessed_rate or 0
+        frames = stream.frames or round((film.duration or 0) / 1e6 * rate)
+        return frames * stream.width * stream.height
 
 
-def restore(function, source, target):
+def restore(function, source, target, quality=95):
     """Writes a video whose frames are a function of another one's.
 
-    The frame rate is kept, and the size where both sides are even, as codecs want them. Sound
-    is copied by the program `ffmpeg` where it is there.
+    Time stamps, the picture's size and rotation, tags of colour and depth are kept, all other
+    tracks copied as they are. `writing.Writer` says how.
 
     Args:
-      function: (height, width, 3) uint8 RGB -> the same.
+      function: (height, width, 3) RGB of uint8, or uint16 where the source has more than 8 bits
+        -> the same.
       source, target: paths; the target's suffix is `suffix_of_result(source)`.
+      quality: 1 to 100; of codecs that lose something.
 
     Returns:
       What was made, in words.
 
     Raises:
-      UserError: not a video that OpenCV reads, or its result cannot be written.
+      UserError: not a video that FFmpeg reads, or its result cannot be written.
     """
-    capture = _open(source)
-    rate, told = capture.get(cv2.CAP_PROP_FPS) or 25.0, capture.get(cv2.CAP_PROP_FRAME_COUNT)
-    try:
-        with whole(target) as part:
-            count = _copy(function, capture, part, rate, source)
-            height, width = _checked(part, count, target)
-            words = [f"{width}x{height}", f"{count} frames"]
-            if told > count + 2:
-                words.append(f"though its header tells of {told:.0f}")
-            return ", ".join([*words, _with_sound(source, part)])
-    finally:
-        capture.release()
+    from tf_deblur.pictures import writing
+
+    first, found = _first_frame(source), collections.Counter()
+    with whole(target) as part, _opened(source) as (film, stream):
+        with writing.Writer(part, target, film, stream, first, quality) as result:
+            blurred = _ahead(_decoded(film, stream, found))
+            sharp = _ahead(_restored(function, blurred, result.rgb))
+            with contextlib.closing(blurred), contextlib.closing(sharp):  # the last one first
+                for packets, *images in sharp:
+                    result.copy(packets)
+                    if images:
+                        result.add(*images)
+        lost = [*_missing(film, stream, found), *result.left_out]
+        return ", ".join([result.size, f"{found['frames']} frames", *lost])
 
 
-def _open(path):
+@contextlib.contextmanager
+def _opened(path):
+    """A video and the one of its streams that is restored, as PyAV has them."""
+    import av
+
     if not path.exists():
         raise UserError(f"{path}: no such file")
-    capture = cv2.VideoCapture(str(path))
-    if not capture.isOpened():
-        raise UserError(f"{path}: not a video that we can read; convert it to MP4")
-    return capture
-
-
-def _copy(function, capture, target, rate, source):
-    """Writes every frame; returns how many."""
-    codec = cv2.VideoWriter_fourcc(*CODECS[target.suffix.lower()])
-    writer, count = None, 0
-    while (read := capture.read())[0]:
-        frame = read[1]
-        if writer is None:
-            writer = cv2.VideoWriter(str(target), codec, rate, frame.shape[1::-1])
-            if not writer.isOpened():
-                raise UserError(f"{source}: its result cannot be written as {target.suffix}")
-        restored = function(np.ascontiguousarray(frame[..., ::-1]))
-        writer.write(np.ascontiguousarray(restored[..., ::-1]))
-        count += 1
-    if writer is None:
-        raise UserError(f"{source}: no frames in it that we can read")
-    writer.release()
-    return count
-
-
-def _checked(part, count, target):
-    """(height, width) of what was written; UserError if frames are missing, as on a full disk."""
-    written, size, frames = _open(part), None, 0
-    while (read := written.read())[0]:
-        size, frames = read[1].shape[:2], frames + 1
-    written.release()
-    if frames < count:
-        raise UserError(f"{target}: cannot be written ({frames} of {count} frames arrived)")
-    return size
-
-
-def _with_sound(source, part):
-    """Copies the source's sound into a video; says what came of it."""
-    if not shutil.which("ffmpeg"):
-        return "without sound (the program ffmpeg is not installed)"
-    line = ["ffmpeg", "-y", "-v", "error", "-i", part, "-i", source]
-    line += ["-map", "0:v", "-map", "1:a?", "-c", "copy"]
     try:
-        with whole(part) as joined:
-            subprocess.run(
-                [*line, joined], stdin=subprocess.DEVNULL, capture_output=True, check=True
-            )
-    except subprocess.CalledProcessError:
-        return "without sound (ffmpeg could not copy it)"
-    return "sound copied where there is any"
+        # file: and a name with a colon is no protocol; old files' words may not be UTF-8
+        film = av.open(f"file:{path}", metadata_errors="surrogateescape")
+    except av.FFmpegError as error:
+        raise UserError(f"{path}: not a video that we can read; convert it to MP4") from error
+    with film:
+        stream = film.streams.best("video")
+        if stream is None or stream.codec_context is None:
+            raise UserError(f"{path}: no video in it that we can read")
+        stream.thread_type = "AUTO"  # several frames at once too
+        yield film, stream
+
+
+def _first_frame(path):
+    """A frame that tells format, colours and rotation, which a result must know at once."""
+    with _opened(path) as (film, stream):
+        for _, frame in _decoded(film, stream, collections.Counter()):
+            if frame:
+                return frame
+    raise UserError(f"{path}: no frames in it that we can read")
+
+
+def _decoded(film, stream, found):
+    """Yields (packets of other tracks, the frame that follows them or None) in the file's order.
+
+    What cannot be decoded is left out. `found` counts "frames", "damaged" and "seconds".
+    """
+    import av
+
+    others = []
+    for packet in _packets(film, found):
+        if packet.stream_index != stream.index:
+            others.append(packet)
+            continue
+        try:
+            frames = packet.decode()
+        except av.FFmpegError:
+            found["damaged"] += 1
+            continue
+        for frame in frames:
+            found["frames"] += 1
+            yield others, frame
+            others = []
+    with contextlib.suppress(av.FFmpegError):
+        for frame in stream.codec_context.decode(None):  # what a codec has kept back
+            found["frames"] += 1
+            yield others, frame
+            others = []
+    yield others, None
+
+
+def _packets(film, found):
+    import av
+
+    try:
+        for packet in film.demux():
+            if packet.size:  # else it only says that the file ends
+                end = ((packet.pts or 0) + (packet.duration or 0)) * packet.time_base
+                found["seconds"] = max(found["seconds"], float(end))
+                yield packet
+    except av.FFmpegError:  # a file that ends inside a packet
+        found["damaged"] += 1
+
+
+def _restored(function, frames, rgb):
+    """Yields (packets, frame, its pixels, the restored ones); at the end (packets,)."""
+    for packets, frame in frames:
+        if frame:
+            pixels = rgb(frame)
+            yield packets, frame, pixels, function(pixels)
+        else:
+            yield (packets,)
+
+
+def _ahead(items):
+    """Yields what an iterator does, which a thread of its own asks up to `AHEAD` items early."""
+    end = object()
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        try:
+            waiting = [thread.submit(next, items, end) for _ in range(AHEAD)]
+            while (item := waiting.pop(0).result()) is not end:
+                waiting.append(thread.submit(next, items, end))
+                yield item
+        finally:
+            thread.shutdown(cancel_futures=True)
+
+
+def _missing(film, stream, found):
+    """What a video should have and has not, in words."""
+    told = ((film.start_time or 0) + (film.duration or 0)) / 1e6
+    if film.format.name == "avi":  # of which the duration is what is there
+        told = float(stream.frames / stream.average_rate)
+    if told > found["seconds"] + SLACK:
+        yield f"though its header tells of {told:.1f} s, not {found['seconds']:.1f}"
+    if found["damaged"]:
+        yield f"{found['damaged']} damaged packets left out"

@@ -4,7 +4,6 @@ import dataclasses
 import glob
 import os
 import pathlib
-import shutil
 import sys
 
 from tf_deblur.errors import UserError
@@ -122,10 +121,7 @@ def _job(source, root, output, format, overwrite, compare):
     replaced = overwrite and not output and suffix == source.suffix  # else it may be another's
     ending = "" if replaced else ENDING
     beside = folder / f"{source.stem}{BESIDE}{suffix}" if compare and not film else None
-    job = Job(source, folder / f"{source.stem}{ending}{suffix}", beside)
-    if film and replaced and not shutil.which("ffmpeg"):
-        job.problem = "would lose its sound; install the program ffmpeg, or leave off --overwrite"
-    return job
+    return Job(source, folder / f"{source.stem}{ending}{suffix}", beside)
 
 
 def sources_of(path, recursive):

@@ -1,0 +1,322 @@
+"""Writes a restored video as its source is: codec, colours, depth, times, and all other tracks."""
+
+import contextlib
+import io
+import os
+
+import av
+import numpy as np
+from av.codec.codec import find_best_pix_fmt_of_list
+from av.video.reformatter import Interpolation
+
+from tf_deblur.errors import UserError
+
+os.environ.setdefault("SVT_LOG", "0")  # it writes to the terminal by itself
+
+# The encoder for each codec that a result may have again, and how it is told of speed; all
+# others, and what an encoder or a container does not take, become H.264, in WebM VP9.
+# Frames are never reordered: then times need no shift in any container. The fastest settings,
+# since processors are for the network; a file is up to twice as large as it could be.
+ENCODERS = {
+    "h264": ("libx264", {"preset": "ultrafast", "bf": "0"}),
+    "hevc": ("libx265", {"preset": "superfast", "x265-params": "log-level=none:bframes=0"}),
+    "vp8": ("libvpx", {"deadline": "realtime", "cpu-used": "5", "b": "100M", "qmin": "0"}),
+    "vp9": ("libvpx-vp9", {"deadline": "realtime", "cpu-used": "7", "row-mt": "1", "b": "0"}),
+    "av1": ("libsvtav1", {"preset": "8"}),
+    "mjpeg": ("mjpeg", {"b": "1G"}),
+    "mpeg4": ("mpeg4", {"b": "1G"}),
+    "prores": ("prores_ks", {}),
+    "ffv1": ("ffv1", {}),
+    "huffyuv": ("huffyuv", {}),
+    "utvideo": ("utvideo", {}),
+}
+OTHERWISE = ("h264", "vp9")
+TURNING = ("mp4", "mov", "3gp")  # the containers whose display matrix every player knows
+COLOURS = ("color_range", "colorspace", "color_primaries", "color_trc")
+# swscale's fast ways cost up to 10 dB of luma there and back
+ACCURATE = (
+    Interpolation.BICUBIC
+    | Interpolation.ACCURATE_RND
+    | Interpolation.FULL_CHR_H_INT
+    | Interpolation.FULL_CHR_H_INP
+)
+
+
+class Writer:
+    """A video file in the making, which takes restored frames and others' packets.
+
+    Attributes:
+      size: of the picture as displayed, in words.
+      left_out: what could not be copied, in words.
+    """
+
+    def __init__(self, path, target, film, stream, first, quality):
+        """
+        Args:
+          path, target: where it is written, and what it is called in errors.
+          film, stream: the source, and its stream that is restored.
+          first: a decoded frame of it.
+          quality: 1 to 100.
+        """
+        self.target, self.stream, self.first, self.left_out = target, stream, first, []
+        self.last = None  # time of the latest frame
+        self.container = av.open(f"file:{path}", "w", container_options=_options(film, path))
+        self.matrix = _display_matrix(first)
+        self.turns = self.matrix is not None and self.container.format.name not in TURNING
+        self.picture = self._picture(quality)
+        self.tracks = dict(self._tracks(film))
+        self.container.metadata.update(film.metadata)
+        if chapters := film.chapters():
+            self.container.set_chapters(chapters)
+        height, width = _upright(np.empty((first.height, first.width)), self.matrix).shape
+        self.size = f"{width}x{height}"  # as displayed
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        """Writes what is left, unless something failed; closes in any case."""
+        if kind is None:
+            with self._told():
+                self.container.mux(self.picture.encode(None))
+                self.container.close()
+        else:
+            with contextlib.suppress(av.FFmpegError):
+                self.container.close()
+
+    def rgb(self, frame):
+        """A decoded frame's pixels: (height, width, 3) uint8, or uint16 where it has more bits."""
+        deep = max(part.bits for part in frame.format.components) > 8
+        image = frame.reformat(format="rgb48le" if deep else "rgb24", interpolation=ACCURATE)
+        pixels = image.to_ndarray()
+        return np.ascontiguousarray(_upright(pixels, self.matrix)) if self.turns else pixels
+
+    def add(self, frame, blurred, sharp):
+        """Encodes what became of a frame, at that frame's time.
+
+        Args:
+          frame: as decoded.
+          blurred: its pixels, of `rgb`.
+          sharp: what they became.
+        """
+        image, before = self._encodable(sharp), self._encodable(blurred)
+        if _alike(image, frame):
+            _add_change(image, before, frame)
+        image.pts, image.time_base = self._time(frame), self.stream.time_base
+        image.duration = frame.duration
+        with self._told():
+            self.container.mux(self.picture.encode(image))
+
+    def copy(self, packets):
+        """Writes packets of other tracks, as they are."""
+        for packet in packets:
+            if packet.stream_index in self.tracks:
+                packet.stream = self.tracks[packet.stream_index]
+                with self._told():
+                    self.container.mux(packet)
+
+    def _encodable(self, pixels):
+        """A frame of RGB pixels in the result's own format."""
+        image = av.VideoFrame.from_ndarray(pixels, "rgb24" if pixels.itemsize == 1 else "rgb48le")
+        _colour(image, self.first)  # back by the matrix and range that they came from
+        context = self.picture.codec_context
+        size = context.width, context.height
+        image = image.reformat(*size, context.pix_fmt, interpolation=ACCURATE)
+        _colour(image, self.first)  # the conversion gives two of the matrices one name
+        return image
+
+    @contextlib.contextmanager
+    def _told(self):
+        """What cannot be written is a line; for FFmpeg's errors are of many kinds."""
+        try:
+            yield
+        except av.FFmpegError as error:
+            raise UserError(f"{self.target}: cannot be written ({error.strerror})") from error
+
+    def _time(self, frame):
+        """The frame's time stamp; where it has none, or one that is past, the next one free."""
+        time = frame.dts if frame.pts is None else frame.pts
+        if self.last is not None and (time is None or time <= self.last):
+            time = self.last + max(frame.duration or 0, 1)
+        self.last = time or 0
+        return self.last
+
+    def _picture(self, quality):
+        """The stream of restored frames, not begun yet."""
+        width, height = self.first.width, self.first.height
+        aspect = self.stream.sample_aspect_ratio
+        turned = self.turns and self.matrix[0] == 0
+        if turned:
+            width, height, aspect = height, width, 1 / aspect if aspect else None
+        rate = self.stream.average_rate or self.stream.guessed_rate or 25
+        facts = {"width": width, "height": height, "time_base": self.stream.time_base}
+        if aspect:
+            facts["sample_aspect_ratio"] = aspect
+        for codec in (self.stream.codec_context.codec.canonical_name, *OTHERWISE):
+            encoder, options = _encoder(codec, quality)
+            pix_fmt = encoder and _pixel_format(encoder, options, rate, facts, self.first.format)
+            if not pix_fmt:
+                continue
+            with contextlib.suppress(ValueError):  # the container does not take it
+                picture = self.container.add_stream(encoder, rate, options, **facts)
+                picture.codec_context.pix_fmt = pix_fmt
+                break
+        else:
+            raise UserError(
+                f"{self.target}: no codec for {width}x{height} pixels in such a file; "
+                "convert the source to MP4"
+            )
+        _colour(picture.codec_context, self.first)
+        if codec == "hevc" and self.container.format.name in TURNING:
+            picture.codec_context.codec_tag = "hvc1"  # Apple's players want it
+        if self.matrix is not None and not self.turns:
+            picture.set_display_matrix(self.matrix)
+        _describe(picture, self.stream)
+        return picture
+
+    def _tracks(self, film):
+        """(index in the source, the stream that it is copied into) of all others that fit."""
+        for track in film.streams:
+            if track.index == self.stream.index or _made_anew(track, film):
+                continue
+            if not _fits(track, self.container.format.name):
+                self.left_out.append(f"without {track.type} track {track.index}")
+                continue
+            copied = self.container.add_stream_from_template(track, opaque=True)
+            _describe(copied, track)
+            yield track.index, copied
+
+
+def _options(film, path):
+    """What a container is told, so that it keeps times and words."""
+    if path.suffix.lower() in (".ts", ".mts", ".m2ts"):
+        return {"mpegts_copyts": "1", "mpegts_m2ts_mode": str(int(path.suffix.lower() != ".ts"))}
+    if any("." in key for key in film.metadata):  # com.apple.quicktime.make: phones' own words
+        return {"movflags": "use_metadata_tags"}
+    return {}
+
+
+def _encoder(codec, quality):
+    """(name of the encoder, its options); (None, {}) for a codec that is not written.
+
+    Quality 95 is CRF 10, above 45 dB of luma; 75 is 21, near x264's own 23; 1 is 41.
+    """
+    encoder, options = ENCODERS.get(codec, (None, {}))
+    crf = 1 + 4 * (100 - quality) ** 0.5
+    if codec in ("h264", "hevc"):
+        return encoder, options | {"crf": f"{crf:.1f}"}
+    if codec in ("vp8", "vp9", "av1"):  # theirs goes to 63
+        return encoder, options | {"crf": f"{crf * 63 / 51:.0f}"}
+    if codec in ("mjpeg", "mpeg4"):
+        step = f"{1 + 0.3 * (100 - quality):.0f}"
+        return encoder, options | {"qmin": step, "qmax": step}
+    return encoder, options
+
+
+def _pixel_format(encoder, options, rate, facts, wanted):
+    """The name of the format nearest to `wanted` that an encoder opens with; None if none does.
+
+    H.264 of 4:2:0 does not open for odd sizes, and goes on to 4:4:4: nothing is cut.
+    """
+    try:
+        formats = [known.name for known in av.Codec(encoder, "w").video_formats]
+    except av.codec.codec.UnknownCodecError:  # FFmpeg was built without it
+        return None
+    while formats:
+        nearest, _ = find_best_pix_fmt_of_list(formats, wanted)
+        context = av.CodecContext.create(encoder, "w")
+        for name, value in facts.items():
+            setattr(context, name, value)
+        context.pix_fmt, context.framerate, context.options = nearest.name, rate, options
+        try:
+            context.open()
+            return nearest.name
+        except av.FFmpegError:
+            formats.remove(nearest.name)
+    return None
+
+
+def _alike(image, frame):
+    """Whether two frames hold the same samples at the same places."""
+    formats = image.format, frame.format
+    same = formats[0].name == formats[1].name and formats[0].is_planar and not formats[0].is_rgb
+    return same and (image.width, image.height) == (frame.width, frame.height)
+
+
+def _add_change(image, before, frame):
+    """Makes an image its source with the change that restoring made added to it.
+
+    RGB does not hold all that a film does: neither light above white, nor chroma at half the
+    size. What is not changed so stays as it was, to the last bit.
+
+    Args:
+      image, before: the restored and the blurred frame, both by way of RGB; the first is changed.
+      frame: the source's own.
+    """
+    top = 2 ** max(part.bits for part in frame.format.components) - 1
+    for planes in zip(image.planes, before.planes, frame.planes):
+        sharp, blurred, own = (_samples(plane, top) for plane in planes)
+        kind = np.int16 if top == 255 else np.int32
+        change = np.subtract(sharp, blurred, dtype=kind)
+        np.clip(np.add(change, own, out=change), 0, top, out=sharp, casting="unsafe")
+
+
+def _samples(plane, top):
+    """A plane of a frame as an array that shares its memory."""
+    kind = np.dtype(np.uint8 if top == 255 else "<u2")
+    rows = np.frombuffer(plane, kind).reshape(plane.height, -1)
+    return rows[:, : plane.width]
+
+
+def _colour(to, of):
+    for tag in COLOURS:
+        setattr(to, tag, getattr(of, tag))
+
+
+def _describe(to, of):
+    """Gives a stream the words and marks of another."""
+    to.disposition = of.disposition
+    to.metadata.update(of.metadata)
+    to.metadata.pop("encoder", None)
+
+
+def _made_anew(track, film):
+    """Whether it is MP4's track of chapter names or of the time code, which the muxer makes.
+
+    It does so from chapters, and from a word of the video's; copied, the latter has no rate.
+    """
+    chapters = track.type == "data" and track.name == "bin_data" and film.chapters()
+    return bool(chapters) or (track.type == "data" and "timecode" in track.metadata)
+
+
+def _fits(track, container):
+    """Whether a kind of container takes a track: asked of an empty one, in memory."""
+    probe = av.open(io.BytesIO(), "w", format=container)
+    try:
+        probe.add_stream_from_template(track, opaque=True)
+        probe.start_encoding()
+        return True
+    except (ValueError, av.FFmpegError):
+        return False
+    finally:
+        with contextlib.suppress(av.FFmpegError):
+            probe.close()
+
+
+def _display_matrix(frame):
+    """FFmpeg's nine numbers for how a frame is turned; None for one that stands upright."""
+    data = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return None
+    matrix = np.frombuffer(bytes(data), np.int32).tolist()
+    return None if matrix[:5] == [65536, 0, 0, 0, 65536] else matrix
+
+
+def _upright(pixels, matrix):
+    """Pixels turned and mirrored as a display matrix says; by quarters only."""
+    if matrix is None:
+        return pixels
+    a, b, _, c, d = matrix[:5]  # x' = a x + c y, y' = b x + d y
+    if a == 0:
+        pixels, a, d = pixels.swapaxes(0, 1), c, b
+    return pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
