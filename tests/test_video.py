@@ -14,7 +14,7 @@ from av.filter import Graph
 
 from tf_deblur.errors import UserError
 from tf_deblur.pictures import video
-from tf_deblur.pictures.writing import ACCURATE, COLOURS
+from tf_deblur.pictures.video_writer import ACCURATE, COLOURS
 from tf_deblur.restoring import jobs
 
 BT709, BT601, HDR10, JPEG = (1, 1, 1, 1), (1, 6, 6, 6), (1, 9, 9, 16), (2, 5, 2, 2)

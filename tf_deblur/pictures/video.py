@@ -40,7 +40,7 @@ def restore(function, source, target, quality=95):
     """Writes a video whose frames are a function of another one's.
 
     Time stamps, the picture's size and rotation, tags of colour and depth are kept, all other
-    tracks copied as they are. `writing.Writer` says how.
+    tracks copied as they are. `video_writer.Writer` says how.
 
     Args:
       function: (height, width, 3) RGB of uint8, or uint16 where the source has more than 8 bits
@@ -54,11 +54,11 @@ def restore(function, source, target, quality=95):
     Raises:
       UserError: not a video that FFmpeg reads, or its result cannot be written.
     """
-    from tf_deblur.pictures import writing
+    from tf_deblur.pictures import video_writer
 
     first, found = _first_frame(source), collections.Counter()
     with whole(target) as part, _opened(source) as (film, stream):
-        with writing.Writer(part, target, film, stream, first, quality) as result:
+        with video_writer.Writer(part, target, film, stream, first, quality) as result:
             blurred = _ahead(_decoded(film, stream, found))
             sharp = _ahead(_restored(function, blurred, result.rgb))
             with contextlib.closing(blurred), contextlib.closing(sharp):  # the last one first
