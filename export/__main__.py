@@ -6,6 +6,7 @@ python -m tf_deblur.export --model=compact --output=exported
 import functools
 import json
 import pathlib
+from importlib import metadata
 
 from absl import flags
 
@@ -18,7 +19,6 @@ _MODEL = flags.DEFINE_string(
 )
 _OUTPUT = flags.DEFINE_string("output", None, "Folder to write into.", required=True)
 _FORMATS = flags.DEFINE_list("formats", list(FORMATS), "Any of saved_model and tflite.")
-
 _VERSION = flags.DEFINE_integer(
     "version", None, "Number of the SavedModel's folder; the next free one if not given.", 1
 )
@@ -63,9 +63,6 @@ def main(argv):
 
 def describe(model, name):
     """What a user of the exported network has to know, as JSON can hold it."""
-    import keras
-    import tensorflow as tf
-
     from tf_deblur import __version__
     from tf_deblur.models import networks, weights
 
@@ -80,7 +77,7 @@ def describe(model, name):
         "weights_notes": notes,
         "training_flags": flagfile.read_text().splitlines() if flagfile.exists() else None,
         "code_version": __version__,
-        "versions": {"tensorflow": tf.__version__, "keras": keras.__version__},
+        "versions": {name: metadata.version(name) for name in ("tensorflow", "keras")},
     }
 
 

@@ -422,7 +422,7 @@ def test_a_heics_result_is_a_jpeg_and_replaces_nothing(tmp_path):
         ("a.png", "png", "a.png"),
         ("a.png", "jpg", "a_restored.jpg"),
         ("a.mp4", "jpg", "a.mp4"),
-        ("a.wmv", None, "a_restored.mp4"),
+        ("a.wmv", None, "a_restored.mkv"),
     ],
 )
 def test_overwriting_replaces_an_original_and_no_file_beside_it(name, format, result):
