@@ -17,6 +17,7 @@ from tf_deblur.serving.status import invalid
 
 MOST_LEVELS = 10_000  # of nesting; TensorFlow Serving dies of some 50,000
 SMALLEST = 2.2250738585072014e-308  # numbers below are flushed to zero, as there
+TENS = [float(f"1e{power}") for power in range(309)]  # 10.0**23 is not 1e23
 LARGEST_TENTH = 1.7976931348623157e307
 MANY = 4096  # bytes from which on an array of numbers is given to orjson
 NUMBERS_LEVELS = 8  # how deep such an array may begin: each try reads to its end
@@ -312,5 +313,5 @@ def _scaled(value, power):
         value, power = _scaled(value, -308), power + 308
     if power < -308:
         return 0.0
-    value = value * 10.0**power if power >= 0 else value / 10.0**-power
+    value = value * TENS[power] if power >= 0 else value / TENS[-power]
     return value if abs(value) >= SMALLEST else 0.0

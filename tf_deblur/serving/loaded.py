@@ -3,6 +3,7 @@
 import json
 import threading
 
+import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2, saved_model_pb2
@@ -69,7 +70,12 @@ class Loaded:
             results = self._run(name or SIGNATURE, names, outputs)(*(tensors[key] for key in names))
         except tf.errors.OpError as error:
             raise of_tensorflow(error) from error
-        return dict(zip(outputs, results))
+        # a scalar comes as a scalar; a string as bytes
+        arrays = (
+            np.array(result, object) if isinstance(result, bytes) else np.asarray(result)
+            for result in results
+        )
+        return dict(zip(outputs, arrays))
 
     def _run(self, name, names, outputs):
         """The session's callable for a signature; `Session.run` would check shapes before it."""

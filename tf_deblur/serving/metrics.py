@@ -7,6 +7,7 @@ PATH = "/monitoring/prometheus/metrics"
 REQUESTS = ":tensorflow:serving:request_count"
 LATENCY = ":tensorflow:serving:request_latency"
 RUNTIME = ":tensorflow:serving:runtime_latency"
+KINDS = {REQUESTS: "counter", LATENCY: "histogram", RUNTIME: "histogram"}
 BOUNDS = [10 * 1.8**power for power in range(33)]  # microseconds
 
 
@@ -33,30 +34,32 @@ class Metrics:
 
     def text(self, gauges=()):
         """The page that Prometheus reads; `gauges` are (name, value) of the moment."""
-        lines, seen = [], set()
-
-        def head(name, kind):
-            if name not in seen:
-                seen.add(name)
-                lines.append(f"# TYPE {name} {kind}")
+        lines = []
 
         with self._lock:
-            for (name, labels), number in sorted(self._counts.items()):
-                head(name, "counter")
-                lines.append(f"{name}{_labels(labels)} {number}")
-            for (name, labels), (buckets, total) in sorted(self._histograms.items()):
-                head(name, "histogram")
-                below = 0
-                for bound, number in zip([*BOUNDS, None], buckets):
-                    below += number
-                    edge = "+Inf" if bound is None else f"{bound:g}"
-                    lines.append(f"{name}_bucket{_labels((*labels, ('le', edge)))} {below}")
-                lines.append(f"{name}_sum{_labels(labels)} {total:g}")
-                lines.append(f"{name}_count{_labels(labels)} {below}")
+            for name, kind in KINDS.items():
+                lines.append(f"# TYPE {name} {kind}")
+                for labels, number in _of(name, self._counts):
+                    lines.append(f"{name}{_labels(labels)} {number}")
+                for labels, told in _of(name, self._histograms):
+                    lines += _histogram(name, labels, *told)
         for name, value in gauges:
-            head(name, "gauge")
-            lines.append(f"{name} {value}")
+            lines += [f"# TYPE {name} gauge", f"{name} {value}"]
         return "\n".join(lines) + "\n"
+
+
+def _of(name, table):
+    """(labels, value) of one name's entries in a table, sorted."""
+    return sorted((key[1], value) for key, value in table.items() if key[0] == name)
+
+
+def _histogram(name, labels, buckets, total):
+    below, lines = 0, []
+    for bound, number in zip([*BOUNDS, None], buckets):
+        below += number
+        edge = "+Inf" if bound is None else f"{bound:g}"
+        lines.append(f"{name}_bucket{_labels((*labels, ('le', edge)))} {below}")
+    return [*lines, f"{name}_sum{_labels(labels)} {total:g}", f"{name}_count{_labels(labels)} {below}"]
 
 
 def _labels(labels):

@@ -3,6 +3,8 @@
 import math
 import re
 
+from tf_deblur.serving import grisu
+
 LIMIT = 256  # bytes after which nothing more is written; a single string is written whole
 INDENT = "    "
 ESCAPES = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r"}
@@ -71,11 +73,11 @@ def _escape(match):
 
 
 def double(value):
-    """A double in the fewest digits, with a point or an exponent."""
+    """A double as RapidJSON writes it, with a point or an exponent."""
     sign = "-" if math.copysign(1, value) < 0 else ""
     if value == 0:
         return sign + "0.0"
-    digits, exponent = _shortest(abs(value))
+    digits, exponent = grisu.digits(abs(value))
     point = len(digits) + exponent  # where it stands, counted from the first digit
     if exponent >= 0 and point <= 21:
         return f"{sign}{digits}{'0' * exponent}.0"
@@ -85,13 +87,3 @@ def double(value):
         return f"{sign}0.{'0' * -point}{digits}"
     fraction = f".{digits[1:]}" if len(digits) > 1 else ""
     return f"{sign}{digits[0]}{fraction}e{point - 1}"
-
-
-def _shortest(value):
-    """(digits, exponent): value = digits * 10 ** exponent, in the fewest digits."""
-    mantissa, _, exponent = repr(value).partition("e")
-    whole, _, fraction = mantissa.partition(".")
-    digits = (whole + fraction).lstrip("0")
-    exponent = int(exponent or 0) - len(fraction)
-    stripped = digits.rstrip("0")
-    return stripped, exponent + len(digits) - len(stripped)

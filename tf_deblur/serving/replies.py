@@ -117,6 +117,8 @@ def _join(texts, shape, join, level):
 
 def _texts(name, array, level):
     """Each value of a tensor as JSON."""
+    if not array.size:
+        return []
     if array.dtype == object:
         values = [bytes(value) for value in array.reshape(-1)]
         if name.endswith("_bytes"):

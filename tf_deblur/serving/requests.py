@@ -98,7 +98,7 @@ def _from_rows(document, dtypes):
     if not rows:
         raise _format(document, "No values in 'instances' array")
     named = _is_named(rows[0])
-    if not named and len(dtypes) > 1:
+    if not isinstance(rows[0], Object) and len(dtypes) > 1:
         raise invalid(
             "instances is a plain list, but expecting list of objects as multiple input tensors "
             "required as per tensorinfo_map"
@@ -110,7 +110,7 @@ def _from_rows(document, dtypes):
             text = "Expecting {} but got {} at item {} of input list"
             raise invalid(text.format(*kinds, index))
         failed = f"Failed to process element: {index}"
-        for name, value in row if named else [(next(iter(dtypes)), row)]:
+        for name, value in row if named else [(name, row) for name in dtypes]:
             try:
                 if name not in found:
                     raise invalid(f"JSON object: does not have named input: {name}")
@@ -251,7 +251,8 @@ def _cast(array, dtype):
     with np.errstate(over="ignore"):
         array = array.astype(dtype.as_numpy_dtype)
     if dtype in FLOATS:
-        array[np.abs(array) < np.finfo(array.dtype).tiny] = 0
+        small = np.abs(array) < np.finfo(array.dtype).tiny
+        array[small] = np.copysign(0, array[small])
     return array
 
 
