@@ -1,22 +1,19 @@
 """Replays what TensorFlow Serving answered, and tries what our own server promises beside it."""
 
 import base64
-import collections
 import contextlib
 import gzip
 import http.client
-import importlib.util
 import json
 import shutil
 import socket
-import subprocess
-import sys
 import threading
 import time
 
 import pytest
 
 pytest.importorskip("granian", reason="needs granian; pip install 'tf-deblur[serve]'")
+from serve_server import Server, settings  # noqa: E402
 
 SETTLE = 6  # seconds within which a folder's change must have been noticed
 
@@ -32,89 +29,6 @@ DIFFERENT = {
     "H0274": "an empty batch is answered",
     "H0286": "nothing is padded, so that the process does not end",
 }
-
-
-@pytest.fixture(scope="session")
-def golden():
-    """The recordings, by kind."""
-    import pathlib
-
-    folder = pathlib.Path(__file__).parents[2] / "shared/serving"
-    if not folder.is_dir():
-        pytest.skip("needs TensorFlow Serving's recordings beside the repository")
-    records = collections.defaultdict(list)
-    for name in ("golden_json.jsonl", "golden_http.jsonl"):
-        for line in (folder / name).read_text(encoding="utf-8").strip().split("\n"):
-            record = json.loads(line)
-            records[record["kind"]].append(record)
-    return records
-
-
-@pytest.fixture(scope="session")
-def golden_models(golden, tmp_path_factory):
-    """The models that the recordings were made on."""
-    import pathlib
-
-    script = pathlib.Path(__file__).parents[2] / "shared/serving/golden_models.py"
-    folder = tmp_path_factory.mktemp("golden models")
-    subprocess.run([sys.executable, script, folder], check=True, capture_output=True)
-    return folder
-
-
-class Server:
-    """Our application on a free port, inside the test's process."""
-
-    def __init__(self, settings, page_model=None, poll_seconds=0, **options):
-        import asyncio
-
-        from tf_deblur.serving import app, listening
-        from tf_deblur.serving.models import Models
-
-        self.models = Models(settings, poll_seconds)
-        self.models.start()
-        self.app = app.App(self.models, app.Options(**options), page_model)
-        self.port = listening.listen("127.0.0.1", 0)
-        ready = threading.Event()
-
-        async def serve():
-            self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-            async with listening.serving(self.app, "127.0.0.1", self.port):
-                ready.set()
-                await self._stop.wait()
-
-        self._thread = threading.Thread(target=asyncio.run, args=(serve(),), daemon=True)
-        self._thread.start()
-        assert ready.wait(20)
-
-    def stop(self):
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
-        self.models.stop()
-
-    def ask(self, method, path, body=None, headers=(), timeout=30):
-        """(status, body, headers) of a plain exchange."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
-        try:
-            connection.request(method, path, body, dict(headers))
-            reply = connection.getresponse()
-            return reply.status, reply.read(), dict(reply.getheaders())
-        finally:
-            connection.close()
-
-    def predict(self, model, body):
-        return self.ask("POST", f"/v1/models/{model}:predict", body)
-
-
-def settings(folder, *names, **more):
-    from tf_deblur.serving.loaded import Loaded
-    from tf_deblur.serving.models import Settings
-
-    timeout = more.pop("timeout", 30)
-
-    def load(path):
-        return Loaded(path, timeout=timeout)
-
-    return [Settings(name, folder / name, load=load, **more) for name in names]
 
 
 def main_settings(folder):
@@ -215,7 +129,9 @@ def test_predict_requests_are_answered_as_recorded(golden, servers):
     server, outcomes = servers("main"), {}
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
     for record in golden["predict"]:
-        connection.request("POST", f"/v1/models/{record['model']}:predict", recorded(record, "body"))
+        connection.request(
+            "POST", f"/v1/models/{record['model']}:predict", recorded(record, "body")
+        )
         reply = connection.getresponse()
         body = reply.read()
         good = same(record, reply.status, body, record["status"], recorded(record, "reply"))

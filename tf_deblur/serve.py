@@ -37,8 +37,9 @@ _RETRIES = flags.DEFINE_integer(
 _RETRY_SECONDS = flags.DEFINE_float("load_retry_seconds", 1, "How long is waited before.", 0)
 _PORT = flags.DEFINE_integer("rest_api_port", 8501, "0 takes a free one, and says which.", 0, 65535)
 _HOST = flags.DEFINE_string(
-    "host", "127.0.0.1", "The address to listen on; 0.0.0.0 lets other machines in: nobody is asked "
-    "who they are.",
+    "host",
+    "127.0.0.1",
+    "The address to listen on; 0.0.0.0 lets other machines in: nobody is asked who they are.",
 )
 _TIMEOUT = flags.DEFINE_integer(
     "rest_api_timeout_in_ms", 30000, "After this a request is answered with 504; 0 is never.", 0

@@ -94,7 +94,9 @@ class App:
             return Reply(failure.http, body, headers=headers, close=close), failure.code
         except Exception:
             traceback.print_exc()
-            return Reply(500, replies.error("Internal error; the server's log has more")), "INTERNAL"
+            return Reply(
+                500, replies.error("Internal error; the server's log has more")
+            ), "INTERNAL"
 
     async def _routed(self, request):
         path = request.address

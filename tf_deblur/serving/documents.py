@@ -274,15 +274,13 @@ class _Parser:
 
 def _too_long(digits, minus):
     """An integer over 64 bits as RapidJSON's double; None if it is over the double range."""
-    limit, value, rest = (1 << 63 if minus else (1 << 64) - 1), 0, 0
-    for rest, digit in enumerate(digits):
-        if value * 10 + digit - 48 > limit:
-            break
-        value = value * 10 + digit - 48
-    else:
+    limit, value, taken = (1 << 63 if minus else (1 << 64) - 1), 0, 0
+    while taken < len(digits) and value * 10 + digits[taken] - 48 <= limit:
+        value, taken = value * 10 + digits[taken] - 48, taken + 1
+    if taken == len(digits):
         return value
     value = float(value)
-    for digit in digits[rest:]:
+    for digit in digits[taken:]:
         if value >= LARGEST_TENTH:
             return None
         value = value * 10 + (digit - 48)

@@ -117,9 +117,7 @@ def _check_picture(name, shape, expected):
     sizes = [dim.size for dim in expected.dim]
     if expected.unknown_rank or len(sizes) < 3:
         return  # the graph says what it does not like
-    fits = len(shape) == len(sizes) and all(
-        size in (-1, own) for size, own in zip(sizes, shape)
-    )
+    fits = len(shape) == len(sizes) and all(size in (-1, own) for size, own in zip(sizes, shape))
     if not fits:
         wanted = ",".join("?" if size < 0 else str(size) for size in sizes)
         given = ",".join(map(str, shape))

@@ -59,7 +59,11 @@ def _histogram(name, labels, buckets, total):
         below += number
         edge = "+Inf" if bound is None else f"{bound:g}"
         lines.append(f"{name}_bucket{_labels((*labels, ('le', edge)))} {below}")
-    return [*lines, f"{name}_sum{_labels(labels)} {total:g}", f"{name}_count{_labels(labels)} {below}"]
+    return [
+        *lines,
+        f"{name}_sum{_labels(labels)} {total:g}",
+        f"{name}_count{_labels(labels)} {below}",
+    ]
 
 
 def _labels(labels):

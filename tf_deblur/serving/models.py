@@ -1,4 +1,4 @@
-"""Which versions of which models are served: found by polling, loaded and unloaded while serving."""
+"""Which versions of which models are served: found by polling, loaded and unloaded meanwhile."""
 
 import dataclasses
 import json

@@ -49,7 +49,9 @@ def tensors(document, dtypes):
     """
     rows, columns = "instances" in document, "inputs" in document
     if rows and columns:
-        text = "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist "
+        text = (
+            "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist "
+        )
         raise _format(document, text)
     if not rows and not columns:
         raise invalid("Missing 'inputs' or 'instances' key")
