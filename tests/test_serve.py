@@ -345,3 +345,35 @@ def test_folders_that_come_and_go_are_followed_as_recorded(golden, golden_models
     finally:
         server.stop()
     judge(outcomes)
+
+
+@pytest.mark.parametrize(
+    "case, versions, more",
+    [
+        ("version folder without saved_model.pb", {1: None}, {}),
+        ("version folder without saved_model.pb, retries", {1: None}, {"retries": 2}),
+        ("saved_model.pb is garbage", {1: b"garbage"}, {}),
+        ("specific versions policy", {1: 1, 2: 2}, {"specific": (1,)}),
+        ("latest 2", {1: 1, 2: 2}, {"latest": 2}),
+    ],
+)
+def test_a_start_ends_as_recorded(golden, golden_models, tmp_path, case, versions, more):
+    from tf_deblur.serving.models import Models
+    from tf_deblur.serving.status import Failure
+
+    (record,) = (each for each in golden["startup"] if each.get("case") == case)
+    base = tmp_path / "m"
+    for number, made in versions.items():
+        if isinstance(made, int):
+            shutil.copytree(golden_models / f"half_plus_two/{made}", base / str(number))
+        else:
+            (base / str(number)).mkdir(parents=True)
+            if made:
+                (base / str(number) / "saved_model.pb").write_bytes(made)
+    models = Models(settings(tmp_path, "m", retry_seconds=0.01, **more), poll_seconds=0)
+    try:
+        models.start()
+        told = None
+    except Failure as failure:
+        told = failure.message.replace(str(base), "BASE/emptybase")
+    assert told == record["start_error"]

@@ -5,6 +5,7 @@ python -m tf_deblur.serve --model_base_path=exported/compact --model_name=compac
 """
 
 import asyncio
+import contextlib
 import json
 import pathlib
 import signal
@@ -207,7 +208,8 @@ async def serve(port, application, page):
 
 
 def say(line):
-    print(line, flush=True)
+    with contextlib.suppress(BrokenPipeError):  # whoever read it has gone; the server stays
+        print(line, flush=True)
 
 
 def cli():

@@ -259,4 +259,5 @@ def _page(model):
 
 
 def log(line):
-    print(line, file=sys.stderr, flush=True)
+    with contextlib.suppress(BrokenPipeError):  # whoever read it has gone; the server stays
+        print(line, file=sys.stderr, flush=True)

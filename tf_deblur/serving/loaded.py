@@ -8,7 +8,6 @@ import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2, saved_model_pb2
 
-from tf_deblur import errors
 from tf_deblur.serving.status import Failure, invalid, of_tensorflow
 
 SIGNATURE = "serving_default"
@@ -38,7 +37,7 @@ class Loaded:
         self._timeout = int(timeout * 1000)
         self._runs, self._lock = {}, threading.Lock()
         try:
-            with graph.as_default(), errors.quiet():
+            with graph.as_default():
                 meta = tf.compat.v1.saved_model.load(self._session, ["serve"], str(path))
         except tf.errors.OpError as error:
             raise of_tensorflow(error) from error
