@@ -30,8 +30,6 @@ PAGE_HEADERS = [
     ("x-content-type-options", "nosniff"),
     ("referrer-policy", "no-referrer"),
 ]
-# the status that metrics and the log have for what HTTP alone knows
-LOST = 499
 
 
 @dataclasses.dataclass

@@ -15,12 +15,10 @@ import re
 import numpy as np
 import orjson
 
+from tf_deblur.serving import decimals
 from tf_deblur.serving.status import invalid
 
 MOST_LEVELS = 10_000  # of nesting; TensorFlow Serving dies of some 50,000
-SMALLEST = 2.2250738585072014e-308  # numbers below are flushed to zero, as there
-TENS = [float(f"1e{power}") for power in range(309)]  # 10.0**23 is not 1e23
-LARGEST_TENTH = 1.7976931348623157e307
 MANY = 4096  # bytes from which on an array of numbers is given to orjson
 NUMBERS_LEVELS = 8  # how deep such an array may begin: each try reads to its end
 
@@ -33,7 +31,8 @@ SHORT = {b"b": "\b", b"f": "\f", b"n": "\n", b"r": "\r", b"t": "\t"}
 SHORT |= {byte: byte.decode() for byte in (b'"', b"\\", b"/")}
 WORDS = {b"t": (b"true", True), b"f": (b"false", False), b"n": (b"null", None)}
 
-# What the parser waits for, and what it says when something else comes.
+# What the parser waits for, and what it says when something else comes. Two pairs say the same,
+# and a space at the end, which is cut off, tells them apart: after a comma nothing may close.
 START = "The document is empty."
 FIRST_NAME, NAME = "Missing a name for object member.", "Missing a name for object member. "
 COLON = "Missing a colon after a name of object member."
@@ -246,9 +245,9 @@ class _Parser:
         whole = b"0" if self.take(b"0") else self.digits()
         if not whole:
             raise self.error(VALUE)
-        value = int(whole) if len(whole) < 20 else _too_long(whole, minus)
+        value = int(whole) if len(whole) < 20 else decimals.too_long(whole, minus)
         if isinstance(value, int) and value > (1 << 63 if minus else (1 << 64) - 1):
-            value = _too_long(whole, minus)
+            value = decimals.too_long(whole, minus)
         if value is None:
             raise self.error("Number too big to be stored in double.", begin)
         places, power, is_double = 0, 0, isinstance(value, float)
@@ -256,7 +255,7 @@ class _Parser:
             fraction = self.digits()
             if not fraction:
                 raise self.error("Miss fraction part in number.")
-            value, places = _with_fraction(value, whole, fraction)
+            value, places = decimals.with_fraction(value, whole, fraction)
             is_double = True
         if self.peek() in (b"e", b"E"):
             self.at += 1
@@ -272,7 +271,7 @@ class _Parser:
             power, is_double = (-power if down else power), True
         if not is_double:
             return -value if minus else value
-        value = _scaled(float(value), power - places)
+        value = decimals.scaled(float(value), power - places)
         return -value if minus else value
 
     def word(self):
@@ -284,46 +283,3 @@ class _Parser:
             if self.peek() != b"i" or all(self.take(bytes([byte])) for byte in b"inity"):
                 return float("inf")
         raise self.error(VALUE)
-
-
-def _too_long(digits, minus):
-    """An integer over 64 bits as RapidJSON's double; None if it is over the double range."""
-    limit, value, taken = (1 << 63 if minus else (1 << 64) - 1), 0, 0
-    while taken < len(digits) and value * 10 + digits[taken] - 48 <= limit:
-        value, taken = value * 10 + digits[taken] - 48, taken + 1
-    if taken == len(digits):
-        return value
-    value = float(value)
-    for digit in digits[taken:]:
-        if value >= LARGEST_TENTH:
-            return None
-        value = value * 10 + (digit - 48)
-    return value
-
-
-def _with_fraction(value, whole, fraction):
-    """(significand, places after the point) of whole.fraction; digits past the 17th fall away."""
-    places, significant = 0, len(whole.lstrip(b"0"))
-    if isinstance(value, int):
-        for digit in fraction:
-            if value >= 1 << 53:
-                break
-            value, places = value * 10 + digit - 48, places + 1
-            significant += value != 0
-        value = float(value)
-    for digit in fraction[places:]:
-        if significant >= 17:
-            break
-        value, places = value * 10.0 + (digit - 48), places + 1
-        significant += value > 0
-    return value, places
-
-
-def _scaled(value, power):
-    """value * 10 ** power, rounded as RapidJSON does it, and flushed to zero."""
-    if power < -308:
-        value, power = _scaled(value, -308), power + 308
-    if power < -308:
-        return 0.0
-    value = value * TENS[power] if power >= 0 else value / TENS[-power]
-    return value if abs(value) >= SMALLEST else 0.0

@@ -1,37 +1,26 @@
 """A predict request's JSON -> tensors, with TensorFlow Serving's checks in its order and words."""
 
-import base64
-import binascii
 import math
-import re
 
 import numpy as np
 import tensorflow as tf
 
+from tf_deblur.serving import values
 from tf_deblur.serving.documents import Object
 from tf_deblur.serving.quoting import quoted
 from tf_deblur.serving.status import Failure, invalid
 
 ROW, COLUMN = "row", "columnar"
 MOST_DIMENSIONS = 32  # as NumPy 1 has them; TensorFlow 254
-B64 = "b64"
-BLANK = re.compile(r"[ \t\n\v\f\r]+")
-FLOATS = (tf.float32, tf.float64)
-# What an integer must lie in to be taken; the narrower types then wrap.
-INT32 = (-(1 << 31), (1 << 31) - 1)
-RANGES = dict.fromkeys((tf.int8, tf.int16, tf.int32, tf.uint8), INT32)
-RANGES[tf.int64] = (-(1 << 63), (1 << 63) - 1)
-RANGES[tf.uint32] = (0, (1 << 32) - 1)
-RANGES[tf.uint64] = (0, (1 << 64) - 1)
 
 
 def check_object(document):
     """Raises Failure unless a request's document is an object whose signature name is a string."""
     if not isinstance(document, Object):
-        raise _format(document, "Is not object")
+        raise values.misformed(document, "Is not object")
     if not isinstance(document.get("signature_name", ""), str):
         text = "not formatted correctly. 'signature_name' key must be a string value."
-        raise _format(document, text)
+        raise values.misformed(document, text)
 
 
 def tensors(document, dtypes):
@@ -52,7 +41,7 @@ def tensors(document, dtypes):
         text = (
             "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist "
         )
-        raise _format(document, text)
+        raise values.misformed(document, text)
     if not rows and not columns:
         raise invalid("Missing 'inputs' or 'instances' key")
     fill = _from_rows if rows else _from_columns
@@ -89,16 +78,16 @@ class _Tensor:
             raise invalid(f"tensor parsing error: {name}")
         if not self.values:
             return np.zeros(shape, self.dtype.as_numpy_dtype)
-        values = self.values[0] if len(self.values) == 1 else np.concatenate(self.values)
-        return values[: math.prod(shape)].reshape(shape)
+        flat = self.values[0] if len(self.values) == 1 else np.concatenate(self.values)
+        return flat[: math.prod(shape)].reshape(shape)
 
 
 def _from_rows(document, dtypes):
     rows = document.get("instances")
     if not isinstance(rows, list) or isinstance(rows, Object):
-        raise _format(document, "Expecting 'instances' to be an list/array")
+        raise values.misformed(document, "Expecting 'instances' to be an list/array")
     if not rows:
-        raise _format(document, "No values in 'instances' array")
+        raise values.misformed(document, "No values in 'instances' array")
     named = _is_named(rows[0])
     if not isinstance(rows[0], Object) and len(dtypes) > 1:
         raise invalid(
@@ -150,7 +139,7 @@ def _from_columns(document, dtypes):
 def _is_named(value):
     """Whether a value names inputs; {"b64": "…"} alone is a value itself."""
     return isinstance(value, Object) and not (
-        len(value) == 1 and value[0][0] == B64 and isinstance(value[0][1], str)
+        len(value) == 1 and value[0][0] == values.B64 and isinstance(value[0][1], str)
     )
 
 
@@ -185,7 +174,7 @@ def _values(value, shape, dtype):
                         f"JSON Value: {quoted(each)} found at incorrect level: {level + 1} in the "
                         f"JSON DOM. Expected at level: {len(shape)}"
                     )
-                yield _one(each, dtype)
+                yield values.single(each, dtype)
                 continue
             if level >= len(shape):
                 raise invalid(f"Encountered list at unexpected level: {level} expected < {level}")
@@ -203,21 +192,25 @@ def _values(value, shape, dtype):
 def _numbers(value, shape, dtype):
     """A regular array of numbers in one go; None where a value has to be looked at by itself."""
     size = math.prod(shape)
-    if len(shape) > MOST_DIMENSIONS or size < 16 or (dtype not in RANGES and dtype not in FLOATS):
+    if (
+        len(shape) > MOST_DIMENSIONS
+        or size < 16
+        or (dtype not in values.RANGES and dtype not in values.FLOATS)
+    ):
         return None
     try:
         array = np.array(value)
     except (ValueError, OverflowError):
         return None
-    if array.shape != shape or array.dtype.kind not in ("if" if dtype in FLOATS else "i"):
+    if array.shape != shape or array.dtype.kind not in ("if" if dtype in values.FLOATS else "i"):
         return None
-    if dtype in RANGES and dtype != tf.int64:
-        low, high = RANGES[dtype]
+    if dtype in values.RANGES and dtype != tf.int64:
+        low, high = values.RANGES[dtype]
         if array.min() < low or array.max() > high:
             return None
     if not _all_numbers(value, len(shape)):  # NumPy takes true for 1
         return None
-    return _cast(array.reshape(-1), dtype)
+    return values.cast(array.reshape(-1), dtype)
 
 
 def _all_numbers(value, levels):
@@ -227,84 +220,16 @@ def _all_numbers(value, levels):
     return bool not in set(map(type, value))
 
 
-def _one(value, dtype):
-    """A single value as an array of one element."""
-    if dtype == tf.string:
-        return np.array([_bytes(value)], object)
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if dtype in FLOATS:
-        fits = number
-    elif dtype in RANGES:
-        low, high = RANGES[dtype]
-        fits = number and isinstance(value, int) and low <= value <= high
-    elif dtype == tf.bool:
-        fits = isinstance(value, bool)
-    else:
-        text = f"Conversion of JSON Value: {quoted(value)} to type: {dtype_name(dtype)}"
-        raise Failure("UNIMPLEMENTED", text)
-    if not fits:
-        raise _wrong_type(value, dtype)
-    wide = np.float64 if dtype in FLOATS else np.uint64 if dtype == tf.uint64 else np.int64
-    return _cast(np.array([value], bool if dtype == tf.bool else wide), dtype)
-
-
-def _cast(array, dtype):
-    """As C++ casts: integers wrap, doubles beyond float become infinite, subnormals zero."""
-    with np.errstate(over="ignore"):
-        array = array.astype(dtype.as_numpy_dtype)
-    if dtype in FLOATS:
-        small = np.abs(array) < np.finfo(array.dtype).tiny
-        array[small] = np.copysign(0, array[small])
-    return array
-
-
-def _bytes(value):
-    if isinstance(value, str):
-        return value.encode("utf-8", "surrogateescape")
-    if not isinstance(value, Object):
-        raise _wrong_type(value, tf.string)
-    encoded = value.get(B64)
-    if len(value) != 1 or not isinstance(encoded, str):
-        raise _format(value, "not formatted correctly for base64 data")
-    try:
-        encoded = encoded if encoded.isascii() and not BLANK.search(encoded) else _dense(encoded)
-        if len(encoded) % 4 and "=" not in encoded:
-            encoded += "=" * (-len(encoded) % 4)
-        return base64.b64decode(encoded, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise invalid("Unable to base64 decode") from error
-
-
-def _dense(encoded):
-    return BLANK.sub("", encoded)
-
-
-def _wrong_type(value, dtype):
-    kind = {type(None): "Null", str: "String", Object: "Object", list: "Array"}.get(type(value))
-    kind = kind or (str(value) if isinstance(value, bool) else "Number")
-    text = f"JSON Value: {quoted(value)} Type: {kind} is not of expected type: {dtype_name(dtype)}"
-    return invalid(text)
-
-
-def _format(value, text):
-    return invalid(f"JSON Value: {quoted(value)} {text}")
-
-
-def dtype_name(dtype):
-    """A type as TensorFlow prints it in messages."""
-    return {"float32": "float", "float64": "double", "float16": "half"}.get(dtype.name, dtype.name)
-
-
 def check_examples(document):
     """Raises Failure unless a classify or regress request has examples."""
     if "examples" not in document:
         text = "When method is classify, key 'examples' is expected and was not found"
-        raise _format(document, text)
+        raise values.misformed(document, text)
     examples = document.get("examples")
     if not _is_list(examples):
-        raise _format(document, "'examples' value is not an array")
+        raise values.misformed(document, "'examples' value is not an array")
     if not examples:
-        raise _format(document, "'examples' value is an empty array")
+        raise values.misformed(document, "'examples' value is an empty array")
 
 
 def no_examples(name, signatures, action):
