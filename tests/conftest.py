@@ -1,3 +1,5 @@
+import collections
+import json
 import pathlib
 import signal
 import subprocess
@@ -77,3 +79,26 @@ def exported(small_workdir, tmp_path_factory):
     done = subprocess.run(line, capture_output=True, text=True, cwd=output, timeout=300)
     assert (done.returncode, done.stderr) == (0, "")
     return output
+
+
+@pytest.fixture(scope="session")
+def golden():
+    """The recordings, by kind."""
+    folder = pathlib.Path(__file__).parents[2] / "shared/serving"
+    if not folder.is_dir():
+        pytest.skip("needs TensorFlow Serving's recordings beside the repository")
+    records = collections.defaultdict(list)
+    for name in ("golden_json.jsonl", "golden_http.jsonl"):
+        for line in (folder / name).read_text(encoding="utf-8").strip().split("\n"):
+            record = json.loads(line)
+            records[record["kind"]].append(record)
+    return records
+
+
+@pytest.fixture(scope="session")
+def golden_models(golden, tmp_path_factory):
+    """The models that the recordings were made on."""
+    script = pathlib.Path(__file__).parents[2] / "shared/serving/golden_models.py"
+    folder = tmp_path_factory.mktemp("golden models")
+    subprocess.run([sys.executable, script, folder], check=True, capture_output=True)
+    return folder

@@ -6,7 +6,7 @@ import pathlib
 import pytest
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
-COMMANDS = {"train", "evaluate", "deblur", "blur"}
+COMMANDS = {"train", "evaluate", "deblur", "blur", "serve"}
 FOUNDATION = {"errors", "files", "devices", "memory", "opencv", "__version__"}
 # Each room, and the others that it may import beside the foundation.
 ROOMS = {
@@ -18,6 +18,7 @@ ROOMS = {
     "scoring": {"pictures", "restoring", "training"},
     "datasets": {"pictures", "blurring"},
     "export": {"models", "restoring"},
+    "serving": set(),
 }
 ABOVE_ALL = {"__init__", "__main__"}  # tf_deblur.load, and the list of commands
 

@@ -9,6 +9,7 @@ COMMANDS = {
     "train": ("tf_deblur.train", "train the networks, or go on with a training"),
     "evaluate": ("tf_deblur.evaluate", "score a trained network on a data set"),
     "export": ("tf_deblur.export.__main__", "write a SavedModel and a TFLite file"),
+    "serve": ("tf_deblur.serve", "serve a network over HTTP, with a page for photographs"),
 }
 
 USAGE = "\n".join(
