@@ -106,6 +106,18 @@ def test_a_list_comes_from_standard_input_too_with_zero_bytes(monkeypatch):
     assert jobs.listed("-") == names
 
 
+def test_a_name_that_is_not_utf8_is_one_line_and_the_others_go_on(run, picture, tmp_path):
+    photographs.write(tmp_path / "good.png", picture(24, 24))
+    data = (tmp_path / "good.png").read_bytes()
+    (tmp_path / os.fsdecode(b"caf\xe9.png")).write_bytes(data)
+    (tmp_path / "list").write_bytes(b"caf\xe9.png\0good.png\0")
+    done = run("deblur", "--files_from=list", "--report=report.jsonl", "--quiet")
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert "its name is not UTF-8; rename it" in done.stderr
+    lines = (tmp_path / "report.jsonl").read_text().splitlines()
+    assert [json.loads(line)["status"] for line in lines] == ["failed", "restored"]
+
+
 @pytest.mark.parametrize("content", [None, "", "\n\n", "a.png\n-\n"])
 def test_a_list_that_names_nothing_is_one_line(content, tmp_path):
     if content is not None:

@@ -243,3 +243,14 @@ def test_16_bits_beside_a_makers_note_in_a_tiff(tmp_path, order, channels):
     by_opencv = cv2.imread(str(tmp_path / "b.tif"), cv2.IMREAD_UNCHANGED)
     np.testing.assert_array_equal(by_opencv, cv2.imread(str(tmp_path / "a.png"), -1))
     assert note in (tmp_path / "b.tif").read_bytes()
+
+
+@pytest.mark.parametrize("damage", [struct.pack(">L", 9999), bytes(4)])
+def test_damaged_exif_costs_a_tiff_file_no_pixel(damage, picture, tmp_path):
+    deep = picture(24, 32).astype(np.uint16) * 257
+    photographs.write(tmp_path / "deep.png", deep)
+    data = (tmp_path / "deep.png").read_bytes()
+    (tmp_path / "a.png").write_bytes(containers.with_exif(".png", data, b"MM\0*" + damage))
+    source = photographs.open_photograph(tmp_path / "a.png")
+    photographs.write(tmp_path / "a.tif", source.pixels, source)
+    np.testing.assert_array_equal(photographs.read(tmp_path / "a.tif"), deep)

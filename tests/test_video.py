@@ -3,6 +3,7 @@
 import contextlib
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from fractions import Fraction
@@ -299,7 +300,41 @@ def test_a_disk_that_fills_leaves_nothing_half_written(clips, exported, tmp_path
 def test_a_video_is_overwritten_with_all_its_tracks(clips, tmp_path):
     (job,) = jobs.plan([str(clips / "deep.mp4")], overwrite=True)
     assert job.problem is None and job.target == job.source
-    assert video.suffix_of_result(tmp_path / "clip.WMV") == ".mkv"
+    film = tmp_path / "deep.mp4"
+    shutil.copy(clips / "deep.mp4", film)
+    video.restore(lambda rgb: rgb, film, film)
+    assert told(film)[3] == told(clips / "deep.mp4")[3]
+
+
+def test_words_are_left_out_when_asked(tmp_path):
+    place = {"com.apple.quicktime.location.ISO6709": "+48.1+011.5/", "title": "home"}
+    make(tmp_path / "a.mov", "libx264", words=place)
+    video.restore(lambda rgb: rgb, tmp_path / "a.mov", tmp_path / "b.mov", words=False)
+    with av.open(tmp_path / "b.mov") as film:
+        assert not place.keys() & film.metadata.keys()
+
+
+def test_sound_of_joined_films_goes_on(tmp_path):
+    make(tmp_path / "one.ts", "libx264", sound=["aac"])
+    one = (tmp_path / "one.ts").read_bytes()
+    (tmp_path / "two.ts").write_bytes(one + one)
+    video.restore(lambda rgb: rgb, tmp_path / "two.ts", tmp_path / "out.ts")
+    sound = [told(tmp_path / name)[3] for name in ("one.ts", "two.ts", "out.ts")]
+    assert [packet[2] for packet in sound[2]] == [packet[2] for packet in sound[1]]
+    times = [packet[1] for packet in sound[2]]
+    assert times == sorted(times) and len(times) >= 2 * len(sound[0]) - 1
+
+
+def test_a_matroska_file_that_begins_late_is_whole(tmp_path):
+    make(tmp_path / "late.mkv", "libx264", times=[5000 + 40 * n for n in range(12)])
+    told = video.restore(lambda rgb: rgb, tmp_path / "late.mkv", tmp_path / "out.mkv")
+    assert told == "160x120, 12 frames"
+
+
+def test_a_folder_that_cannot_be_made_is_named(clips, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"file/out\.mp4: cannot be written"):
+        video.restore(lambda rgb: rgb, clips / "deep.mp4", tmp_path / "file/out.mp4")
 
 
 def test_photographs_do_not_load_the_library_for_videos(picture, tmp_path):

@@ -83,6 +83,7 @@ def main(argv):
     names = argv[1:]
     if _FILES_FROM.value:
         names = names + jobs.listed(_FILES_FROM.value)
+    report = reported()
     planned = jobs.plan(
         names,
         output=_OUTPUT.value,
@@ -99,7 +100,7 @@ def main(argv):
     say(restore.told())
     begin, counts = time.monotonic(), collections.Counter()
     try:
-        with progress_bar(restore, planned) as bar, reported() as report:
+        with progress_bar(restore, planned) as bar:
             for record in run_jobs(restore, planned, bar):
                 report(record)
                 counts[record["status"]] += 1
@@ -122,6 +123,8 @@ def restore_collection(patterns):
         raise UserError(
             f"--beam_runner: wants Apache Beam ({error}); pip install 'tf-deblur[beam]'"
         ) from error
+    if _FILES_FROM.value or _KEEP_TIME.value or _REPORT.value:
+        raise UserError("--beam_runner: goes without --files_from, --keep_time and --report")
     if not patterns or not _OUTPUT.value:
         raise UserError("--beam_runner: name the photographs, and --output, a folder for them")
     names = [field.name for field in dataclasses.fields(collection.Settings)]
@@ -142,12 +145,10 @@ def say(line):
         tqdm.write(line, file=sys.stderr if piped else sys.stdout)
 
 
-@contextlib.contextmanager
 def reported():
     """A function that adds a record to --report at once, so that a run that is killed has told."""
     if not _REPORT.value:
-        yield lambda record: None
-        return
+        return lambda record: None
     if not _REPORT.value.endswith(".jsonl"):  # or a slip would replace a photograph
         raise UserError(f"--report={_REPORT.value}: call it something.jsonl")
 
@@ -159,7 +160,7 @@ def reported():
             raise UserError(f"{_REPORT.value}: cannot be written ({error.strerror})") from error
 
     add("", mode="w")
-    yield lambda record: add(json.dumps(record) + "\n")
+    return lambda record: add(json.dumps(record) + "\n")
 
 
 @contextlib.contextmanager
@@ -233,7 +234,8 @@ def outcome(job, future):
 
     Returns:
       A dict: source, target, status ("restored", "failed" or "skipped"), seconds that the network
-      and the check took, the share that the check kept as it was, and the error's line.
+      and the check took, or a video in all, the share that the check kept as it was, and the
+      error's line.
     """
     from tqdm import tqdm
 
@@ -296,24 +298,25 @@ def write(job, photograph, result, share, seconds):
         sys.stdout.buffer.write(photographs.encode(suffix, result, like, _QUALITY.value))
         sys.stdout.buffer.flush()
     else:
-        with kept_time(job):
+        with kept_time(job.source, job.target):
             photographs.write(job.target, result, like, _QUALITY.value)
     if job.beside:
         pair = arrays.side_by_side(photograph.pixels, result)
         colours = dataclasses.replace(like, alpha=None)
-        photographs.write(job.beside, pair, colours, _QUALITY.value)
+        with kept_time(job.source, job.beside):
+            photographs.write(job.beside, pair, colours, _QUALITY.value)
     height, width = result.shape[:2]
     less = photographs.lost(suffix, like)
     return f"{width}x{height}{', ' * bool(less)}{less}", seconds, share
 
 
 @contextlib.contextmanager
-def kept_time(job):
+def kept_time(source, target):
     """Gives what is written inside its original's times, with --keep_time."""
-    times = os.stat(job.source) if _KEEP_TIME.value else None  # before it is overwritten
+    times = os.stat(source) if _KEEP_TIME.value else None  # before it is overwritten
     yield
     if times:
-        os.utime(job.target, ns=(times.st_atime_ns, times.st_mtime_ns))
+        os.utime(target, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
 def kept(share):
@@ -331,8 +334,9 @@ def restore_video(restore, job, bar):
         shares.append(share)
         return result
 
-    with kept_time(job):
-        told = video.restore(frame, job.source, job.target, _QUALITY.value)
+    words = not _STRIP_METADATA.value
+    with kept_time(job.source, job.target):
+        told = video.restore(frame, job.source, job.target, _QUALITY.value, words)
     return told, time.monotonic() - begin, sum(shares) / len(shares)
 
 

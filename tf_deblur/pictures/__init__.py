@@ -1,4 +1,4 @@
 """Pictures in memory and in files: arrays and floats, photographs, videos.
 
-Imports only what lies below all rooms: errors, files and OpenCV.
+Imports only what lies below all rooms: errors and files.
 """

@@ -34,9 +34,8 @@ _OF_PIXELS = {
 _BYTES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # by kind of value; others 1
 _SWAPPED = {5: 4, 10: 4}  # fractions are two numbers
 _LIMIT = 1 << 24  # bytes of all of it; more is no camera's
-_IN_PLACE = (
-    60_000  # up to here a maker's note of a TIFF file stays where it is, or no JPEG holds it
-)
+# Up to here a maker's note of a TIFF file stays where it is, or no JPEG holds it.
+_IN_PLACE = 60_000
 
 
 def of(image, source):
@@ -91,6 +90,14 @@ def has(block, tag):
         return False
 
 
+def readable(block):
+    """Whether a block is there and its first directory whole enough to be read."""
+    try:
+        return bool(_entries(block, *_first(block)))
+    except (struct.error, ValueError):
+        return False
+
+
 def order(block):
     """The order of its bytes as `struct` names it."""
     return _ORDERS[block[:2]]
@@ -103,17 +110,14 @@ def in_tiff(data, block, predicted=False):
 
     Args:
       data: a TIFF file of little-endian numbers and one picture.
-      block: the EXIF.
+      block: the EXIF, `readable`.
       predicted: whether each pixel is the difference to its neighbour, which the file's own
         tags do not say.
 
     Raises:
       struct.error: more than 4 GB.
     """
-    try:
-        told = _entries(block, *_first(block))
-    except (struct.error, ValueError):  # damaged
-        return data
+    told = _entries(block, *_first(block))
     into, own = order(block), _entries(data, *_first(data))
     block += bytes(len(block) % 2)
     moved = len(block) - 8  # all of the file but its header

@@ -30,8 +30,7 @@ _FORMATS = {
     ".avif": ({_LOSSY: QUALITY, "effort": 1}, 12, True),
 }
 SUFFIXES = tuple(_FORMATS)
-# Read, but not written: such a result is a JPEG, as cameras make them too.
-# what is read and not written, and what becomes of it
+# What is read and not written, and what becomes of it.
 BECOMES = {".heic": ".jpg", ".heif": ".jpg", ".hif": ".jpg", ".gif": ".png", ".bmp": ".png"}
 READ = (*SUFFIXES, *BECOMES)  # what is looked for in a folder
 # libvips' loaders, and the suffix of what each reads; it has others, for what is no photograph
@@ -276,6 +275,8 @@ def encode(suffix, array, like=None, quality=QUALITY):
     if header:
         block = exif.current(_block(header), array.shape[1], array.shape[0])
     tiff, jpeg = suffix in (".tif", ".tiff"), suffix in (".jpg", ".jpeg")
+    if tiff and not exif.readable(block):  # a TIFF file has no place for what is damaged
+        block = b""
     swapped = tiff and block and array.dtype == np.uint16 and exif.order(block) == ">"
     if swapped:  # its numbers are in the order of the EXIF's, which libvips would not write
         array = arrays.differences(array).byteswap()

@@ -36,7 +36,7 @@ def pixels(path):
         return frames * stream.width * stream.height
 
 
-def restore(function, source, target, quality=95):
+def restore(function, source, target, quality=95, words=True):
     """Writes a video whose frames are a function of another one's.
 
     Time stamps, the picture's size and rotation, tags of colour and depth are kept, all other
@@ -47,6 +47,7 @@ def restore(function, source, target, quality=95):
         -> the same.
       source, target: paths; the target's suffix is `suffix_of_result(source)`.
       quality: 1 to 100; of codecs that lose something.
+      words: whether metadata and data tracks, such as of places, are copied.
 
     Returns:
       What was made, in words.
@@ -57,17 +58,22 @@ def restore(function, source, target, quality=95):
     from tf_deblur.pictures import video_writer
 
     first, found = _first_frame(source), collections.Counter()
-    with whole(target) as part, _opened(source) as (film, stream):
-        with video_writer.Writer(part, target, film, stream, first, quality) as result:
-            blurred = _ahead(_decoded(film, stream, found))
-            sharp = _ahead(_restored(function, blurred, result.rgb))
-            with contextlib.closing(blurred), contextlib.closing(sharp):  # the last one first
-                for packets, *images in sharp:
-                    result.copy(packets)
-                    if images:
-                        result.add(*images)
-        lost = [*_missing(film, stream, found), *result.left_out]
-        return ", ".join([result.size, f"{found['frames']} frames", *lost])
+    try:
+        with whole(target) as part, _opened(source) as (film, stream):
+            with video_writer.Writer(part, target, film, stream, first, quality, words) as result:
+                blurred = _ahead(_decoded(film, stream, found))
+                sharp = _ahead(_restored(function, blurred, result.rgb))
+                with contextlib.closing(blurred), contextlib.closing(sharp):  # the last one first
+                    for packets, *images in sharp:
+                        result.copy(packets)
+                        if images:
+                            result.add(*images)
+            lost = [*_missing(film, stream, found), *result.left_out]
+            if result.scaled:
+                lost.append(f"{result.scaled} frames of other sizes scaled to the first one's")
+            return ", ".join([result.size, f"{found['frames']} frames", *lost])
+    except OSError as error:
+        raise UserError(f"{target}: cannot be written ({error.strerror})") from error
 
 
 @contextlib.contextmanager
@@ -131,14 +137,19 @@ def _decoded(film, stream, found):
 def _packets(film, found):
     import av
 
-    try:
-        for packet in film.demux():
-            if packet.size:  # else it only says that the file ends
-                end = ((packet.pts or 0) + (packet.duration or 0)) * packet.time_base
-                found["seconds"] = max(found["seconds"], float(end))
-                yield packet
-    except av.FFmpegError:  # a file that ends inside a packet
-        found["damaged"] += 1
+    while True:
+        try:
+            for packet in film.demux():
+                if packet.size:  # else it only says that the file ends
+                    end = ((packet.pts or 0) + (packet.duration or 0)) * packet.time_base
+                    found["seconds"] = max(found["seconds"], float(end))
+                    yield packet
+            return
+        except IndexError:  # PyAV's, for a track that begins past the file's head
+            found["late"] += 1
+        except av.FFmpegError:  # a file that ends inside a packet
+            found["damaged"] += 1
+            return
 
 
 def _restored(function, frames, rgb):
@@ -166,10 +177,14 @@ def _ahead(items):
 
 def _missing(film, stream, found):
     """What a video should have and has not, in words."""
-    told = ((film.start_time or 0) + (film.duration or 0)) / 1e6
+    told = (film.duration or 0) / 1e6
+    if "matroska" not in film.format.name:  # whose durations count from zero
+        told += (film.start_time or 0) / 1e6
     if film.format.name == "avi":  # of which the duration is what is there
         told = float(stream.frames / stream.average_rate)
     if told > found["seconds"] + SLACK:
         yield f"though its header tells of {told:.1f} s, not {found['seconds']:.1f}"
     if found["damaged"]:
         yield f"{found['damaged']} damaged packets left out"
+    if found["late"]:
+        yield "without a track that begins late"

@@ -48,24 +48,29 @@ class Writer:
     Attributes:
       size: of the picture as displayed, in words.
       left_out: what could not be copied, in words.
+      scaled: how many frames had another size than the first one.
     """
 
-    def __init__(self, path, target, film, stream, first, quality):
+    def __init__(self, path, target, film, stream, first, quality, words=True):
         """
         Args:
           path, target: where it is written, and what it is called in errors.
           film, stream: the source, and its stream that is restored.
           first: a decoded frame of it.
           quality: 1 to 100.
+          words: whether metadata and data tracks are copied.
         """
         self.target, self.stream, self.first, self.left_out = target, stream, first, []
+        self.words, self.scaled = words, 0
         self.last = None  # time of the latest frame
+        self.moved = {}  # by track: how far its times are moved, and the latest
         self.container = av.open(f"file:{path}", "w", container_options=_options(film, path))
         self.matrix = _display_matrix(first)
         self.turns = self.matrix is not None and self.container.format.name not in TURNING
         self.picture = self._picture(quality)
         self.tracks = dict(self._tracks(film))
-        self.container.metadata.update(film.metadata)
+        if words:
+            self.container.metadata.update(film.metadata)
         if chapters := film.chapters():
             self.container.set_chapters(chapters)
         height, width = _upright(np.empty((first.height, first.width)), self.matrix).shape
@@ -99,6 +104,7 @@ class Writer:
           blurred: its pixels, of `rgb`.
           sharp: what they became.
         """
+        self.scaled += (frame.width, frame.height) != (self.first.width, self.first.height)
         image, before = self._encodable(sharp), self._encodable(blurred)
         if _alike(image, frame):
             _add_change(image, before, frame)
@@ -111,9 +117,22 @@ class Writer:
         """Writes packets of other tracks, as they are."""
         for packet in packets:
             if packet.stream_index in self.tracks:
+                self._move(packet)
                 packet.stream = self.tracks[packet.stream_index]
                 with self._told():
                     self.container.mux(packet)
+
+    def _move(self, packet):
+        """Lays a packet behind its track's last one where times go back, as in joined films."""
+        if packet.dts is None:
+            return
+        by, last = self.moved.get(packet.stream_index, (0, packet.dts))
+        if packet.dts + by < last:
+            by = last + max(packet.duration or 0, 1) - packet.dts
+        if by:
+            packet.pts = None if packet.pts is None else packet.pts + by
+            packet.dts += by
+        self.moved[packet.stream_index] = by, packet.dts
 
     def _encodable(self, pixels):
         """A frame of RGB pixels in the result's own format."""
@@ -171,7 +190,7 @@ class Writer:
             picture.codec_context.codec_tag = "hvc1"  # Apple's players want it
         if self.matrix is not None and not self.turns:
             picture.set_display_matrix(self.matrix)
-        _describe(picture, self.stream)
+        self._describe(picture, self.stream)
         return picture
 
     def _tracks(self, film):
@@ -179,12 +198,20 @@ class Writer:
         for track in film.streams:
             if track.index == self.stream.index or _made_anew(track, film):
                 continue
-            if not _fits(track, self.container.format.name):
+            unwanted = not self.words and track.type == "data"
+            if unwanted or not _fits(track, self.container.format.name):
                 self.left_out.append(f"without {track.type} track {track.index}")
                 continue
             copied = self.container.add_stream_from_template(track, opaque=True)
-            _describe(copied, track)
+            self._describe(copied, track)
             yield track.index, copied
+
+    def _describe(self, to, of):
+        """Gives a stream the marks of another, and its words."""
+        to.disposition = of.disposition
+        if self.words:
+            to.metadata.update(of.metadata)
+            to.metadata.pop("encoder", None)
 
 
 def _options(film, path):
@@ -271,13 +298,6 @@ def _samples(plane, top):
 def _colour(to, of):
     for tag in COLOURS:
         setattr(to, tag, getattr(of, tag))
-
-
-def _describe(to, of):
-    """Gives a stream the words and marks of another."""
-    to.disposition = of.disposition
-    to.metadata.update(of.metadata)
-    to.metadata.pop("encoder", None)
 
 
 def _made_anew(track, film):

@@ -72,7 +72,7 @@ def plan(
     jobs, taken = [], set()
     for source, (root, problem) in found.items():
         job = _job(source, root, output, format, overwrite, compare)
-        job.problem = problem or job.problem
+        job.problem = problem or job.problem or _unsayable(source)
         job.done = skip_existing and exists(job.target)
         results = {os.path.abspath(path) for path in (job.target, job.beside) if path}
         kept = originals - {os.path.abspath(source)} if overwrite else originals
@@ -82,6 +82,14 @@ def plan(
             taken |= results
         jobs.append(job)
     return jobs
+
+
+def _unsayable(path):
+    """Why libraries cannot be told a file's name, or None."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return "its name is not UTF-8; rename it"
 
 
 def listed(path):

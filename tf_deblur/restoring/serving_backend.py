@@ -18,7 +18,7 @@ THIS_ONE = (400, 413, 504)  # what is wrong with one question: too large, too lo
 # nothing was begun. A server that is not there, or hangs up, is said at once.
 RETRIES = urllib3.Retry(
     5, connect=0, read=0, status_forcelist=BUSY, allowed_methods=None,
-    backoff_factor=1, backoff_jitter=0.5, raise_on_status=False,
+    backoff_factor=1, backoff_jitter=0.5, raise_on_status=False, retry_after_max=60,
 )  # fmt: skip
 
 
