@@ -96,8 +96,7 @@ ENGINES = {
 
 def prepare(name, folder):
     """Writes what the engines read: the network as weights, steps, TFLite file and SavedModel."""
-    from tf_deblur import errors
-    from tf_deblur.export import __main__ as export
+    from tf_deblur import errors, export
     from tf_deblur.export import tflite
     from tf_deblur.models import weights
 

@@ -50,12 +50,11 @@ def main(argv):
 
 
 def export(folder):
-    from tf_deblur.export import __main__ as command
-    from tf_deblur.export import saved_model
+    from tf_deblur.export import describe, saved_model
     from tf_deblur.models import weights
 
     model = weights.load("compact")
-    saved_model.write(model, command.describe(model, "compact"), pathlib.Path(folder))
+    saved_model.write(model, describe(model, "compact"), pathlib.Path(folder))
 
 
 def make(size, path):

@@ -4,9 +4,7 @@ python -m tf_deblur.export --model=compact --output=exported
 """
 
 import functools
-import json
 import pathlib
-from importlib import metadata
 
 from absl import flags
 
@@ -39,7 +37,7 @@ def main(argv):
     import tensorflow as tf
 
     from tf_deblur import devices
-    from tf_deblur.export import saved_model, tflite
+    from tf_deblur.export import describe, saved_model, tflite
     from tf_deblur.models import weights
 
     writers = {
@@ -59,26 +57,6 @@ def main(argv):
             reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
             raise errors.UserError(f"{where}: cannot be written ({reason})") from error
         print(f"{path}: {size(path) / 1e6:.1f} MB", flush=True)
-
-
-def describe(model, name):
-    """What a user of the exported network has to know, as JSON can hold it."""
-    from tf_deblur import __version__
-    from tf_deblur.models import networks, weights
-
-    notes = weights.describe(name)
-    flagfile = weights.find(name).parent / "flags.flags"  # of a working directory
-    return {
-        **json.loads(model.description),
-        **networks.facts(model),
-        "parameters": model.count_params(),
-        "licence": notes.get("licence"),
-        "weights_sha256": weights.file_hash(name),
-        "weights_notes": notes,
-        "training_flags": flagfile.read_text().splitlines() if flagfile.exists() else None,
-        "code_version": __version__,
-        "versions": {name: metadata.version(name) for name in ("tensorflow", "keras")},
-    }
 
 
 def size(path):

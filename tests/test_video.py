@@ -240,6 +240,10 @@ def test_a_matroska_file_keeps_subtitles_attachments_and_chapters(tmp_path):
         assert (subtitles.language, attachment.name) == ("deu", "font.ttf")
         assert attachment.data == b"abc" * 50
         assert [part["metadata"]["title"] for part in film.chapters()] == ["Anfang"]
+    video.restore(lambda rgb: rgb, tmp_path / "clip.mkv", tmp_path / "bare.mkv", words=False)
+    with av.open(tmp_path / "bare.mkv") as film:
+        assert [stream.type for stream in film.streams] == ["video", "subtitle"]
+        assert film.streams[1].language is None and not film.chapters()
 
 
 @pytest.mark.parametrize("content", [b"not a video", b"", None])
@@ -323,6 +327,26 @@ def test_sound_of_joined_films_goes_on(tmp_path):
     assert [packet[2] for packet in sound[2]] == [packet[2] for packet in sound[1]]
     times = [packet[1] for packet in sound[2]]
     assert times == sorted(times) and len(times) >= 2 * len(sound[0]) - 1
+
+
+def test_a_track_that_begins_past_the_head_is_told(tmp_path):
+    late = tmp_path / "late.flv"
+    with av.open(late, "w") as film:
+        picture = film.add_stream("libx264", 1, width=64, height=48, pix_fmt="yuv420p")
+        track = film.add_stream("libmp3lame", rate=44100, layout="stereo")
+        track.codec_context.open()
+        for number in range(100):
+            image = av.VideoFrame(64, 48, "yuv420p")
+            image.pts, image.time_base = number, Fraction(1)
+            film.mux(picture.encode(image))
+        film.mux(picture.encode(None))
+        frame = av.AudioFrame("fltp", "stereo", 1152)
+        frame.sample_rate, frame.pts, frame.time_base = 44100, 95 * 44100, Fraction(1, 44100)
+        film.mux([*track.encode(frame), *track.encode(None)])
+    told = video.restore(lambda rgb: rgb, late, tmp_path / "out.flv")
+    assert told.startswith("64x48, 100 frames, ") and told.endswith(
+        "without a track that begins late"
+    )
 
 
 def test_a_matroska_file_that_begins_late_is_whole(tmp_path):

@@ -83,7 +83,6 @@ def main(argv):
     names = argv[1:]
     if _FILES_FROM.value:
         names = names + jobs.listed(_FILES_FROM.value)
-    report = reported()
     planned = jobs.plan(
         names,
         output=_OUTPUT.value,
@@ -93,6 +92,7 @@ def main(argv):
         skip_existing=_SKIP_EXISTING.value,
         compare=_COMPARE.value,
     )
+    report = reported()
 
     restore = loading.load(_MODEL.value, _PRECISION.value, _MEMORY_GB.value)
     restore.say = say

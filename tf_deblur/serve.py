@@ -6,7 +6,6 @@ python -m tf_deblur.serve --model_base_path=exported/compact --model_name=compac
 
 import asyncio
 import contextlib
-import json
 import pathlib
 import signal
 import tempfile
@@ -127,14 +126,13 @@ def model_settings(folder):
 def export_shipped(folder):
     """Exports `compact`; returns the folder of its versions."""
     from tf_deblur import devices
-    from tf_deblur.export import saved_model
-    from tf_deblur.models import networks, weights
+    from tf_deblur.export import describe, saved_model
+    from tf_deblur.models import weights
 
     say("exporting compact, the weights that ship")
     with devices.layers_in("float32"):
         model = weights.load("compact")
-    facts = json.loads(model.description) | networks.facts(model)
-    return saved_model.write(model, facts, folder).parent
+    return saved_model.write(model, describe(model, "compact"), folder).parent
 
 
 def is_bfloat16():

@@ -47,7 +47,7 @@ def restore(function, source, target, quality=95, words=True):
         -> the same.
       source, target: paths; the target's suffix is `suffix_of_result(source)`.
       quality: 1 to 100; of codecs that lose something.
-      words: whether metadata and data tracks, such as of places, are copied.
+      words: whether metadata, chapters, data tracks and attachments are copied: places are there.
 
     Returns:
       What was made, in words.

@@ -58,7 +58,7 @@ class Writer:
           film, stream: the source, and its stream that is restored.
           first: a decoded frame of it.
           quality: 1 to 100.
-          words: whether metadata and data tracks are copied.
+          words: whether metadata, chapters, data tracks and attachments are copied.
         """
         self.target, self.stream, self.first, self.left_out = target, stream, first, []
         self.words, self.scaled = words, 0
@@ -71,8 +71,7 @@ class Writer:
         self.tracks = dict(self._tracks(film))
         if words:
             self.container.metadata.update(film.metadata)
-        if chapters := film.chapters():
-            self.container.set_chapters(chapters)
+            self.container.set_chapters(film.chapters())
         height, width = _upright(np.empty((first.height, first.width)), self.matrix).shape
         self.size = f"{width}x{height}"  # as displayed
 
@@ -198,7 +197,7 @@ class Writer:
         for track in film.streams:
             if track.index == self.stream.index or _made_anew(track, film):
                 continue
-            unwanted = not self.words and track.type == "data"
+            unwanted = not self.words and track.type in ("data", "attachment")
             if unwanted or not _fits(track, self.container.format.name):
                 self.left_out.append(f"without {track.type} track {track.index}")
                 continue

@@ -32,7 +32,7 @@ class ServingRestorer(restorer.Restorer):
 
     def __init__(self, name, precision):
         facts = {"size_multiple": 1, "radius": 0, "channels": 3, "pixel_bytes": 0}
-        super().__init__(name, facts, why="the server's own")
+        super().__init__(name, facts, why="sent; the server may take another")
         self.url = str(name).rstrip("/")
         self.device = f"TensorFlow Serving at {self.url}"
         states = self._answer(ask(self.url), "model_version_status")
@@ -51,7 +51,7 @@ class ServingRestorer(restorer.Restorer):
     def run_typed(self, tile):
         if tile.dtype != np.uint8:
             return super().run_typed(tile)
-        png = tf.io.encode_png(tile, compression=1).numpy()  # a tenth of the time, 15 % larger
+        png = tf.io.encode_png(tile, compression=1).numpy()  # a tenth of the time, 14 % larger
         file = base64.b64encode(png).decode()
         megapixels = tile.size / 3e6
         inputs = {"image_bytes": [{"b64": file}]}

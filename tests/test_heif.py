@@ -1,0 +1,165 @@
+"""HEIC and AVIF: their bits, tiles, gain maps, and colours that no profile tells."""
+
+import io
+import sys
+import tracemalloc
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from tf_deblur.errors import UserError
+from tf_deblur.pictures import heif, photographs
+
+try:
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+except ImportError:
+    pillow_heif = None
+
+PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+LOSSLESS = {"quality": -1, "chroma": 444, "matrix_coefficients": 0}
+wants_heif = pytest.mark.skipif(not pillow_heif, reason="pillow-heif is not installed")
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_16_bits_are_12_in_avif(tmp_path, channels):
+    import pyvips
+
+    array = np.arange(65536).astype(np.uint16).reshape(256, 256, 1)
+    array = np.dstack([array, array[::-1], array.transpose(1, 0, 2), array])[..., :channels]
+    kind = "grey16" if channels < 3 else "rgb16"
+    deep = pyvips.Image.new_from_array(array).copy(interpretation=kind)
+    deep.write_to_file(str(tmp_path / "a.png"))
+    photograph = photographs.open_photograph(tmp_path / "a.png")
+    assert photographs.lost(".avif", photograph) == "in 12 bits"
+    photographs.write(tmp_path / "b.avif", photograph.pixels, photograph, quality=100)
+    # libvips gives 12 bits as the upper ones of 16
+    written = pyvips.Image.new_from_file(str(tmp_path / "b.avif"))
+    assert written.get("bits-per-sample") == 12
+    expected = np.rint(photograph.pixels / 65535 * 4095)
+    np.testing.assert_allclose(written.numpy()[..., :3] >> 4, expected, atol=2)
+    again = photographs.open_photograph(tmp_path / "b.avif")
+    np.testing.assert_allclose(again.pixels, photograph.pixels.astype(int), atol=2.5 * 16)
+    if channels in (2, 4):
+        np.testing.assert_allclose(again.alpha, photograph.alpha.astype(int), atol=8)  # lossless
+
+
+@pytest.mark.parametrize("bits", [10, 12])
+def test_an_avif_of_10_or_12_bits_loses_none_in_another(tmp_path, bits):
+    import pyvips
+
+    levels = np.arange(2**bits).reshape(32, -1, 1).repeat(3, -1)
+    array = np.rint(levels * 65535 / (2**bits - 1)).astype(np.uint16)
+    shifted = (levels << (16 - bits)).astype(np.uint16)  # as libvips wants them
+    deep = pyvips.Image.new_from_array(shifted).copy(interpretation="rgb16")
+    deep.write_to_file(str(tmp_path / "a.avif"), bitdepth=bits, lossless=True)
+    photograph = photographs.open_photograph(tmp_path / "a.avif")
+    np.testing.assert_array_equal(photograph.pixels, array)
+    assert photographs.lost(".avif", photograph) == ""
+    assert photographs.lost(".jpg", photograph) == "in 8 bits"
+
+
+@pytest.mark.parametrize("convert", [heif.from_upper_bits, heif.to_upper_bits])
+def test_bits_are_changed_without_memory_for_wider_numbers(convert):
+    array = np.full((1000, 200, 3), 65535, np.uint16)
+    tracemalloc.start()
+    made = convert(array, 10)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert made.max() == made.min() == {"from": 65535, "to_u": 1023 << 6}[convert.__name__[:4]]
+    assert peak < 3 * array.nbytes  # those of 64 bits alone would be 4
+
+
+@pytest.mark.parametrize("bits", [10, 12])
+def test_white_of_a_deep_avif_is_that_of_16_bits(tmp_path, bits):
+    import pyvips
+
+    array = np.repeat(np.uint16([0, 65535]), 32 * 64 * 3).reshape(64, 64, 3)
+    deep = pyvips.Image.new_from_array(array).copy(interpretation="rgb16")
+    deep.write_to_file(str(tmp_path / "a.avif"), bitdepth=bits, lossless=True)
+    np.testing.assert_array_equal(photographs.read(tmp_path / "a.avif"), array)
+
+
+@wants_heif
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+def test_a_heic_has_its_pixels_and_becomes_a_jpeg(tmp_path, picture, mode):
+    array = np.asarray(Image.fromarray(picture(24, 32)).convert(mode))
+    Image.fromarray(array).save(tmp_path / "a.heic", **LOSSLESS)
+    photograph = photographs.open_photograph(tmp_path / "a.heic")
+    assert photograph.suffix == ".jpg" and photograph.grey == (mode == "L")
+    color = array if mode == "L" else array[..., :3]
+    pixels = photograph.pixels[..., 0] if mode == "L" else photograph.pixels
+    np.testing.assert_array_equal(pixels, color)
+    if mode == "RGBA":
+        np.testing.assert_array_equal(photograph.alpha, array[..., 3])
+
+
+@wants_heif
+@pytest.mark.parametrize("bits", [10, 12])
+def test_white_and_black_of_a_deep_heic_are_those_of_16_bits(tmp_path, bits):
+    array = np.repeat(np.uint16([0, 65535]), 32 * 64 * 3).reshape(64, 64, 3)
+    pillow_heif.options.SAVE_HDR_TO_12_BIT = bits == 12
+    pillow_heif.encode("RGB;16", (64, 64), array.tobytes(), tmp_path / "a.heic", **LOSSLESS)
+    pillow_heif.options.SAVE_HDR_TO_12_BIT = False
+    assert pillow_heif.open_heif(tmp_path / "a.heic").info["bit_depth"] == bits
+    np.testing.assert_array_equal(photographs.read(tmp_path / "a.heic"), array)
+
+
+@wants_heif
+def test_a_heic_of_many_tiles_is_read(tmp_path, picture):
+    path, array = tmp_path / "a.heic", picture(1024, 1088)  # 16 by 17 tiles
+    pillow_heif.from_pillow(Image.fromarray(array)).save(path, tile_size=64, **LOSSLESS)
+    with pytest.raises(UserError, match="1088x1024 pixels, more than 1 megapixels"):
+        photographs.open_photograph(path, megapixels=1)
+    for source in (path, path.read_bytes()):
+        np.testing.assert_array_equal(photographs.open_photograph(source).pixels, array)
+
+
+@wants_heif
+def test_a_heics_gain_map_is_told(tmp_path, picture):
+    array = np.asarray(Image.fromarray(picture(64, 64)).convert("RGBA"))
+    data = io.BytesIO()
+    Image.fromarray(array).save(data, "HEIF")
+    kinds = b"urn:mpeg:hevc:2015:auxid:1", b"urn:com:a:photo:hdrgainmap"  # as long: no size changes
+    assert len(kinds[0]) == len(kinds[1]) and data.getvalue().count(kinds[0]) == 1
+    photograph = photographs.open_photograph(data.getvalue().replace(*kinds), "gain map")
+    assert photographs.lost(".jpg", photograph) == "without its gain map"
+    assert "gain map" not in photographs.lost(
+        ".jpg", photographs.open_photograph(data.getvalue(), "plain")
+    )
+
+
+# (primaries, transfer) by ITU-T H.273
+SAME_AS_SRGB = [(1, 13), (2, 2), (1, 1)]
+OTHERS = {"PQ": (9, 16), "HLG": (9, 18), "Display P3": (12, 13), "linear": (1, 8)}
+
+
+@wants_heif
+@pytest.mark.parametrize("numbers", [*SAME_AS_SRGB, *OTHERS.values()])
+@pytest.mark.parametrize("profile", [None, PROFILE])
+def test_colours_of_hdr_without_a_profile_are_told(tmp_path, picture, numbers, profile):
+    names = {"color_primaries": numbers[0], "transfer_characteristics": numbers[1]}
+    picture = pillow_heif.from_pillow(Image.fromarray(picture(64, 64)))
+    picture.info["icc_profile"] = profile
+    picture.save(tmp_path / "a.heic", matrix_coefficients=1, full_range_flag=1, **names)
+    told = photographs.lost(".jpg", photographs.open_photograph(tmp_path / "a.heic"))
+    odd = numbers in OTHERS.values() and not profile
+    assert told == ("its HDR or wide colours taken for sRGB" if odd else "")
+
+
+@wants_heif
+def test_a_heic_is_refused_in_one_line(tmp_path, picture, monkeypatch):
+    path = tmp_path / "photo.heic"
+    Image.fromarray(picture(24, 32)).save(path)
+    assert photographs.pixels(path) == 24 * 32
+    with pytest.raises(UserError, match="32x24 pixels, more than 0.0001 megapixels"):
+        photographs.open_photograph(path, megapixels=1e-4)
+    burst = [Image.fromarray(picture(16, 16, seed)) for seed in range(3)]
+    burst[0].save(tmp_path / "burst.heic", save_all=True, append_images=burst[1:])
+    with pytest.raises(UserError, match="3 pages or frames"):
+        photographs.open_photograph(tmp_path / "burst.heic")
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(UserError, match=r"photo.heic: HEIC .* pip install 'tf-deblur\[heif\]'$"):
+        photographs.open_photograph(path)
