@@ -252,5 +252,6 @@ def test_damaged_exif_costs_a_tiff_file_no_pixel(damage, picture, tmp_path):
     data = (tmp_path / "deep.png").read_bytes()
     (tmp_path / "a.png").write_bytes(containers.with_exif(".png", data, b"MM\0*" + damage))
     source = photographs.open_photograph(tmp_path / "a.png")
+    assert photographs.lost(".tif", source) == "without its EXIF, which is damaged"
     photographs.write(tmp_path / "a.tif", source.pixels, source)
     np.testing.assert_array_equal(photographs.read(tmp_path / "a.tif"), deep)

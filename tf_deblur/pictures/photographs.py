@@ -314,9 +314,11 @@ def lost(suffix, photograph):
         words.append("without its transparency")
     if photograph.pixels.dtype == np.uint16 and bits < photograph.bits:
         words.append(f"in {bits} bits")
-    jpeg = suffix.lower() in (".jpg", ".jpeg")
-    if jpeg and len(_block(photograph.header)) > containers.LONGEST_IN_JPEG:
+    block = _block(photograph.header)
+    if suffix.lower() in (".jpg", ".jpeg") and len(block) > containers.LONGEST_IN_JPEG:
         words.append("without its EXIF, more than a JPEG holds")
+    if suffix.lower() in (".tif", ".tiff") and block and not exif.readable(block):
+        words.append("without its EXIF, which is damaged")
     if photograph.behind:
         words.append(f"without the {photograph.behind} behind it")
     if photograph.gain_map:
