@@ -68,6 +68,7 @@ class App:
             return await _lifespan(receive, send)
         request = http.Request(scope, receive)
         reply, code = await self._answer(request)
+        await request.let_end()
         if self._draining:
             reply.close = True
         cors = CORS if self._options.cors and self._is_api(request) else ()

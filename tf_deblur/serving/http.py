@@ -1,6 +1,7 @@
 """The HTTP of one request over ASGI: its address, its body within limits, its reply."""
 
 import asyncio
+import contextlib
 import dataclasses
 import re
 import time
@@ -14,6 +15,7 @@ EMPTY = "text/html; charset=ISO-8859-1"  # what libevent sends with an empty bod
 MOST_UNPACKED = 100 << 20  # bytes of a gzip body, as in TensorFlow Serving
 FIRST_SECONDS = 20  # a body must be there within these, and one more for each SLOWEST bytes
 SLOWEST = 100_000
+LINGER, PAUSE = 5, 0.5  # seconds for a refused body to end, and for its next piece
 _NAME = r"([^/:]+)"
 _VERSION = rf"(?:/versions/([0-9]+)|/labels/{_NAME})?"
 PREDICT = re.compile(rf"(?i:/v1/models/{_NAME}{_VERSION}):(classify|regress|predict)", re.S)
@@ -58,7 +60,9 @@ class Request:
         self.client = (scope.get("client") or ("",))[0]
         self.headers = {name.decode("latin-1"): value for name, value in scope["headers"]}
         self.begin, self.size, self.model = time.monotonic(), 0, ""
-        self._receive = receive
+        self._receive, self._more = receive, True
+        if self.header("content-length") in ("", "0") and not self.header("transfer-encoding"):
+            self._more = False
 
     def header(self, name):
         return self.headers.get(name, b"").decode("latin-1")
@@ -87,8 +91,8 @@ class Request:
         declared = self.header("content-length")
         if declared.isdecimal() and int(declared) > most:
             raise _too_long(most)
-        parts, more = [], True
-        while more:
+        parts = []
+        while self._more:
             left = FIRST_SECONDS + self.size / SLOWEST - (time.monotonic() - self.begin)
             try:
                 message = await asyncio.wait_for(self._receive(), max(left, 0.001))
@@ -96,16 +100,28 @@ class Request:
                 text = "The request's body came too slowly"
                 raise Failure("DEADLINE_EXCEEDED", text, http=408) from error
             if message["type"] != "http.request":
+                self._more = False
                 raise Failure("CANCELLED", "The client has gone")
+            self._more = message.get("more_body", False)
             part = message.get("body", b"")
             parts.append(part)
             self.size += len(part)
             if self.size > most:
                 raise _too_long(most)
             hold(len(part))
-            more = message.get("more_body", False)
         body = b"".join(parts)
         return unpacked(body) if "gzip" in self.header("content-encoding") else body
+
+    async def let_end(self):
+        """Reads what is left of the body, to no end: who still sends may not see the reply.
+
+        A connection that is closed under a sender is reset, and what was answered is lost.
+        """
+        until = time.monotonic() + LINGER
+        with contextlib.suppress(asyncio.TimeoutError, TimeoutError):
+            while self._more and time.monotonic() < until:
+                message = await asyncio.wait_for(self._receive(), PAUSE)
+                self._more = message.get("more_body", False)
 
 
 def _route(action, model, version, label):
