@@ -123,10 +123,9 @@ def test_validation_reports_the_blurred_inputs_psnr(level):
     model = small_gan()
     blurred = np.full((1, 9, 10, 3), level / 255, "float32")
     sharp = np.full((1, 9, 10, 3), 100 / 255, "float32")
-    frames = tf.data.Dataset.from_tensors((blurred, sharp))
-    scores = model.evaluate(frames, verbose=0, return_dict=True)
+    _, of_blurred = model.score(tf.constant(blurred), tf.constant(sharp))
     expected = 48.1308 if level == 101 else np.inf  # one grey level of 255
-    assert scores["blurred_psnr"] == pytest.approx(expected, abs=1e-3)
+    assert float(of_blurred[0]) == pytest.approx(expected, abs=1e-3)
 
 
 def test_the_paper_overfits_a_batch_until_it_beats_the_blurred_input():

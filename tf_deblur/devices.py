@@ -49,6 +49,11 @@ def set_precision(requested="auto"):
     return f"running on {device_name()} in {precision} ({why})"
 
 
+def be_deterministic():
+    """From here on TensorFlow gives the same bits each time, on the same machine."""
+    tf.config.experimental.enable_op_determinism()
+
+
 def device_name():
     """The device in words: a GPU's name, or the number of processor cores."""
     if gpus():

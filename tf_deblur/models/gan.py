@@ -4,14 +4,16 @@ import keras
 import tensorflow as tf
 
 from tf_deblur.models import losses
+from tf_deblur.models.layers import reduced_already, tf_variables
 from tf_deblur.models.networks import restore
 
 
 class DeblurGAN(keras.Model):
     """A generator, a discriminator and the paper's way of training them against each other.
 
-    `compile` once for each phase (content only, adversarial, SGD), then `fit` on batches
-    of (blurred, sharp) patches and `evaluate` on whole frames.
+    `compile` once for each phase (content only, adversarial, SGD). `train_step` may run in
+    every replica of a `tf.distribute.Strategy`, on an equal part of the batch each: all
+    replicas together make the update that one would make of the whole batch.
 
     Args:
       generator: (n, h, w, 3) -> the same, in [0, 1].
@@ -25,8 +27,8 @@ class DeblurGAN(keras.Model):
         super().__init__()
         self.generator, self.critic, self.average = generator, critic, average
         self.average_decay = average_decay
-        self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
-        self.scores = {name: keras.metrics.Mean(name) for name in ("psnr", "blurred_psnr")}
+        once = tf.VariableAggregation.ONLY_FIRST_REPLICA
+        self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step", aggregation=once)
         self.copy_to_average()
 
     def compile(
@@ -50,16 +52,19 @@ class DeblurGAN(keras.Model):
           freeze_generator: whether D alone learns, from what G restores as it is.
         """
         super().compile(jit_compile=False)
-        self.generator_optimizer = generator_optimizer
-        self.discriminator_optimizer = discriminator_optimizer
+        self.generator_optimizer = reduced_already(generator_optimizer)
+        self.discriminator_optimizer = reduced_already(discriminator_optimizer)
         self.content = losses.CONTENT[content]
         self.content_weight, self.adversarial_weight = content_weight, adversarial_weight
         self.discriminator_steps = discriminator_steps
         self.freeze_generator = freeze_generator
 
-    @property
-    def metrics(self):  # Keras resets them when an evaluation begins
-        return list(self.scores.values())
+    def learning_rates(self):
+        """The two optimisers' present ones, by the names of their scalars."""
+        return {
+            "learning_rate_generator": float(self.generator_optimizer.learning_rate),
+            "learning_rate_discriminator": float(self.discriminator_optimizer.learning_rate),
+        }
 
     def call(self, blurred, training=False):
         return self.generator(blurred, training=training)
@@ -74,19 +79,20 @@ class DeblurGAN(keras.Model):
             if self.adversarial_weight:
                 adversarial = losses.adversarial(self.critic(restored, training=True))
                 loss += self.adversarial_weight * adversarial
-        variables = self.generator.trainable_variables
-        gradients = None if self.freeze_generator else tape.gradient(loss, variables)
         scalars = {
             "loss": loss,
             "content": content,
             "zeros": tf.reduce_mean(tf.cast(restored <= 0, tf.float32)),
         }
+        if not self.freeze_generator:  # D's updates come between, and change no gradient of G's
+            gradients = mean_gradients(tape, loss, self.generator)
+            scalars["gradient_generator"] = tf.linalg.global_norm(gradients)
         if self.adversarial_weight:
             scalars["adversarial"] = adversarial
             for _ in range(self.discriminator_steps):
                 scalars.update(self.train_discriminator(restored, sharp))
-        if gradients:
-            self.generator_optimizer.apply_gradients(zip(gradients, variables))
+        if not self.freeze_generator:
+            update(self.generator_optimizer, gradients, self.generator)
         self.step.assign_add(1)
         self.update_average()
         return scalars
@@ -97,28 +103,45 @@ class DeblurGAN(keras.Model):
             logits_sharp = self.critic(sharp, training=True)
             logits_restored = self.critic(tf.stop_gradient(restored), training=True)
             loss = losses.discriminator(logits_sharp, logits_restored)
-        variables = self.critic.trainable_variables
-        self.discriminator_optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables))
+        gradients = mean_gradients(tape, loss, self.critic)
+        update(self.discriminator_optimizer, gradients, self.critic)
         return {
             "discriminator": loss,
             "d_sharp": tf.reduce_mean(tf.sigmoid(logits_sharp)),
             "d_restored": tf.reduce_mean(tf.sigmoid(logits_restored)),
+            "gradient_discriminator": tf.linalg.global_norm(gradients),
         }
 
     def update_average(self):
         """Moves the average a little towards the generator; further while it is young."""
-        step = tf.cast(self.step, tf.float32)
-        rest = 1 - tf.minimum(self.average_decay, (1 + step) / (10 + step))
-        for mean, live in zip(self.average.trainable_variables, self.generator.trainable_variables):
-            mean.assign_add(tf.cast(rest, mean.dtype) * (live - mean))
+        networks = self.average, self.generator
+        pairs = zip(*(tf_variables(network.trainable_variables) for network in networks))
+
+        def move(strategy):  # once for all replicas
+            step = tf.cast(self.step, tf.float32)
+            rest = 1 - tf.minimum(self.average_decay, (1 + step) / (10 + step))
+            for mean, live in pairs:
+                strategy.extended.update(mean, lambda m, x: m.assign_add(rest * (x - m)), (live,))
+
+        tf.distribute.get_replica_context().merge_call(move)
 
     def copy_to_average(self):
         self.average.set_weights(self.generator.get_weights())
 
-    def test_step(self, data):
-        """PSNR of a whole frame as it would be saved, beside the blurred input's, in dB."""
-        blurred, sharp = data
+    @tf.function(reduce_retracing=True)
+    def score(self, blurred, sharp):
+        """PSNR of a whole frame as it would be saved, and the blurred input's, in dB."""
         restored = tf.round(restore(self.average, blurred) * 255) / 255
-        self.scores["psnr"].update_state(tf.image.psnr(restored, sharp, max_val=1.0))
-        self.scores["blurred_psnr"].update_state(tf.image.psnr(blurred, sharp, max_val=1.0))
-        return {name: score.result() for name, score in self.scores.items()}
+        return tf.image.psnr(restored, sharp, max_val=1.0), tf.image.psnr(
+            blurred, sharp, max_val=1.0
+        )
+
+
+def mean_gradients(tape, loss, network):
+    """Of a loss that is a mean over the replica's patches: the mean over all replicas'."""
+    gradients = tape.gradient(loss, network.trainable_variables)
+    return tf.distribute.get_replica_context().all_reduce("MEAN", gradients)
+
+
+def update(optimizer, gradients, network):
+    optimizer.apply_gradients(zip(gradients, network.trainable_variables))
