@@ -311,9 +311,11 @@ def phases(schedule, run, optimizers):
 
     The adversarial phase begins with D's warm-up, however much of that is left.
     """
+    import tensorflow as tf
+
     for phase, end in schedule.phases():
         if phase == "adversarial" and _ADVERSARIAL_WEIGHT.value:
-            done = int(optimizers["adam_discriminator"].iterations)
+            done = int(tf.convert_to_tensor(optimizers["adam_discriminator"].iterations))
             left = math.ceil(
                 (_DISCRIMINATOR_WARMUP_STEPS.value - done) / _DISCRIMINATOR_STEPS.value
             )

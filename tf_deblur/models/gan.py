@@ -61,9 +61,11 @@ class DeblurGAN(keras.Model):
 
     def learning_rates(self):
         """The two optimisers' present ones, by the names of their scalars."""
+        optimizers = {"generator": self.generator_optimizer}
+        optimizers["discriminator"] = self.discriminator_optimizer
         return {
-            "learning_rate_generator": float(self.generator_optimizer.learning_rate),
-            "learning_rate_discriminator": float(self.discriminator_optimizer.learning_rate),
+            f"learning_rate_{name}": float(tf.convert_to_tensor(optimizer.learning_rate))
+            for name, optimizer in optimizers.items()
         }
 
     def call(self, blurred, training=False):

@@ -8,14 +8,13 @@ reduction as a step's scalars, so that none waits for a step that another will n
 import contextlib
 import json
 import os
-import sys
 import threading
 import zlib
 
 import tensorflow as tf
 
 from tf_deblur import devices
-from tf_deblur.errors import UserError
+from tf_deblur.errors import UserError, quiet
 from tf_deblur.models.layers import tf_variables
 
 STRATEGIES = ("one_device", "mirrored", "multi_worker_mirrored")
@@ -73,9 +72,8 @@ class Team:
         for worker, row in enumerate(table):
             for name, one, chiefs in zip(facts, row, table[0]):
                 if one != chiefs:
-                    raise UserError(
-                        f"worker {worker} has another {name} than the chief; start all with the same"
-                    )
+                    wrong = f"worker {worker} has another {name} than the chief"
+                    raise UserError(f"{wrong}; start all with the same")
 
     def take_chiefs(self, variables):
         """All processes together: gives `variables` the chief's values everywhere."""
@@ -131,14 +129,13 @@ class Team:
         """This process's part of a batch, an equal part of it to each of its replicas."""
         if self.own_replicas == 1:
             return batch
-        parts = zip(*(tf.split(tensor, self.own_replicas) for tensor in batch))
-        parts = list(parts)
+        return tuple(self._one_each(tf.split(tensor, self.own_replicas)) for tensor in batch)
+
+    def _one_each(self, parts):
+        """A value of which each of this process's replicas has its own part."""
         first = self.index * self.own_replicas
-        return tuple(
-            self.strategy.experimental_distribute_values_from_function(
-                lambda context, of=of: parts[context.replica_id_in_sync_group - first][of]
-            )
-            for of in range(len(batch))
+        return self.strategy.experimental_distribute_values_from_function(
+            lambda context: parts[context.replica_id_in_sync_group - first]
         )
 
     @contextlib.contextmanager
@@ -165,11 +162,12 @@ def _open(name, addresses, index):
         )
     others = f"{len(addresses)} workers; this is number {index}, {addresses[index]}"
     print(f"{others}, and waits for all, {WAIT_MINUTES} minutes at most", flush=True)
-    waiting = threading.Timer(WAIT_MINUTES * 60, _give_up, [addresses])
+    waiting = threading.Timer(WAIT_MINUTES * 60, _give_up, [addresses, os.dup(2)])
     waiting.daemon = True
     waiting.start()
     try:
-        return tf.distribute.MultiWorkerMirroredStrategy()
+        with quiet():
+            return tf.distribute.MultiWorkerMirroredStrategy()
     except (tf.errors.OpError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0][:120]
         if "start gRPC server" in reason:
@@ -179,10 +177,10 @@ def _open(name, addresses, index):
         waiting.cancel()
 
 
-def _give_up(addresses):
+def _give_up(addresses, standard_error):
     """Ends a process that waits inside TensorFlow, where no exception reaches it."""
     missing = f"not all of {', '.join(addresses)} came in {WAIT_MINUTES} minutes"
-    print(f"error: TF_CONFIG: {missing}; start all of them", file=sys.stderr, flush=True)
+    os.write(standard_error, f"error: TF_CONFIG: {missing}; start all of them\n".encode())
     os._exit(1)
 
 

@@ -179,7 +179,7 @@ class Workdir:
     @property
     def step(self):
         """Training steps done."""
-        return int(self.gan.step)
+        return int(self.gan.step.numpy())
 
     @property
     def seconds(self):
