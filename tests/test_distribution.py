@@ -17,7 +17,7 @@ from tf_deblur.errors import UserError
 from tf_deblur.training import stream, team
 
 # One step of Adam that moves nothing, whose moments hold the gradients; then twenty of SGD.
-STEPS = ["--steps=21", "--sgd_fraction=0.953", "--learning_rate=0", "--sgd_learning_rate=5e-4"]
+STEPS = ["--steps=21", "--sgd_fraction=0.953", "--learning_rate=0", "--sgd_learning_rate=2e-4"]
 STEPS += ["--average_decay=0", "--adversarial_weight=0.01", "--batch_size=4"]
 TWO_CPUS = """
 import runpy, tensorflow as tf

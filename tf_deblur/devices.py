@@ -45,7 +45,8 @@ def set_precision(requested="auto"):
     import keras
 
     precision, why = choose_precision(requested)
-    keras.mixed_precision.set_global_policy(POLICIES[precision])
+    policies = {**POLICIES, "float16": "mixed_float16"}  # for GPUs before Ampere
+    keras.mixed_precision.set_global_policy(policies[precision])
     return f"running on {device_name()} in {precision} ({why})"
 
 

@@ -69,6 +69,9 @@ _WARMUP_STEPS = flags.DEFINE_integer(
 _DECAY = flags.DEFINE_enum(
     "decay", "none", ["none", "cosine"], "How Adam's learning rate falls over the run."
 )
+_CLIP_NORM = flags.DEFINE_float(
+    "clip_norm", 0, "The most that the norm of all of a network's gradients may be; 0 for any.", 0
+)
 _SGD_LEARNING_RATE = flags.DEFINE_float("sgd_learning_rate", 1e-5, "SGD's.", 0)
 _SGD_MOMENTUM = flags.DEFINE_float("sgd_momentum", 0.9, "SGD's momentum.", 0, 1)
 _SGD_NESTEROV = flags.DEFINE_bool("sgd_nesterov", True, "Whether SGD looks ahead.")
@@ -93,7 +96,13 @@ _MIN_TEXTURE = flags.DEFINE_float(
 _CACHE = flags.DEFINE_bool("cache", False, "Keep decoded pairs in memory: faster, where they fit.")
 _SEED = flags.DEFINE_integer("seed", 0, "Of the weights and of the stream.", 0, 2**32 - 1)
 _PRECISION = flags.DEFINE_enum(
-    "precision", "auto", ["auto", "float32", "bfloat16"], "Of the arithmetic."
+    "precision", "auto", ["auto", "float32", "bfloat16", "float16"], "Of the arithmetic."
+)
+_RECOMPUTE = flags.DEFINE_bool(
+    "recompute", False, "Run G's blocks again for their gradients: less memory, more time."
+)
+_JIT_COMPILE = flags.DEFINE_bool(
+    "jit_compile", False, "Let XLA compile the losses and gradients: for GPUs."
 )
 _STRATEGY = flags.DEFINE_enum(
     "strategy",
@@ -236,17 +245,18 @@ def build():
     keras.utils.set_random_seed(_SEED.value)
     generator, average = build_generator(), build_generator()
     critic = networks.with_logits(networks.build_discriminator(_PATCH_SIZE.value))
-    optimizers = {}
+    optimizers, clipped = {}, {"global_clipnorm": _CLIP_NORM.value or None}
     for name, network in {"generator": generator, "discriminator": critic}.items():
         optimizers[f"adam_{name}"] = keras.optimizers.Adam(
-            _LEARNING_RATE.value, beta_1=_ADAM_BETA_1.value
+            _LEARNING_RATE.value, beta_1=_ADAM_BETA_1.value, **clipped
         )
         optimizers[f"sgd_{name}"] = keras.optimizers.SGD(
-            _SGD_LEARNING_RATE.value, _SGD_MOMENTUM.value, nesterov=_SGD_NESTEROV.value
+            _SGD_LEARNING_RATE.value, _SGD_MOMENTUM.value, nesterov=_SGD_NESTEROV.value, **clipped
         )
         for kind in ("adam", "sgd"):
             optimizers[f"{kind}_{name}"].build(network.trainable_variables)
-    return gan.DeblurGAN(generator, critic, average, _AVERAGE_DECAY.value), optimizers
+    faster = {"recompute": _RECOMPUTE.value, "jit_compile": _JIT_COMPILE.value}
+    return gan.DeblurGAN(generator, critic, average, _AVERAGE_DECAY.value, **faster), optimizers
 
 
 def build_generator():

@@ -142,7 +142,12 @@ class Workdir:
         self.gan, self._optimizers = gan, optimizers
         networks = {"generator": gan.generator, "critic": gan.critic, "average": gan.average}
         self.checkpoint = tf.train.Checkpoint(
-            step=gan.step, seconds=self._seconds, best=self._best, **networks, **optimizers
+            step=gan.step,
+            seconds=self._seconds,
+            best=self._best,
+            **({"loss_scale": gan.loss_scale} if gan.scaled else {}),
+            **networks,
+            **optimizers,
         )
         there = _checkpoints(self.path / "checkpoints") if self.chief else []
         for name in reversed(there):
@@ -163,7 +168,8 @@ class Workdir:
         """The variables that every process must hold alike."""
         networks = self.gan.generator, self.gan.critic, self.gan.average
         owners = [*networks, *self._optimizers.values()]
-        return [self.gan.step, self._seconds, *(v for owner in owners for v in owner.variables)]
+        counts = [self.gan.step, self._seconds, self.gan.loss_scale]
+        return counts + [v for owner in owners for v in owner.variables]
 
     @property
     def latest(self):
