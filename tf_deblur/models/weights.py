@@ -88,10 +88,17 @@ def load(name):
 
 
 def load_into(model, name):
-    """Gives `model` the weights in a file; UserError when they are another architecture's."""
-    path = find(name)
-    with _open(path) as file:
-        tensors = {key: file.get_tensor(key) for key in file.keys()}
+    """Gives `model` the weights in a file, or in a SavedModel of this project's.
+
+    Raises:
+      UserError: they are another architecture's.
+    """
+    path = find_saved_model(name) or find(name)
+    if path.is_dir():
+        tensors = _read_saved_model(path)
+    else:
+        with _open(path) as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}
     mine = {key: value.shape for key, value in read_variables(model).items()}
     theirs = {key: value.shape for key, value in tensors.items()}
     if mine != theirs:
@@ -130,6 +137,27 @@ def read_variables(model):
         for layer in model.layers
         for name, value in zip(("kernel", "bias"), layer.get_weights())
     }
+
+
+def find_saved_model(name):
+    """The SavedModel that a folder is, or its newest version; None if it is no such thing."""
+    if is_preset(name):
+        return None
+    versions = [path for path in pathlib.Path(name).glob("[0-9]*") if path.name.isdecimal()]
+    newest_first = sorted(versions, key=lambda path: int(path.name), reverse=True)
+    candidates = [pathlib.Path(name), *newest_first]
+    return next((path for path in candidates if (path / "saved_model.pb").exists()), None)
+
+
+def _read_saved_model(folder):
+    import tensorflow as tf
+
+    try:
+        signature = tf.saved_model.load(str(folder)).signatures["float32"]
+    except (OSError, LookupError, ValueError, tf.errors.OpError) as error:
+        reason = str(error).splitlines()[0][:80]
+        raise UserError(f"{folder}: not a SavedModel of tf-deblur's ({reason})") from error
+    return {v.name.removesuffix(":0"): v.numpy() for v in signature.variables}
 
 
 def _open(path):

@@ -52,4 +52,4 @@ def _backend(name):
         return "keras"
     if pathlib.Path(name).suffix == ".tflite":
         return "tflite"
-    return "saved_model" if saved_model_backend.find(name) else "keras"
+    return "saved_model" if weights.find_saved_model(name) else "keras"
