@@ -3,6 +3,7 @@
 python benchmarks/train_step.py [--networks=paper,compact] [--rounds=3] [--steps=3]
 """
 
+import importlib.util
 import json
 import os
 import pathlib
@@ -26,7 +27,8 @@ BATCH = {"paper": 6, "compact": 16}
 MACS = {"paper": 3_901_000, "compact": 77_500}  # of the generator, a pixel
 LOOP = 0.03  # most that our loop may cost beside the bare step
 ROWS = [("TensorFlow", p, r) for p in ("float32", "bfloat16") for r in (False, True)]
-ROWS += [("PyTorch", p, False) for p in ("float32", "bfloat16")]
+if importlib.util.find_spec("torch"):  # else it is left out
+    ROWS += [("PyTorch", p, False) for p in ("float32", "bfloat16")]
 
 
 def main(argv):
@@ -65,8 +67,9 @@ def tell(network):
             f"| {name} | {precision} | {seconds * 1e3:.0f} | {BATCH[network] / seconds:.2f} | "
             f"{peak:.2f} | {share} |"
         )
-    loop = min(one["loop"] for one in results["TensorFlow", "float32", False]) - 1
-    said("the loop adds to the bare step", loop, "at most", LOOP)
+    plain_rows = results["TensorFlow", "float32", False]
+    looped, bare = (min(one[name] for one in plain_rows) for name in ("looped", "seconds"))
+    said("the loop adds to the bare step", looped / bare - 1, "at most", LOOP)
     plain = best["TensorFlow", "float32", False]
     said("bfloat16 to float32", best["TensorFlow", "bfloat16", False] / plain, "at most", 0.6)
     said("recomputing to not", best["TensorFlow", "float32", True] / plain)
@@ -102,7 +105,7 @@ def tell_workers():
     cores, best = sorted(os.sched_getaffinity(0)), {1: [], 2: []}
     row = {"engine": "TensorFlow", "precision": "float32", "recompute": False, "network": "compact"}
     for _ in range(_ROUNDS.value):
-        best[1].append(finish(start(row, cores=cores))["loop_seconds"])
+        best[1].append(finish(start(row, cores=cores))["looped"])
         ports = free_ports(2)
         halves = np.array_split(cores, 2)
         cluster = {"worker": [f"localhost:{port}" for port in ports]}
@@ -110,7 +113,7 @@ def tell_workers():
         both = [
             start(row, {"TF_CONFIG": json.dumps(task)}, half) for task, half in zip(tasks, halves)
         ]
-        best[2].append(max(finish(process)["loop_seconds"] for process in both))
+        best[2].append(max(finish(process)["looped"] for process in both))
     ratio = min(best[1]) / min(best[2])
     said("patches a second of two workers to one", ratio, "at least", 0.8)
 
@@ -138,14 +141,16 @@ def part(engine, precision, recompute, network):
     print(json.dumps(told))
 
 
-def fastest(step):
-    step()  # compiles
+def fastest(*steps):
+    """Seconds of each step, the best of some, by turns."""
     seconds = []
-    for _ in range(_STEPS.value):
-        begin = time.perf_counter()
-        step()
-        seconds.append(time.perf_counter() - begin)
-    return min(seconds)
+    for turn in range(_STEPS.value + 1):
+        for step in steps:
+            begin = time.perf_counter()
+            step()
+            if turn:  # the first one compiles
+                seconds.append(time.perf_counter() - begin)
+    return [min(seconds[number :: len(steps)]) for number in range(len(steps))]
 
 
 def in_tensorflow(network, precision, recompute, batch):
@@ -169,12 +174,18 @@ def in_tensorflow(network, precision, recompute, batch):
     own = BATCH[network] // together.count
     batch = tuple(tf.constant(half[:own]) for half in batch)
     loop = together.compiled(model.train_step)
-    told = {"loop_seconds": fastest(lambda: loop(batch, [0.0, 0.0, 0.0]))}
-    if together.count == 1:
+
+    def looped():
+        loop(batch, [0.0, 0.0, 0.0])
+
+    if together.count > 1:
+        told = {"looped": fastest(looped)[0]}
+    else:
         bare = tf.function(model.train_step)
-        told["seconds"] = fastest(lambda: float(bare(batch)["loss"]))
-        told["loop"] = told["loop_seconds"] / told["seconds"]
-        told["share"] = operations(network, critic) / told["seconds"] / peak(precision)
+        steps = looped, lambda: float(bare(batch)["loss"]), product(precision)
+        told = dict(zip(("looped", "seconds", "product"), fastest(*steps)))
+        most = 2 * 2048**3 / told["product"]  # operations a second
+        told["share"] = operations(network, critic) / told["seconds"] / most
     together.meet()
     return told
 
@@ -194,13 +205,13 @@ def operations(network, critic):
     return 2 * BATCH[network] * (3 * g + 2 * d + 6 * d)
 
 
-def peak(precision):
-    """Operations a second that a matrix product of this machine reaches."""
+def product(precision):
+    """A matrix product, whose speed stands for the most that this machine does."""
     import tensorflow as tf
 
     a = tf.cast(tf.random.normal([2048, 2048]), precision)
-    product = tf.function(lambda: tf.reduce_sum(tf.linalg.matmul(a, a)))
-    return 2 * 2048**3 / fastest(lambda: float(product()))
+    multiply = tf.function(lambda: tf.reduce_sum(tf.linalg.matmul(a, a)))
+    return lambda: float(multiply())
 
 
 def in_torch(network, precision, batch):
@@ -248,7 +259,7 @@ def in_torch(network, precision, batch):
                 parameter.grad = gradient
             optimizer.step()
 
-    return {"seconds": fastest(step)}
+    return {"seconds": fastest(step)[0]}
 
 
 if __name__ == "__main__":

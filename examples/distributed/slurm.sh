@@ -8,5 +8,4 @@ set -euo pipefail
 port=$((20000 + SLURM_JOB_ID % 20000))
 HOSTS=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed "s/\$/:$port/" | paste -sd,)
 export HOSTS
-# without --kill-on-bad-exit the others would only be told by TensorFlow, within seconds
-exec srun --kill-on-bad-exit=0 bash -c 'INDEX=$SLURM_PROCID exec examples/distributed/hosts.sh "$@"' bash "$@"
+exec srun bash -c 'INDEX=$SLURM_PROCID exec examples/distributed/hosts.sh "$@"' bash "$@"

@@ -153,11 +153,12 @@ def _read_saved_model(folder):
     import tensorflow as tf
 
     try:
-        signature = tf.saved_model.load(str(folder)).signatures["float32"]
+        loaded = tf.saved_model.load(str(folder))  # a signature alone does not keep its variables
+        variables = loaded.signatures["float32"].variables
+        return {variable.name.removesuffix(":0"): variable.numpy() for variable in variables}
     except (OSError, LookupError, ValueError, tf.errors.OpError) as error:
         reason = str(error).splitlines()[0][:80]
         raise UserError(f"{folder}: not a SavedModel of tf-deblur's ({reason})") from error
-    return {v.name.removesuffix(":0"): v.numpy() for v in signature.variables}
 
 
 def _open(path):

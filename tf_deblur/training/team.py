@@ -88,11 +88,12 @@ class Team:
 
     def total(self, value):
         """The sum of a tensor over the processes."""
-        mine = self.strategy.run(
-            lambda: value / self.own_replicas if value.dtype.is_floating else value
-        )
-        total = self.strategy.reduce("SUM", mine, axis=None)
-        return total if value.dtype.is_floating else total // self.own_replicas
+
+        def one_replicas():
+            replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+            return tf.where(replica % self.own_replicas == 0, value, tf.zeros_like(value))
+
+        return self.strategy.reduce("SUM", self.strategy.run(one_replicas), axis=None)
 
     def compiled(self, train_step):
         """`train_step` as one function of this process's batch and its wishes.
