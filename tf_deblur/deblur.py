@@ -62,6 +62,12 @@ _PRECISION = flags.DEFINE_enum(
     ["auto", "float32", "bfloat16"],
     "Of the arithmetic; auto takes bfloat16 where the device is faster in it.",
 )
+_BACKEND = flags.DEFINE_enum(
+    "backend",
+    "auto",
+    ["auto", "tensorflow", "openvino"],
+    "Of a preset or weights; auto is OpenVINO where that is installed and no GPU is there.",
+)
 _BEAM_RUNNER = flags.DEFINE_string(
     "beam_runner",
     None,
@@ -94,7 +100,10 @@ def main(argv):
     )
     report = reported()
 
-    restore = loading.load(_MODEL.value, _PRECISION.value, _MEMORY_GB.value)
+    backend = loading.choose(_MODEL.value, _BACKEND.value)
+    if backend not in loading.WITHOUT_TENSORFLOW:
+        errors.load_tensorflow()
+    restore = loading.load(_MODEL.value, _PRECISION.value, _MEMORY_GB.value, _BACKEND.value)
     restore.say = say
     say(f"restoring with {restore}")
     say(restore.told())
@@ -341,7 +350,7 @@ def restore_video(restore, job, bar):
 
 
 def cli():
-    errors.run(main)
+    errors.run(main, tensorflow=False)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ def run(main, tensorflow=True):
     def guarded(argv):
         try:
             if tensorflow:
-                _load_tensorflow()
+                load_tensorflow()
             return main(argv)
         except UserError as error:
             return _fail(error, status=1)
@@ -51,7 +51,8 @@ def run(main, tensorflow=True):
         app.run(guarded, flags_parser=_parse)
 
 
-def _load_tensorflow():
+def load_tensorflow():
+    """Loads it without chatter; for commands that find out late that they need it."""
     if not wordy():
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         logging.set_verbosity(logging.ERROR)

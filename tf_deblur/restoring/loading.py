@@ -1,27 +1,27 @@
-"""Which engine a network runs on is told by what it is kept in."""
+"""Which engine a network runs on is told by what it is kept in, and by what is installed."""
 
+import importlib
+import importlib.util
 import pathlib
 
 from tf_deblur import devices
 from tf_deblur.errors import UserError
 from tf_deblur.models import weights
-from tf_deblur.restoring import (
-    keras_backend,
-    restorer,
-    saved_model_backend,
-    serving_backend,
-    tflite_backend,
-)
+from tf_deblur.restoring import restorer
 
+# Name -> (module, class); a module is imported when its engine is wanted.
 BACKENDS = {
-    "keras": keras_backend.KerasRestorer,
-    "saved_model": saved_model_backend.SavedModelRestorer,
-    "tflite": tflite_backend.TFLiteRestorer,
-    "serving": serving_backend.ServingRestorer,
+    "tensorflow": ("tensorflow_backend", "TensorFlowRestorer"),
+    "openvino": ("openvino_backend", "OpenVINORestorer"),
+    "saved_model": ("saved_model_backend", "SavedModelRestorer"),
+    "tflite": ("tflite_backend", "TFLiteRestorer"),
+    "serving": ("serving_backend", "ServingRestorer"),
 }
+CHOICES = ("auto", "tensorflow", "openvino")  # for weights of our own
+WITHOUT_TENSORFLOW = ("openvino",)
 
 
-def load(name, precision="auto", memory_gb=None):
+def load(name, precision="auto", memory_gb=None, backend="auto"):
     """Opens a trained network for restoring.
 
     Args:
@@ -30,26 +30,47 @@ def load(name, precision="auto", memory_gb=None):
         TensorFlow Serving.
       precision: "auto", "float32" or "bfloat16"; a `.tflite` file has only its own.
       memory_gb: what running may take; half of what is free if not given.
+      backend: "auto", "tensorflow" or "openvino", for the first three; "auto" is OpenVINO
+        where that is installed and no GPU is there, which it would not use.
 
     Returns:
       A `Restorer`.
 
     Raises:
-      UserError: `name` is none of these, or damaged.
+      UserError: `name` is none of these, or damaged, or its engine is not installed.
     """
     if precision not in devices.PRECISIONS:
         raise UserError(f"{precision}: no such precision; use {', '.join(devices.PRECISIONS)}")
-    restore = BACKENDS[_backend(name)](name, precision)
+    module, kind = BACKENDS[choose(name, backend)]
+    backend = importlib.import_module(f"tf_deblur.restoring.{module}")
+    restore = getattr(backend, kind)(name, precision)
     if memory_gb is not None:
         restore.memory = memory_gb * restorer.GIGABYTE
     return restore
 
 
-def _backend(name):
+def choose(name, backend="auto"):
+    """Which of BACKENDS a network runs on; arguments and errors as of `load`."""
+    kept_in = _kept_in(name)
+    if backend not in CHOICES:
+        raise UserError(f"{backend}: no such backend; use {', '.join(CHOICES)}")
+    if kept_in != "weights":
+        if backend != "auto":
+            raise UserError(f"{name}: has an engine of its own; leave off --backend={backend}")
+        return kept_in
+    there = importlib.util.find_spec("openvino") is not None
+    if backend == "auto":
+        return "openvino" if there and not devices.has_gpu() else "tensorflow"
+    if backend == "openvino" and not there:
+        raise UserError("--backend=openvino: is not there; pip install 'tf-deblur[openvino]'")
+    return backend
+
+
+def _kept_in(name):
     if str(name).startswith(("http://", "https://")):
         return "serving"
     if weights.is_preset(name):
-        return "keras"
+        return "weights"
     if pathlib.Path(name).suffix == ".tflite":
         return "tflite"
-    return "saved_model" if saved_model_backend.find(name) else "keras"
+    return "saved_model" if restorer.find_saved_model(name) else "weights"

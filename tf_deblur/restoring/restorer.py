@@ -3,11 +3,11 @@
 import functools
 import json
 import math
+import pathlib
 import sys
 import time
 
 import numpy as np
-import tensorflow as tf
 from tqdm import tqdm
 
 from tf_deblur import devices, memory
@@ -37,6 +37,8 @@ class Restorer:
       say: called with a line for the user, on standard error unless a command sets another.
     """
 
+    out_of_memory = ()  # what a backend raises where a GPU ran out; a processor never does
+
     def __init__(self, name, facts, precision="float32", why="its only one"):
         self.name = str(name)
         self.weights_sha256 = facts.get("weights_sha256")
@@ -45,7 +47,7 @@ class Restorer:
         )
         self.most_pixels = facts.get("tile_pixels", math.inf)
         self.precision, self.why = precision, why
-        self.device = devices.device_name()
+        self.device = devices.processor_name()
         self.memory = memory.free() / 2
         self.say = functools.partial(tqdm.write, file=sys.stderr)
 
@@ -83,7 +85,7 @@ class Restorer:
             try:
                 counting = count if progress else None
                 return tiling.apply(self.run_typed, padded, tiles, counting)[:height, :width]
-            except tf.errors.ResourceExhaustedError:  # a GPU ran out; a processor never does
+            except self.out_of_memory:
                 if progress:
                     count(-done)
                 self.memory = tiles.largest * self.pixel_bytes / 2
@@ -141,6 +143,14 @@ class Restorer:
 
     def _largest(self):
         return min(self.memory / self.pixel_bytes, LARGEST_TILE, self.most_pixels)
+
+
+def find_saved_model(name):
+    """The SavedModel that a folder is, or its newest version; None if it is no such thing."""
+    versions = [path for path in pathlib.Path(name).glob("[0-9]*") if path.name.isdecimal()]
+    newest_first = sorted(versions, key=lambda path: int(path.name), reverse=True)
+    candidates = [pathlib.Path(name), *newest_first]
+    return next((path for path in candidates if (path / "saved_model.pb").exists()), None)
 
 
 def read_facts(path):
