@@ -14,6 +14,7 @@ def describe(model, name):
     return {
         **json.loads(model.description),
         **networks.facts(model),
+        "pixel_bytes_bfloat16": networks.facts(model, precision="bfloat16")["pixel_bytes"],
         "parameters": model.count_params(),
         "licence": notes.get("licence"),
         "weights_sha256": weights.file_hash(name),

@@ -1,4 +1,6 @@
 import math
+import subprocess
+import sys
 
 import pytest
 
@@ -54,3 +56,60 @@ def test_a_container_that_sees_its_own_group_at_the_top_is_limited_by_it(machine
 
 def test_elsewhere_nothing_is_known_to_be_short(tmp_path):
     assert memory.free(tmp_path) == math.inf
+
+
+GROWTH = """
+import math, pathlib, re, sys
+import numpy as np
+import tf_deblur
+from tf_deblur.restoring import restorer
+
+name, precision, backend = sys.argv[1:]
+restore = tf_deblur.load(name, precision=precision, backend=backend)
+restorer.LARGEST_TILE = restore.memory = restore.most_pixels = math.inf
+peaks = []
+for height, width in (600, 600), (1200, 1200):
+    blurred = np.zeros((height, width, 3), np.uint8)
+    restored = restore(blurred)
+    pathlib.Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+    restored = None
+    restored = restore(blurred)
+    status = pathlib.Path("/proc/self/status").read_text()
+    peaks.append(int(re.search(r"VmHWM:\\s*(\\d+)", status)[1]) * 1024 - 2 * blurred.nbytes)
+print((peaks[1] - peaks[0]) / (1200**2 - 600**2) / restore.pixel_bytes)
+"""
+
+
+@pytest.fixture(scope="module")
+def a_block_of_paper(tmp_path_factory):
+    """Its memory is the whole network's: a block takes no more than the one before."""
+    from tf_deblur.models import generators, networks, weights
+
+    model = networks.build_generator("paper", blocks=1)
+    whole = generators.most_values(generators.steps("paper", {}))
+    assert generators.most_values(networks.steps(model)) == whole == 2 * 64  # Fig. 1b: x and y
+    path = tmp_path_factory.mktemp("paper") / "paper.safetensors"
+    weights.save(path, model)
+    return path
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    "network, backend",
+    [
+        ("compact", "tensorflow"),
+        ("compact", "openvino"),
+        ("paper", "tensorflow"),
+        ("paper", "openvino"),
+        ("exported", "auto"),
+    ],
+)
+def test_memory_grows_with_a_tile_as_reckoned(
+    network, backend, precision, a_block_of_paper, exported
+):
+    named = {"compact": "compact", "paper": a_block_of_paper, "exported": exported / "compact"}
+    line = [sys.executable, "-c", GROWTH, named[network], precision, backend]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert 0.75 < float(done.stdout) < 1.25

@@ -12,6 +12,10 @@ from tf_deblur.errors import UserError
 # ReLU of Table 1 goes silent within ten steps and stays so.
 TORCH7 = {"scale": 1 / 3, "mode": "fan_in", "distribution": "uniform"}
 HE = {"scale": 2.0, "mode": "fan_in", "distribution": "truncated_normal"}
+# Memory, in bytes: of each number inside a network; and of each pixel around it, where a picture
+# is several times in float32, measured on both presets (benchmarks/README.md has the figures).
+NUMBER = {"float32": 4, "bfloat16": 2}
+AROUND = {"tensorflow": 90, "openvino": 115, "saved_model": 120}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,13 +151,13 @@ def receptive_radius(steps):
     return _reach(steps)[steps[-1].name][1]
 
 
-def facts(steps):
-    """What whoever runs a generator has to know of it, by name."""
+def facts(steps, engine="saved_model", precision="float32"):
+    """What whoever runs a generator has to know of it, by name; memory as of one of AROUND."""
     return {
         "size_multiple": size_multiple(steps),
         "radius": receptive_radius(steps),
         "channels": steps[0].channels,
-        "pixel_bytes": round(8 * most_values(steps)),
+        "pixel_bytes": round(NUMBER[precision] * most_values(steps) + AROUND[engine]),
     }
 
 
@@ -170,18 +174,20 @@ def shapes(steps):
 def most_values(steps):
     """How many numbers live at once while a network runs, at most, for each pixel of a picture.
 
-    A result lives from its step to the last one that reads it; an addition takes the place of
-    an input that nobody reads any more, as all engines have it.
+    A result lives from its step to the last one that reads it. An addition of a convolution's
+    result takes no room: all engines let the convolution add to what is there.
     """
-    last = {name: step.name for step in steps for name in step.inputs}
-    reach, live, most = _reach(steps), {}, 0.0
+    reach = _reach(steps)
+    readers = {step.name: [s.name for s in steps if step.name in s.inputs] for step in steps}
+    added = {name for step in steps if step.kind == "Add" for name in step.inputs[1:]}
+    live, most = {}, 0.0
     for step in steps:
-        done = [name for name in step.inputs if last[name] == step.name]
-        if step.kind == "Add" and done:
-            live.pop(done[0])
-        live[step.name] = step.channels / reach[step.name][0] ** 2
+        if not (step.kind == "Conv2D" and step.name in added):
+            live[step.name] = step.channels / reach[step.name][0] ** 2
+        if step.kind == "Add":
+            live.pop(step.inputs[0])
         most = max(most, sum(live.values()))
-        live = {name: count for name, count in live.items() if name not in done}
+        live = {name: count for name, count in live.items() if step.name not in readers[name][-1:]}
     return most
 
 

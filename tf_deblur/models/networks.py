@@ -116,9 +116,9 @@ def receptive_radius(model):
     return generators.receptive_radius(steps(model))
 
 
-def facts(model):
-    """What whoever runs a generator has to know of it, by name."""
-    return generators.facts(steps(model))
+def facts(model, **of):
+    """What whoever runs a generator has to know of it, by name; `of` as in `generators.facts`."""
+    return generators.facts(steps(model), **of)
 
 
 def restore(model, blurred):

@@ -17,7 +17,8 @@ class OpenVINORestorer(restorer.Restorer):
     def __init__(self, name, precision):
         precision, why = devices.choose_processor_precision(precision)
         steps, tensors = weights.read(name)
-        facts = generators.facts(steps) | {"weights_sha256": weights.file_hash(name)}
+        facts = generators.facts(steps, "openvino", precision)
+        facts["weights_sha256"] = weights.file_hash(name)
         super().__init__(name, facts, precision, why)
         self.device += ", OpenVINO"
         settings = {

@@ -18,6 +18,8 @@ class SavedModelRestorer(restorer.Restorer):
             super().__init__(name, facts)
         else:
             super().__init__(name, facts, *devices.choose_precision(precision))
+        if self.precision == "bfloat16":
+            self.pixel_bytes = facts.get("pixel_bytes_bfloat16", self.pixel_bytes)
         self.device = devices.device_name()
         try:
             with errors.quiet():

@@ -19,7 +19,8 @@ class TensorFlowRestorer(restorer.Restorer):
     def __init__(self, name, precision):
         precision, why = devices.choose_precision(precision)
         steps, tensors = weights.read(name)
-        facts = generators.facts(steps) | {"weights_sha256": weights.file_hash(name)}
+        facts = generators.facts(steps, "tensorflow", precision)
+        facts["weights_sha256"] = weights.file_hash(name)
         super().__init__(name, facts, precision, why)
         self.device = devices.device_name()
         # On a processor bfloat16 is an option of the graph (see `run`), on a GPU of its steps.
