@@ -38,7 +38,7 @@ def choose_processor_precision(requested="auto"):
     """`choose_precision` for what runs on the processor whatever else there is."""
     if requested != "auto":
         return requested, "as asked"
-    unit = _bfloat16_unit()
+    unit = bfloat16_unit()
     if not unit:
         return "float32", "the processor has no fast bfloat16"
     return "bfloat16", unit
@@ -126,7 +126,7 @@ def _details(gpu):
     return tf.config.experimental.get_device_details(gpu)
 
 
-def _bfloat16_unit(root="/"):
+def bfloat16_unit(root="/"):
     """What multiplies bfloat16 faster in this processor; None if nothing does."""
     cpuinfo = pathlib.Path(root, "proc/cpuinfo")
     told = cpuinfo.read_text() if cpuinfo.exists() else ""
