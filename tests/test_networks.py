@@ -116,5 +116,7 @@ def test_a_generator_says_what_it_is():
     assert kind == {"preset": "paper", "arguments": {"blocks": 2, "filters": 4}}
     with pytest.raises(UserError, match="colour"):
         networks.build_generator("paper", colour=1)
+    with pytest.raises(UserError, match="sigmoid: no such activation"):
+        networks.build_generator("paper", output_activation="sigmoid")
     with pytest.raises(UserError, match="use one of paper, compact"):
         networks.build_generator("unet")

@@ -1,4 +1,5 @@
 import base64
+import concurrent.futures
 import http.server
 import json
 import os
@@ -132,6 +133,15 @@ def test_bfloat16_is_near_and_does_not_leak(names, picture, backend):
     assert keras.mixed_precision.global_policy().name == "float32"
     options = tf.config.optimizer.get_experimental_options()
     assert not options.get(devices.BFLOAT16_GRAPHS)
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "openvino"])
+def test_threads_may_share_a_restorer(small_workdir, picture, backend):
+    restore = load(backend, small_workdir)
+    pictures = [picture(160, 160, seed) for seed in range(8)]
+    expected = [restore(blurred) for blurred in pictures]
+    with concurrent.futures.ThreadPoolExecutor(4) as threads:
+        np.testing.assert_array_equal(list(threads.map(restore, pictures)), expected)
 
 
 def test_a_users_own_policy_changes_nothing(small_workdir, picture):

@@ -82,6 +82,7 @@ LONG = 2  # seconds; what takes longer is told before, and shows a bar
 
 def main(argv):
     if _BEAM_RUNNER.value:
+        errors.load_tensorflow()
         return restore_collection(argv[1:])
     from tf_deblur import files
     from tf_deblur.restoring import jobs, loading
@@ -132,8 +133,10 @@ def restore_collection(patterns):
         raise UserError(
             f"--beam_runner: wants Apache Beam ({error}); pip install 'tf-deblur[beam]'"
         ) from error
-    if _FILES_FROM.value or _KEEP_TIME.value or _REPORT.value:
-        raise UserError("--beam_runner: goes without --files_from, --keep_time and --report")
+    if _FILES_FROM.value or _KEEP_TIME.value or _REPORT.value or _BACKEND.value != "auto":
+        raise UserError(
+            "--beam_runner: goes without --files_from, --keep_time, --report and --backend"
+        )
     if not patterns or not _OUTPUT.value:
         raise UserError("--beam_runner: name the photographs, and --output, a folder for them")
     names = [field.name for field in dataclasses.fields(collection.Settings)]

@@ -51,7 +51,10 @@ class Steps(list):
         self._channels = {}
         self._step("image", "Input", [], 3)
 
-    def conv(self, x, filters, size, *, name, start=HE, scale=1.0, **more):
+    def conv(self, x, filters, size, *, name, start=HE, scale=1.0, activation="linear", **more):
+        if activation not in ("linear", "relu"):
+            raise UserError(f"{activation}: no such activation; use linear or relu")
+        more["activation"] = activation
         start = start | {"scale": start["scale"] * scale}
         return self._step(name, "Conv2D", [x], filters, size, start=start, **more)
 
