@@ -234,7 +234,7 @@ def test_a_gpu_that_runs_out_gets_smaller_tiles_and_no_pixel_counts_twice(pictur
         return batch
 
     fake = Fake(run_out)
-    fake.out_of_memory = tf.errors.ResourceExhaustedError
+    fake.ran_out = tf.errors.ResourceExhaustedError
     fake.memory = 7000 * fake.pixel_bytes
     image = picture(120, 96)
     np.testing.assert_array_equal(fake(image, done.append), image)

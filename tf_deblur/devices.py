@@ -84,7 +84,7 @@ def has_gpu():
 
 def gpus():
     """TensorFlow's GPUs, each told to take memory as it needs it and not all at once."""
-    import tensorflow as tf
+    import tensorflow as tf  # where a .tflite file runs there may be none
 
     found = tf.config.list_physical_devices("GPU")
     for gpu in found:

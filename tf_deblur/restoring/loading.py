@@ -6,10 +6,9 @@ import pathlib
 
 from tf_deblur import devices
 from tf_deblur.errors import UserError
-from tf_deblur.models import weights
 from tf_deblur.restoring import restorer
 
-# Name -> (module, class); a module is imported when its engine is wanted.
+# Module and class of each; imported when it is asked for, as not all are needed everywhere.
 BACKENDS = {
     "tensorflow": ("tensorflow_backend", "TensorFlowRestorer"),
     "openvino": ("openvino_backend", "OpenVINORestorer"),
@@ -41,36 +40,38 @@ def load(name, precision="auto", memory_gb=None, backend="auto"):
     """
     if precision not in devices.PRECISIONS:
         raise UserError(f"{precision}: no such precision; use {', '.join(devices.PRECISIONS)}")
-    module, kind = BACKENDS[choose(name, backend)]
-    backend = importlib.import_module(f"tf_deblur.restoring.{module}")
-    restore = getattr(backend, kind)(name, precision)
+    module, maker = BACKENDS[choose(name, backend)]
+    make = getattr(importlib.import_module(f"tf_deblur.restoring.{module}"), maker)
+    restore = make(name, precision)
     if memory_gb is not None:
         restore.memory = memory_gb * restorer.GIGABYTE
     return restore
 
 
 def choose(name, backend="auto"):
-    """Which of BACKENDS a network runs on; arguments and errors as of `load`."""
-    kept_in = _kept_in(name)
+    """Which of BACKENDS `name` is for; arguments and errors as of `load`."""
     if backend not in CHOICES:
         raise UserError(f"{backend}: no such backend; use {', '.join(CHOICES)}")
-    if kept_in != "weights":
+    if own := _own_engine(name):
         if backend != "auto":
             raise UserError(f"{name}: has an engine of its own; leave off --backend={backend}")
-        return kept_in
+        return own
     there = importlib.util.find_spec("openvino") is not None
-    if backend == "auto":
-        return "openvino" if there and not devices.has_gpu() else "tensorflow"
     if backend == "openvino" and not there:
         raise UserError("--backend=openvino: is not there; pip install 'tf-deblur[openvino]'")
+    if backend == "auto":
+        return "openvino" if there and not devices.has_gpu() else "tensorflow"
     return backend
 
 
-def _kept_in(name):
+def _own_engine(name):
+    """The backend of what only one can run; None of our own weights."""
     if str(name).startswith(("http://", "https://")):
         return "serving"
-    if weights.is_preset(name):
-        return "weights"
     if pathlib.Path(name).suffix == ".tflite":
         return "tflite"
-    return "saved_model" if restorer.find_saved_model(name) else "weights"
+    from tf_deblur.models import weights  # a device that runs .tflite files lacks what it reads by
+
+    if weights.is_preset(name) or not restorer.find_saved_model(name):
+        return None
+    return "saved_model"

@@ -21,8 +21,8 @@ class OpenVINORestorer(restorer.Restorer):
         steps, tensors = weights.read(name)
         facts = generators.facts(steps, "openvino", precision)
         facts["weights_sha256"] = weights.file_hash(name)
-        super().__init__(name, facts, precision, why)
-        self.device += ", OpenVINO"
+        device = f"{devices.processor_name()}, OpenVINO"
+        super().__init__(name, facts, precision, why, device)
         settings = {
             "INFERENCE_PRECISION_HINT": HINTS[precision],
             "INFERENCE_NUM_THREADS": devices.cores(),

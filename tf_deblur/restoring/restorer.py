@@ -37,9 +37,9 @@ class Restorer:
       say: called with a line for the user, on standard error unless a command sets another.
     """
 
-    out_of_memory = ()  # what a backend raises where a GPU ran out; a processor never does
+    ran_out = ()  # the exceptions by which an engine says that a GPU's memory was too little
 
-    def __init__(self, name, facts, precision="float32", why="its only one"):
+    def __init__(self, name, facts, precision="float32", why="its only one", device=None):
         self.name = str(name)
         self.weights_sha256 = facts.get("weights_sha256")
         self.size_multiple, self.radius, self.channels, self.pixel_bytes = (
@@ -47,7 +47,7 @@ class Restorer:
         )
         self.most_pixels = facts.get("tile_pixels", math.inf)
         self.precision, self.why = precision, why
-        self.device = devices.processor_name()
+        self.device = device or devices.device_name()
         self.memory = memory.free() / 2
         self.say = functools.partial(tqdm.write, file=sys.stderr)
 
@@ -85,7 +85,7 @@ class Restorer:
             try:
                 counting = count if progress else None
                 return tiling.apply(self.run_typed, padded, tiles, counting)[:height, :width]
-            except self.out_of_memory:
+            except self.ran_out:
                 if progress:
                     count(-done)
                 self.memory = tiles.largest * self.pixel_bytes / 2
@@ -145,14 +145,6 @@ class Restorer:
         return min(self.memory / self.pixel_bytes, LARGEST_TILE, self.most_pixels)
 
 
-def find_saved_model(name):
-    """The SavedModel that a folder is, or its newest version; None if it is no such thing."""
-    versions = [path for path in pathlib.Path(name).glob("[0-9]*") if path.name.isdecimal()]
-    newest_first = sorted(versions, key=lambda path: int(path.name), reverse=True)
-    candidates = [pathlib.Path(name), *newest_first]
-    return next((path for path in candidates if (path / "saved_model.pb").exists()), None)
-
-
 def read_facts(path):
     """What an export's JSON says of its network; UserError where it is missing or damaged."""
     try:
@@ -163,6 +155,14 @@ def read_facts(path):
             f"{path}: missing or damaged; it says what the network needs, so keep the files "
             "that `tf-deblur export` writes together"
         ) from error
+
+
+def find_saved_model(name):
+    """The SavedModel that a folder is, or its newest version; None if it is no such thing."""
+    versions = [path for path in pathlib.Path(name).glob("[0-9]*") if path.name.isdecimal()]
+    newest_first = sorted(versions, key=lambda path: int(path.name), reverse=True)
+    candidates = [pathlib.Path(name), *newest_first]
+    return next((path for path in candidates if (path / "saved_model.pb").exists()), None)
 
 
 def damaged(path, error):

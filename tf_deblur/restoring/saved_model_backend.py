@@ -9,7 +9,7 @@ from tf_deblur.restoring import restorer
 class SavedModelRestorer(restorer.Restorer):
     """A SavedModel of `tf-deblur export`, or the folder of its versions: the newest runs."""
 
-    out_of_memory = tf.errors.ResourceExhaustedError
+    ran_out = tf.errors.ResourceExhaustedError
 
     def __init__(self, name, precision):
         folder = restorer.find_saved_model(name)
@@ -20,7 +20,6 @@ class SavedModelRestorer(restorer.Restorer):
             super().__init__(name, facts, *devices.choose_precision(precision))
         if self.precision == "bfloat16":
             self.pixel_bytes = facts.get("pixel_bytes_bfloat16", self.pixel_bytes)
-        self.device = devices.device_name()
         try:
             with errors.quiet():
                 self._loaded = tf.saved_model.load(str(folder))

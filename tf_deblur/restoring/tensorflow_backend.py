@@ -14,7 +14,7 @@ from tf_deblur.restoring import restorer
 class TensorFlowRestorer(restorer.Restorer):
     """Weights of ours: a preset, a training's working directory, a `.safetensors` file."""
 
-    out_of_memory = tf.errors.ResourceExhaustedError
+    ran_out = tf.errors.ResourceExhaustedError
 
     def __init__(self, name, precision):
         precision, why = devices.choose_precision(precision)
@@ -22,7 +22,6 @@ class TensorFlowRestorer(restorer.Restorer):
         facts = generators.facts(steps, "tensorflow", precision)
         facts["weights_sha256"] = weights.file_hash(name)
         super().__init__(name, facts, precision, why)
-        self.device = devices.device_name()
         # On a processor bfloat16 is an option of the graph (see `run`), on a GPU of its steps.
         kind = tf.bfloat16 if precision == "bfloat16" and devices.gpus() else tf.float32
         batch = tf.TensorSpec([None, None, None, self.channels], tf.float32)
