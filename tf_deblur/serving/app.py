@@ -41,7 +41,7 @@ class Options:
     queue_size: int = 64
     queue_mb: float = 512
     max_request_mb: float = 128
-    max_megapixels: float = 50
+    max_megapixels: float = 64
     cors: bool = False
     metrics_path: str = metrics.PATH
     batches: batching.Limits = None
