@@ -50,7 +50,7 @@ class Loaded:
                 meta = tf.compat.v1.saved_model.load(self._session, ["serve"], str(path))
         except tf.errors.OpError as error:
             raise of_tensorflow(error) from error
-        except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        except Exception as error:  # TensorFlow raises any kind where a file is damaged
             raise Failure("UNKNOWN", f"{path}: cannot be loaded ({error})") from error
         self.signatures = dict(meta.signature_def)
         if warm_up:
