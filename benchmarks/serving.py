@@ -154,12 +154,13 @@ def rows(form, value, direct, process, port):
     """Prints a form's rows; returns (model's own s, server's s, growth in %, errors)."""
     sent, megapixels = body(form, value[1]), np.prod([int(side) for side in _SIZE.value.split("x")])
     count = _REQUESTS.value if form == "bytes" else max(_REQUESTS.value // 4, 4)
-    clear_peak(process)
-    own = statistics.median(direct(form, min(count, 12)))
+    ask(port, sent)  # warm
+    # by turns, so that whatever else the machine does is the same for both
+    turns = [(*direct(form, 1), ask(port, sent)[1]) for _ in range(min(count, 12))]
+    own, alone = (statistics.median(seconds) for seconds in zip(*turns))
     row(form, "no server", [own], 1 / own * megapixels / 1e6, 0, 0, None)
-    alone, growth, failed = None, 0, 0
+    growth, failed = 0, 0
     for clients in map(int, _CLIENTS.value):
-        ask(port, sent)  # warm
         clear_peak(process)
         seconds, wrong, took, first, second = load(port, sent, clients, count, process)
         row(
@@ -167,7 +168,6 @@ def rows(form, value, direct, process, port):
         )
         failed += wrong
         growth = max(growth, 100 * (second / first - 1))
-        alone = alone or statistics.median(seconds)
     return own, alone, growth, failed
 
 
