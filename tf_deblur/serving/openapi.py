@@ -7,13 +7,13 @@ FILE = (
 )
 STRING, ANYTHING = {"type": "string"}, {}
 WHICH = {"": [], "/versions/{version}": ["version"], "/labels/{label}": ["label"]}
-# What no request for a model may get, or may get at any time.
 NOT_FOUND = ("404", "No such model or version")
 AT_PREDICT = [
     NOT_FOUND,
     ("408", "The body came too slowly; the connection ends"),
     ("413", "The body is larger than --max_request_mb; the connection ends"),
     ("429", "More is under way than --queue_size or --queue_mb allow; see Retry-After"),
+    ("500", "The server, or the graph, is at fault"),
     ("501", "A type of number that JSON does not give"),
     ("503", "The server is stopping, or a queue of batches is full; see Retry-After"),
     ("504", "It took longer than --rest_api_timeout_in_ms"),
@@ -57,9 +57,10 @@ def _body(told, kind="application/json", schema=STRING):
 
 
 def _errors(*told):
-    """Replies beside the good one. A 400 may be empty: for a version's number beyond 63 bits."""
+    """Replies beside the good one; a 400 is not always JSON."""
     answers = {code: _body(words, schema=_schema("Error")) for code, words in told}
-    return answers | {"400": {"description": "What was asked for is wrong; `error` says why"}}
+    why = "`error` says what is wrong; empty for a version's number of more than 63 bits"
+    return answers | {"400": {"description": why}}
 
 
 def _get(told, schema):
@@ -71,13 +72,12 @@ def _schema(name):
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def _object(optional=(), **members):
-    """The schema of an object, and of nothing else in it; those in `optional` may lack."""
-    required = [name for name in members if name not in optional]
+def _object(**members):
+    """The schema of an object with these members and no others."""
     return {
         "type": "object",
         "properties": members,
-        "required": required,
+        "required": [*members],
         "additionalProperties": False,
     }
 
