@@ -1,4 +1,4 @@
-"""Exports a trained network for other programs: a SavedModel and a TFLite file.
+"""Exports a trained network for other programs: a SavedModel, a TFLite file, a page that restores.
 
 python -m tf_deblur.export --model=compact --output=exported
 """
@@ -10,24 +10,30 @@ from absl import flags
 
 from tf_deblur import errors
 
-FORMATS = ("saved_model", "tflite")
+FORMATS = ("saved_model", "tflite", "web")
 
 _MODEL = flags.DEFINE_string(
     "model", None, "A preset, a working directory or a .safetensors file.", required=True
 )
 _OUTPUT = flags.DEFINE_string("output", None, "Folder to write into.", required=True)
-_FORMATS = flags.DEFINE_list("formats", list(FORMATS), "Any of saved_model and tflite.")
+_FORMATS = flags.DEFINE_list("formats", ["saved_model", "tflite"], f"Any of {', '.join(FORMATS)}.")
 _VERSION = flags.DEFINE_integer(
     "version", None, "Number of the SavedModel's folder; the next free one if not given.", 1
 )
 _MAX_MEGAPIXELS = flags.DEFINE_float(
     "max_megapixels", 64, "The served model refuses larger files, by their headers.", 0
 )
+_LITERT_JS = flags.DEFINE_string(
+    "litert_js",
+    "node_modules/@litertjs/core",
+    "Folder of npm's package, which runs the network in the browser; for web.",
+)
+_TILE = flags.DEFINE_integer("tile", 1024, "Height and width of web's tiles, in pixels.", 8)
 
 flags.register_validator(
     "formats",
     lambda chosen: chosen and set(chosen) <= set(FORMATS),
-    message=f"use one or both of {', '.join(FORMATS)}, with a comma between",
+    message=f"use any of {', '.join(FORMATS)}, with a comma between",
 )
 
 
@@ -37,7 +43,7 @@ def main(argv):
     import tensorflow as tf
 
     from tf_deblur import devices
-    from tf_deblur.export import describe, saved_model, tflite
+    from tf_deblur.export import describe, saved_model, tflite, web
     from tf_deblur.models import weights
 
     writers = {
@@ -45,6 +51,7 @@ def main(argv):
             saved_model.write, version=_VERSION.value, megapixels=_MAX_MEGAPIXELS.value
         ),
         "tflite": tflite.write,
+        "web": functools.partial(web.write, package=_LITERT_JS.value, side=_TILE.value),
     }
     with devices.layers_in("float32"):
         model = weights.load(_MODEL.value)

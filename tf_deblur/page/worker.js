@@ -33,7 +33,8 @@ async function load(name) {
     mainScriptUrlOrBlob: new URL("wasm/litert_wasm_threaded_internal.js", RUNTIME).href,
   };
   await litert.loadLiteRt(new URL("wasm/", RUNTIME).href, { threads });
-  const compiled = await litert.loadAndCompile(new Uint8Array(bytes), { accelerator: "wasm" });
+  const compiled = await litert.loadAndCompile(new Uint8Array(bytes), { accelerator: "wasm" })
+    .catch(() => { throw new Told(`“${name}.tflite” does not open: it is damaged.`); });
   const [{ name: input, shape }] = facts.inputs;
   const [{ name: output }] = facts.outputs;
   const run = async (blurred) => {
@@ -48,7 +49,7 @@ async function load(name) {
 }
 
 async function fetched(file, read) {
-  const reply = await fetch(file).catch(() => null);
+  const reply = await fetch(file, { cache: "no-cache" }).catch(() => null); // asks for what is new
   if (!reply?.ok) throw missing(file);
   return read(reply);
 }
