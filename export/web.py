@@ -94,7 +94,7 @@ def runtime(package):
     except OSError as error:
         raise UserError(
             f"{error.filename}: no such file of LiteRT.js, which runs the network in the browser; "
-            f"say `npm install {LITERT_JS}` here, or --litert_js=FOLDER"
+            f"say `npm install --prefix=. --no-save {LITERT_JS}`, or --litert_js=FOLDER"
         ) from error
     if OTHER_PACKAGE not in script:
         raise UserError(f"{package}: version {about['version']} is not known; use {LITERT_JS}")
