@@ -41,6 +41,7 @@ async function take(file) {
   }, 1000);
   try {
     const bitmap = await open(file);
+    if (own.signal.aborted) return bitmap.close(); // a smaller one was read sooner
     const { width, height } = bitmap;
     const tell = (words, done) => own.signal.aborted || say(words, done);
     tell(`Restoring ${width} × ${height} pixels …`);
