@@ -29,6 +29,12 @@ _LITERT_JS = flags.DEFINE_string(
     "Folder of npm's package, which runs the network in the browser; for web.",
 )
 _TILE = flags.DEFINE_integer("tile", 1024, "Height and width of web's tiles, in pixels.", 8)
+_VARIANT = flags.DEFINE_enum(
+    "variant",
+    "int8",
+    ["int8", "float32"],
+    "Weights of web's network: int8 takes a third of the time and a quarter of the space.",
+)
 
 flags.register_validator(
     "formats",
@@ -51,7 +57,9 @@ def main(argv):
             saved_model.write, version=_VERSION.value, megapixels=_MAX_MEGAPIXELS.value
         ),
         "tflite": tflite.write,
-        "web": functools.partial(web.write, package=_LITERT_JS.value, side=_TILE.value),
+        "web": functools.partial(
+            web.write, package=_LITERT_JS.value, variant=_VARIANT.value, side=_TILE.value
+        ),
     }
     with devices.layers_in("float32"):
         model = weights.load(_MODEL.value)

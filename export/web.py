@@ -5,12 +5,17 @@ NAME.tflite NAME.json                              the network, at a fixed size
 litert/                                            LiteRT.js, which runs it, from npm
 """
 
+import hashlib
 import json
 import pathlib
+import tempfile
 from importlib import metadata
 
-from tf_deblur import page
+import tensorflow as tf
+
+from tf_deblur import errors, page
 from tf_deblur.errors import UserError
+from tf_deblur.export import saved_model
 from tf_deblur.files import whole
 
 LITERT_JS = "@litertjs/core@2.5.3"  # what the page was tried with
@@ -19,7 +24,7 @@ OTHER_PACKAGE, BESIDE = '"@litertjs/wasm-utils"', '"./wasm-utils.js"'
 KINDS_OF_WASM = ("", "_threaded", "_compat")  # relaxed SIMD, with threads too, without either
 
 
-def write(model, facts, output, package, side=1024):
+def write(model, facts, output, package, variant="int8", side=1024):
     """Writes the page, the network and what runs it into a folder; each file appears whole.
 
     Args:
@@ -27,31 +32,51 @@ def write(model, facts, output, package, side=1024):
       facts: dict for the network's JSON; its preset names the file.
       output: a `pathlib.Path`; other files in it stay.
       package: folder of npm's @litertjs/core, with @litertjs/wasm-utils beside it.
+      variant: "float32", or "int8": weights of a byte, sums in float32.
       side: height and width of a tile, in pixels.
 
     Returns:
       The folder.
 
     Raises:
-      UserError: the package is not there.
+      UserError: the package is not there, or such tiles cannot be.
     """
     files = {f"litert/{name}": data for name, data in runtime(package).items()}
-    network = _network(model, facts, output, side)
-    files |= {name: text.encode() for name, text in page.files("device.js", network.stem).items()}
+    files |= network(model, facts, variant, side)
+    name = f"{facts['preset']}_{variant}_{side}"
+    files |= {name: text.encode() for name, text in page.files("device.js", name).items()}
     for name, data in files.items():  # index.html is the last
         with whole(output / name) as part:
             part.write_bytes(data)
     return output
 
 
-def _network(model, facts, output, side):
-    import hashlib
-    import tempfile
+def network(model, facts, variant, side):
+    """Name -> bytes of the `.tflite` file for tiles of one size, and of its JSON."""
+    multiple = facts["size_multiple"]
+    margin = -(-facts["radius"] // multiple) * multiple
+    if side % multiple or side <= 2 * margin:
+        raise UserError(
+            f"--tile={side}: use a multiple of {multiple} above {2 * margin}, "
+            "as a tile's margins alone take so many"
+        )
+    name = f"{facts['preset']}_{variant}_{side}"
+    data = convert(model, variant, side)
+    shape = [1, side, side, 3]
+    facts = facts | {
+        "name": name,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "signature": "float32",
+        "inputs": [{"name": "image", "shape": shape, "dtype": "float32", "range": [0, 1]}],
+        "outputs": [{"name": "restored", "shape": shape, "dtype": "float32", "range": [0, 1]}],
+        "margin": margin,
+        "fixed_size": [side, side],
+    }
+    return {f"{name}.tflite": data, f"{name}.json": json.dumps(facts, indent=1).encode()}
 
-    import tensorflow as tf
 
-    from tf_deblur import errors
-    from tf_deblur.export import saved_model
+def convert(model, variant, side):
+    """A `.tflite` file's bytes, without any padding inside."""
 
     @tf.function(input_signature=[tf.TensorSpec([1, side, side, 3], tf.float32, name="image")])
     def float32(image):
@@ -60,25 +85,8 @@ def _network(model, facts, output, side):
     with tempfile.TemporaryDirectory() as folder, errors.quiet():
         saved_model.write_signatures(folder, float32)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["float32"])
-        data = converter.convert()
-    name = f"{facts['preset']}_float32_{side}"
-    margin = -(-facts["radius"] // facts["size_multiple"]) * facts["size_multiple"]
-    spec = {"shape": [1, side, side, 3], "dtype": "float32", "range": [0, 1], "quantisation": None}
-    facts = facts | {
-        "name": name,
-        "sha256": hashlib.sha256(data).hexdigest(),
-        "signature": "float32",
-        "inputs": [{"name": "image", **spec}],
-        "outputs": [{"name": "restored", **spec}],
-        "margin": margin,
-        "fixed_size": [side, side],
-    }
-    path = output / f"{name}.tflite"
-    with whole(path) as part:
-        part.write_bytes(data)
-    with whole(path.with_suffix(".json")) as part:
-        part.write_text(json.dumps(facts))
-    return path
+        converter.optimizations = [tf.lite.Optimize.DEFAULT] if variant == "int8" else []
+        return converter.convert()
 
 
 def runtime(package):

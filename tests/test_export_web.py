@@ -32,7 +32,7 @@ def site(small_workdir, tmp_path_factory):
         pytest.skip(f"needs LiteRT.js; npm install --prefix=build --no-save {web.LITERT_JS}")
     output = tmp_path_factory.mktemp("site")
     arguments = ["--model", small_workdir, "--output", output, "--formats=web"]
-    arguments += ["--litert_js", LITERT_JS, "--tile=320"]
+    arguments += ["--litert_js", LITERT_JS, "--tile=320", "--variant=float32"]
     line = [sys.executable, "-m", "tf_deblur.export", *map(str, arguments)]
     done = subprocess.run(line, capture_output=True, text=True, cwd=output, timeout=300)
     assert (done.returncode, done.stderr) == (0, "")
@@ -197,7 +197,7 @@ def test_what_fails_is_told_in_words_and_the_next_photograph_works(
     network = next((tmp_path / "site").glob("*.tflite"))
     whole = network.read_bytes()
     network.unlink()
-    page = visit(tmp_path / "site")
+    page = visit(tmp_path / "site", [("cache-control", "no-store")])  # else by the second
     choose(page, tmp_path / "notes.txt")
     assert "notes.txt" in page.inner_text("#error")
     choose(page, photograph)
@@ -225,6 +225,19 @@ def test_without_the_package_one_line_says_how_to_get_it(run, small_workdir, tmp
 
     wanted = ["--model", small_workdir, "--output=site", "--formats=web"]
     done = run("export", *wanted)
-    assert done.returncode == 1 and f"npm install --prefix=. --no-save {web.LITERT_JS}" in done.stderr
+    assert (
+        done.returncode == 1 and f"npm install --prefix=. --no-save {web.LITERT_JS}" in done.stderr
+    )
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
     assert not (tmp_path / "site").exists()
+
+
+@pytest.mark.parametrize("side", [100, 112])  # no multiple of 8; 2 · 56, the radius being 51
+def test_a_tile_of_margins_alone_is_refused(small_workdir, side):
+    from tf_deblur.errors import UserError
+    from tf_deblur.export import describe, web
+    from tf_deblur.models import weights
+
+    facts = describe(weights.load(small_workdir), small_workdir)
+    with pytest.raises(UserError, match="multiple of 8 above 112"):
+        web.network(None, facts, "float32", side)

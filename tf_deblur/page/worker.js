@@ -35,9 +35,9 @@ async function load(name) {
   await litert.loadLiteRt(new URL("wasm/", RUNTIME).href, { threads });
   const compiled = await litert.loadAndCompile(new Uint8Array(bytes), { accelerator: "wasm" })
     .catch(() => { throw new Told(`“${name}.tflite” does not open: it is damaged.`); });
-  const [{ name: input, shape }] = facts.inputs;
+  const [{ name: input, shape, dtype, range }] = facts.inputs;
   const [{ name: output }] = facts.outputs;
-  const run = async (blurred) => {
+  const run = async () => {
     const tensor = new litert.Tensor(blurred, shape);
     const results = await compiled.run(facts.signature, { [input]: tensor });
     const restored = results[output].toTypedArray();
@@ -45,7 +45,11 @@ async function load(name) {
     results[output].delete();
     return restored;
   };
-  return { run, height: shape[1], width: shape[2], margin: facts.margin, multiple: facts.size_multiple };
+  const blurred = new (dtype === "uint8" ? Uint8Array : Float32Array)(shape[1] * shape[2] * 3);
+  return {
+    run, blurred, scale: 255 / range[1], height: shape[1], width: shape[2],
+    margin: facts.margin, multiple: facts.size_multiple,
+  };
 }
 
 async function fetched(file, read) {
@@ -67,7 +71,6 @@ async function restore(bitmap, network, id) {
   const after = canvas(width, height);
   const rows = spans(height, network.height, network);
   const columns = spans(width, network.width, network);
-  const blurred = new Float32Array(network.height * network.width * 3);
   let done = 0;
   for (const row of rows) {
     for (const column of columns) {
@@ -75,8 +78,8 @@ async function restore(bitmap, network, id) {
       await new Promise((next) => setTimeout(next)); // hears of another photograph
       if (wanted !== id) return null;
       const seen = before.getImageData(column.start, row.start, column.seen, row.seen);
-      fill(blurred, seen, network);
-      put(await network.run(blurred), seen, network);
+      fill(network, seen);
+      put(await network.run(), seen, network);
       after.putImageData(
         seen, column.start, row.start, column.from - column.start, row.from - row.start,
         column.to - column.from, row.to - row.from,
@@ -107,16 +110,16 @@ function spans(length, tile, { margin, multiple }) {
   return found;
 }
 
-// RGBA bytes -> RGB in [0, 1]; beyond the photograph's lower and right border it is mirrored.
-function fill(blurred, { data, width, height }, network) {
+// RGBA bytes -> RGB as the network takes it; beyond the lower and right border it is mirrored.
+function fill({ blurred, scale, ...tile }, { data, width, height }) {
   let place = 0;
-  for (let y = 0; y < network.height; y++) {
+  for (let y = 0; y < tile.height; y++) {
     const row = mirrored(y, height) * width;
-    for (let x = 0; x < network.width; x++) {
+    for (let x = 0; x < tile.width; x++) {
       const pixel = 4 * (row + mirrored(x, width));
-      blurred[place++] = data[pixel] / 255;
-      blurred[place++] = data[pixel + 1] / 255;
-      blurred[place++] = data[pixel + 2] / 255;
+      blurred[place++] = data[pixel] / scale;
+      blurred[place++] = data[pixel + 1] / scale;
+      blurred[place++] = data[pixel + 2] / scale;
     }
   }
 }
@@ -129,12 +132,12 @@ function mirrored(index, length) {
 }
 
 // The other way: such bytes round to the nearest by themselves. Transparency stays.
-function put(restored, { data, width, height }, network) {
+function put(restored, { data, width, height }, { scale, ...tile }) {
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) {
       const pixel = 4 * (y * width + x);
-      const place = 3 * (y * network.width + x);
-      for (let channel = 0; channel < 3; channel++) data[pixel + channel] = 255 * restored[place + channel];
+      const place = 3 * (y * tile.width + x);
+      for (let channel = 0; channel < 3; channel++) data[pixel + channel] = scale * restored[place + channel];
     }
   }
 }
