@@ -1,22 +1,45 @@
-"""Exports a trained network for other programs: a SavedModel and a TFLite file.
+"""Exports a trained network for other programs: a SavedModel, and `.tflite` files for devices.
 
 python -m tf_deblur.export --model=compact --output=exported
+python -m tf_deblur.export --model=compact --output=exported --formats=tflite --calibration=FOLDER
 """
 
 import functools
 import pathlib
+import re
 
 from absl import flags
 
 from tf_deblur import errors
 
 FORMATS = ("saved_model", "tflite")
+VARIANTS = ("float32", "float16", "dynamic_int8", "int8")
+ANY, SIZE = "any", re.compile("([1-9][0-9]*)x([1-9][0-9]*)")
 
 _MODEL = flags.DEFINE_string(
     "model", None, "A preset, a working directory or a .safetensors file.", required=True
 )
 _OUTPUT = flags.DEFINE_string("output", None, "Folder to write into.", required=True)
 _FORMATS = flags.DEFINE_list("formats", list(FORMATS), "Any of saved_model and tflite.")
+_VARIANTS = flags.DEFINE_list(
+    "variants",
+    None,
+    f"Of .tflite files: any of {', '.join(VARIANTS)}; all if not given, int8 with --calibration.",
+)
+_SIZES = flags.DEFINE_list(
+    "sizes",
+    [ANY, "1024x1024"],
+    "Of .tflite files: WIDTHxHEIGHT, the one size that a file takes, or any.",
+)
+_CALIBRATION = flags.DEFINE_string(
+    "calibration",
+    None,
+    "Where int8 takes its ranges from: a folder of photographs, blurred as those to come, or a "
+    "data set's training pairs, such as gopro@FOLDER.",
+)
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", "~/tensorflow_datasets", "Where prepared data sets are kept."
+)
 _VERSION = flags.DEFINE_integer(
     "version", None, "Number of the SavedModel's folder; the next free one if not given.", 1
 )
@@ -29,6 +52,16 @@ flags.register_validator(
     lambda chosen: chosen and set(chosen) <= set(FORMATS),
     message=f"use one or both of {', '.join(FORMATS)}, with a comma between",
 )
+flags.register_validator(
+    "variants",
+    lambda chosen: chosen is None or (chosen and set(chosen) <= set(VARIANTS)),
+    message=f"use any of {', '.join(VARIANTS)}, with commas between",
+)
+flags.register_validator(
+    "sizes",
+    lambda chosen: chosen and all(size == ANY or SIZE.fullmatch(size) for size in chosen),
+    message=f"use {ANY}, or WIDTHxHEIGHT in pixels, with commas between",
+)
 
 
 def main(argv):
@@ -37,14 +70,14 @@ def main(argv):
     import tensorflow as tf
 
     from tf_deblur import devices
-    from tf_deblur.export import describe, saved_model, tflite
+    from tf_deblur.export import describe, saved_model
     from tf_deblur.models import weights
 
     writers = {
         "saved_model": functools.partial(
             saved_model.write, version=_VERSION.value, megapixels=_MAX_MEGAPIXELS.value
         ),
-        "tflite": tflite.write,
+        "tflite": write_tflite,
     }
     with devices.layers_in("float32"):
         model = weights.load(_MODEL.value)
@@ -57,6 +90,22 @@ def main(argv):
             reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
             raise errors.UserError(f"{where}: cannot be written ({reason})") from error
         print(f"{path}: {size(path) / 1e6:.1f} MB", flush=True)
+
+
+def write_tflite(model, facts, output):
+    """The folder of `.tflite` files; where nothing calibrates int8, it is left out and said so."""
+    from tf_deblur.export import real_pictures, tflite
+
+    variants, photographs = _VARIANTS.value or VARIANTS, ()
+    if _CALIBRATION.value and "int8" in variants:
+        told = _CALIBRATION.value, _DATA_DIR.value
+        photographs = real_pictures.blurred(*told, tflite.PATCHES)
+    elif not _VARIANTS.value:
+        print("int8 is left out: its ranges are taken from real pictures, see --calibration")
+        variants = VARIANTS[:-1]
+    sizes = [SIZE.fullmatch(size) for size in _SIZES.value]
+    sizes = [(int(size[2]), int(size[1])) if size else None for size in sizes]
+    return tflite.write(model, facts, output, variants, sizes, photographs)
 
 
 def size(path):

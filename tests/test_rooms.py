@@ -17,7 +17,7 @@ ROOMS = {
     "restoring": {"models", "pictures"},
     "scoring": {"pictures", "restoring", "training"},
     "datasets": {"pictures", "blurring"},
-    "export": {"models", "restoring"},
+    "export": {"models", "restoring", "pictures", "training", "scoring", "datasets"},
     "serving": set(),
 }
 ABOVE_ALL = {"__init__", "__main__"}  # tf_deblur.load, and the list of commands
