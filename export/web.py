@@ -1,21 +1,16 @@
 """A folder for any web server, whose page restores photographs in the visitor's own browser.
 
 page.css page.js device.js worker.js index.html    our page, shared with `tf-deblur serve`
-NAME.tflite NAME.json                              the network, at a fixed size
+NAME.tflite NAME.json                              the network, of one size
 litert/                                            LiteRT.js, which runs it, from npm
 """
 
-import hashlib
 import json
 import pathlib
-import tempfile
 from importlib import metadata
 
-import tensorflow as tf
-
-from tf_deblur import errors, page
+from tf_deblur import page
 from tf_deblur.errors import UserError
-from tf_deblur.export import saved_model
 from tf_deblur.files import whole
 
 LITERT_JS = "@litertjs/core@2.5.3"  # what the page was tried with
@@ -24,69 +19,35 @@ OTHER_PACKAGE, BESIDE = '"@litertjs/wasm-utils"', '"./wasm-utils.js"'
 KINDS_OF_WASM = ("", "_threaded", "_compat")  # relaxed SIMD, with threads too, without either
 
 
-def write(model, facts, output, package, variant="int8", side=1024):
+def write(network, output, runtime):
     """Writes the page, the network and what runs it into a folder; each file appears whole.
 
     Args:
-      model: a generator of `networks.build_generator`, made in float32.
-      facts: dict for the network's JSON; its preset names the file.
+      network: a `.tflite` file of one size, its JSON beside it.
       output: a `pathlib.Path`; other files in it stay.
-      package: folder of npm's @litertjs/core, with @litertjs/wasm-utils beside it.
-      variant: "float32", or "int8": weights of a byte, sums in float32.
-      side: height and width of a tile, in pixels.
+      runtime: what `runtime` gives.
 
     Returns:
       The folder.
 
     Raises:
-      UserError: the package is not there, or such tiles cannot be.
+      UserError: its tiles are margins alone.
     """
-    files = {f"litert/{name}": data for name, data in runtime(package).items()}
-    files |= network(model, facts, variant, side)
-    name = f"{facts['preset']}_{variant}_{side}"
-    files |= {name: text.encode() for name, text in page.files("device.js", name).items()}
+    facts = json.loads(network.with_suffix(".json").read_text())
+    if min(facts["fixed_size"]) <= 2 * facts["margin"]:
+        height, width = facts["fixed_size"]
+        raise UserError(
+            f"--sizes={width}x{height}: larger photographs are restored by tiles of that size, "
+            f"of which {facts['margin']} pixels at each border are margins; use a larger one"
+        )
+    files = {f"litert/{name}": data for name, data in runtime.items()}
+    files |= {path.name: path.read_bytes() for path in (network, network.with_suffix(".json"))}
+    pages = page.files("device.js", network.stem)
+    files |= {name: text.encode() for name, text in pages.items()}
     for name, data in files.items():  # index.html is the last
         with whole(output / name) as part:
             part.write_bytes(data)
     return output
-
-
-def network(model, facts, variant, side):
-    """Name -> bytes of the `.tflite` file for tiles of one size, and of its JSON."""
-    multiple = facts["size_multiple"]
-    margin = -(-facts["radius"] // multiple) * multiple
-    if side % multiple or side <= 2 * margin:
-        raise UserError(
-            f"--tile={side}: use a multiple of {multiple} above {2 * margin}, "
-            "as a tile's margins alone take so many"
-        )
-    name = f"{facts['preset']}_{variant}_{side}"
-    data = convert(model, variant, side)
-    shape = [1, side, side, 3]
-    facts = facts | {
-        "name": name,
-        "sha256": hashlib.sha256(data).hexdigest(),
-        "signature": "float32",
-        "inputs": [{"name": "image", "shape": shape, "dtype": "float32", "range": [0, 1]}],
-        "outputs": [{"name": "restored", "shape": shape, "dtype": "float32", "range": [0, 1]}],
-        "margin": margin,
-        "fixed_size": [side, side],
-    }
-    return {f"{name}.tflite": data, f"{name}.json": json.dumps(facts, indent=1).encode()}
-
-
-def convert(model, variant, side):
-    """A `.tflite` file's bytes, without any padding inside."""
-
-    @tf.function(input_signature=[tf.TensorSpec([1, side, side, 3], tf.float32, name="image")])
-    def float32(image):
-        return {"restored": tf.minimum(tf.maximum(model(image, training=False), 0.0), 1.0)}
-
-    with tempfile.TemporaryDirectory() as folder, errors.quiet():
-        saved_model.write_signatures(folder, float32)
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["float32"])
-        converter.optimizations = [tf.lite.Optimize.DEFAULT] if variant == "int8" else []
-        return converter.convert()
 
 
 def runtime(package):

@@ -24,15 +24,19 @@ ISOLATED = [
 NO_RELAXED_SIMD = "WebAssembly.instantiate = () => Promise.reject(new Error('unknown opcode'));\n"
 
 
-@pytest.fixture(scope="module")
-def site(small_workdir, tmp_path_factory):
+def needs_litert_js():
     from tf_deblur.export import web
 
     if not LITERT_JS.is_dir():
         pytest.skip(f"needs LiteRT.js; npm install --prefix=build --no-save {web.LITERT_JS}")
+    return LITERT_JS
+
+
+@pytest.fixture(scope="module")
+def site(small_workdir, tmp_path_factory):
     output = tmp_path_factory.mktemp("site")
     arguments = ["--model", small_workdir, "--output", output, "--formats=web"]
-    arguments += ["--litert_js", LITERT_JS, "--tile=320", "--variant=float32"]
+    arguments += ["--litert_js", needs_litert_js(), "--sizes=320x320", "--variants=float32"]
     line = [sys.executable, "-m", "tf_deblur.export", *map(str, arguments)]
     done = subprocess.run(line, capture_output=True, text=True, cwd=output, timeout=300)
     assert (done.returncode, done.stderr) == (0, "")
@@ -232,12 +236,17 @@ def test_without_the_package_one_line_says_how_to_get_it(run, small_workdir, tmp
     assert not (tmp_path / "site").exists()
 
 
-@pytest.mark.parametrize("side", [100, 112])  # no multiple of 8; 2 · 56, the radius being 51
-def test_a_tile_of_margins_alone_is_refused(small_workdir, side):
-    from tf_deblur.errors import UserError
-    from tf_deblur.export import describe, web
-    from tf_deblur.models import weights
-
-    facts = describe(weights.load(small_workdir), small_workdir)
-    with pytest.raises(UserError, match="multiple of 8 above 112"):
-        web.network(None, facts, "float32", side)
+@pytest.mark.parametrize(
+    "more, message",
+    [
+        (["--sizes=112x320"], "--sizes=112x320: "),  # 2 · 56, the radius being 51
+        (["--sizes=any"], "one WIDTHxHEIGHT"),
+        (["--variants=float32,int8"], "one of --variants"),
+    ],
+)
+def test_what_tiles_cannot_be_is_one_line(run, small_workdir, tmp_path, more, message):
+    wanted = ["--model", small_workdir, "--output=site", "--formats=web"]
+    done = run("export", *wanted, "--litert_js", needs_litert_js(), *more)
+    assert done.returncode == 1 and message in done.stderr, done.stderr
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert not (tmp_path / "site").exists()

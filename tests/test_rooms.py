@@ -18,7 +18,7 @@ ROOMS = {
     "scoring": {"pictures", "restoring", "training"},
     "datasets": {"pictures", "blurring"},
     "page": set(),
-    "export": {"models", "restoring", "page"},
+    "export": {"models", "restoring", "pictures", "training", "scoring", "datasets", "page"},
     "serving": {"page"},
 }
 ABOVE_ALL = {"__init__", "__main__"}  # tf_deblur.load, and the list of commands

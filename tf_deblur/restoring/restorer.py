@@ -108,7 +108,7 @@ class Restorer:
                 most_pixels=int(self._largest()),
             )
         except ValueError as error:
-            margin = -(-self.radius // self.size_multiple) * self.size_multiple
+            margin = tiling.margin_of(self.radius, self.size_multiple)
             side = 2 * margin + self.size_multiple
             needed = math.ceil(side**2 * self.pixel_bytes / GIGABYTE * 1000) / 1000
             raise UserError(

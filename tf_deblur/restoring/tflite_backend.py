@@ -19,7 +19,7 @@ class TFLiteRestorer(restorer.Restorer):
         if not path.is_file():
             raise UserError(f"{path}: no such file")
         facts = restorer.read_facts(path.with_suffix(".json"))
-        if hashlib.sha256(path.read_bytes()).hexdigest() != facts.get("file_sha256"):
+        if hashlib.sha256(path.read_bytes()).hexdigest() != facts.get("sha256"):
             # the interpreter checks nothing: what is cut short ends the process
             raise restorer.damaged(path, "another file than its .json tells of")
         super().__init__(name, facts)

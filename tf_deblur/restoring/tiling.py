@@ -106,6 +106,11 @@ def _computed(length, core, margin, xp=np):
     return stops - starts
 
 
+def margin_of(radius, multiple):
+    """Pixels that are cut beyond a core: the radius, up to where a cut may fall."""
+    return _up(radius, multiple)
+
+
 def plan(height, width, *, radius, multiple, most_pixels):
     """The `Tiles` of a picture, by `choose_core`.
 
@@ -118,7 +123,7 @@ def plan(height, width, *, radius, multiple, most_pixels):
     Raises:
       ValueError: `most_pixels` is too few for any tile.
     """
-    margin = _up(radius, multiple)
+    margin = margin_of(radius, multiple)
     columns = np.arange(1, width // multiple + 1, dtype=np.int64)
     limits = {"margin": margin, "multiple": multiple, "most_pixels": most_pixels}
     best = tuple(map(int, choose_core(height, width, columns, **limits)))
