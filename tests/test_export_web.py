@@ -224,29 +224,25 @@ def test_the_folder_holds_the_page_the_network_its_runtime_and_their_licence(sit
     assert "Apache License" in (site / "litert/LICENSE").read_text()
 
 
-def test_without_the_package_one_line_says_how_to_get_it(run, small_workdir, tmp_path):
+def test_what_cannot_be_exported_is_named_in_one_line(run, small_workdir, tmp_path):
     from tf_deblur.export import web
 
     wanted = ["--model", small_workdir, "--output=site", "--formats=web"]
-    done = run("export", *wanted)
-    assert (
-        done.returncode == 1 and f"npm install --prefix=. --no-save {web.LITERT_JS}" in done.stderr
-    )
-    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    for more, message in [
+        ([], f"npm install --prefix=. --no-save {web.LITERT_JS}"),
+        (["--litert_js", needs_litert_js(), "--sizes=any"], "one WIDTHxHEIGHT of --sizes"),
+    ]:
+        done = run("export", *wanted, *more)
+        assert done.returncode == 1 and message in done.stderr, done.stderr
+        assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
     assert not (tmp_path / "site").exists()
 
 
-@pytest.mark.parametrize(
-    "more, message",
-    [
-        (["--sizes=112x320"], "--sizes=112x320: "),  # 2 · 56, the radius being 51
-        (["--sizes=any"], "one WIDTHxHEIGHT"),
-        (["--variants=float32,int8"], "one of --variants"),
-    ],
-)
-def test_what_tiles_cannot_be_is_one_line(run, small_workdir, tmp_path, more, message):
-    wanted = ["--model", small_workdir, "--output=site", "--formats=web"]
-    done = run("export", *wanted, "--litert_js", needs_litert_js(), *more)
-    assert done.returncode == 1 and message in done.stderr, done.stderr
-    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+def test_tiles_that_are_margins_alone_are_refused(tmp_path):
+    from tf_deblur.errors import UserError
+    from tf_deblur.export import web
+
+    (tmp_path / "x.json").write_text('{"fixed_size": [320, 112], "margin": 56}')
+    with pytest.raises(UserError, match="--sizes=112x320"):
+        web.write(tmp_path / "x.tflite", tmp_path / "site", {})
     assert not (tmp_path / "site").exists()
