@@ -65,6 +65,20 @@ def test_the_files_are_those_that_are_promised(exported, small_workdir):
     assert variables.stat().st_size < 1.5 * weight_bytes  # each weight is there once
 
 
+def test_training_flags_tell_nothing_of_the_trainers_folders(tmp_path):
+    from tf_deblur.export import training_flags
+
+    (tmp_path / "flags.flags").write_text(
+        "--workdir=/home/ann/runs/first\n--data_dir=~/data\n--manual_dir=/home/ann/GOPRO\n"
+        "--dataset=gopro:0.3,synthetic_blur:0.7\n--init_from=/home/ann/start.safetensors\n"
+        "--learning_rate=0.0001\n--nocache\n"
+    )
+    assert training_flags(tmp_path) == [
+        *("--dataset=gopro:0.3,synthetic_blur:0.7", "--init_from=start.safetensors"),
+        *("--learning_rate=0.0001", "--nocache"),
+    ]
+
+
 def definitions(saved_model):
     from tensorflow.core.protobuf import saved_model_pb2
 

@@ -11,7 +11,16 @@ import time
 import traceback
 
 from tf_deblur import page
-from tf_deblur.serving import batching, documents, http, metrics, pictures, replies, requests
+from tf_deblur.serving import (
+    batching,
+    documents,
+    http,
+    metrics,
+    openapi,
+    pictures,
+    replies,
+    requests,
+)
 from tf_deblur.serving.http import HTML, Reply
 from tf_deblur.serving.status import Failure, invalid
 
@@ -41,7 +50,7 @@ class Options:
     queue_size: int = 64
     queue_mb: float = 512
     max_request_mb: float = 128
-    max_megapixels: float = 50
+    max_megapixels: float = 64
     cors: bool = False
     metrics_path: str = metrics.PATH
     batches: batching.Limits = None
@@ -60,7 +69,7 @@ class App:
         self._run = self._run_graph
         if options.batches:
             self._run = batching.Batcher(self._run_graph, options.batches)
-        self._page = _page(page_model) if page_model else {}
+        self._page = _page(page_model, options.metrics_path) if page_model else {}
         self._draining = False
 
     async def __call__(self, scope, receive, send):
@@ -245,14 +254,15 @@ def _html(status, words):
     return Reply(status, f"{body}</BODY></HTML>\n".encode(), "text/html", close=True)
 
 
-def _page(model):
-    """Address -> Reply of the page's files."""
+def _page(model, metrics_path):
+    """Address -> Reply of the page's files, and of the API's terms."""
     replies_by_path = {}
     for name, text in page.files("server.js", model).items():
         path = "/" if name == "index.html" else f"/{name}"
         kind = KINDS[pathlib.PurePath(name).suffix]
         replies_by_path[path] = Reply(body=text.encode(), kind=kind, headers=PAGE_HEADERS)
-    return replies_by_path
+    told = json.dumps(openapi.described(model, metrics_path), indent=1)
+    return replies_by_path | {"/openapi.json": Reply(body=told.encode())}
 
 
 def log(line):
