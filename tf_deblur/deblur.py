@@ -10,13 +10,14 @@ import contextlib
 import dataclasses
 import json
 import os
+import pathlib
 import sys
 import time
 
 from absl import flags
 
 from tf_deblur import errors
-from tf_deblur.errors import UserError
+from tf_deblur.errors import BadPicture, UserError
 from tf_deblur.restoring.jobs import ENDING, PIPE
 
 _MODEL = flags.DEFINE_string(
@@ -54,13 +55,20 @@ _REPORT = flags.DEFINE_string(
 _CHECK = flags.DEFINE_bool("check", True, "Keep the original where the result cannot be right.")
 _MAX_MEGAPIXELS = flags.DEFINE_float("max_megapixels", 150, "Refuse larger pictures.", 0)
 _MEMORY_GB = flags.DEFINE_float(
-    "memory_gb", None, "What the network may take; half of what is free if not given.", 0
+    "memory_gb",
+    None,
+    "What the network may take; tiles are as large as it allows. Half of what is free if not "
+    "given, and of a .tflite file that takes any size at most 0.45.",
+    0,
 )
 _PRECISION = flags.DEFINE_enum(
     "precision",
     "auto",
     ["auto", "float32", "bfloat16"],
     "Of the arithmetic; auto takes bfloat16 where the device is faster in it.",
+)
+_THREADS = flags.DEFINE_integer(
+    "threads", None, "Of a .tflite file; one for each processor core if not given.", 1
 )
 _BEAM_RUNNER = flags.DEFINE_string(
     "beam_runner",
@@ -94,7 +102,9 @@ def main(argv):
     )
     report = reported()
 
-    restore = loading.load(_MODEL.value, _PRECISION.value, _MEMORY_GB.value)
+    if pathlib.Path(_MODEL.value).suffix != ".tflite":  # which needs none, and is open sooner
+        errors.load_tensorflow()
+    restore = loading.load(_MODEL.value, _PRECISION.value, _MEMORY_GB.value, _THREADS.value)
     restore.say = say
     say(f"restoring with {restore}")
     say(restore.told())
@@ -245,6 +255,8 @@ def outcome(job, future):
     record |= {"seconds": None, "share_kept": None, "error": None}
     try:
         told = future.result()
+    except BadPicture as error:  # an engine that refuses a picture does not know its name
+        record["error"] = f"{job.source}: {error}"
     except UserError as error:
         record["error"] = str(error)
     except (OSError, MemoryError, cv2.error) as error:  # the others go on
@@ -341,7 +353,7 @@ def restore_video(restore, job, bar):
 
 
 def cli():
-    errors.run(main)
+    errors.run(main, tensorflow=False)
 
 
 if __name__ == "__main__":

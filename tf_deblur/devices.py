@@ -4,8 +4,6 @@ import contextlib
 import os
 import pathlib
 
-import tensorflow as tf
-
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}  # precision -> Keras's name
 PRECISIONS = ("auto", *POLICIES)
 BFLOAT16_GRAPHS = "auto_mixed_precision_onednn_bfloat16"  # processors only
@@ -63,6 +61,8 @@ def cores():
 
 def gpus():
     """TensorFlow's GPUs, each told to take memory as it needs it and not all at once."""
+    import tensorflow as tf  # where a .tflite file runs there may be none
+
     found = tf.config.list_physical_devices("GPU")
     for gpu in found:
         with contextlib.suppress(RuntimeError):  # in use already: too late, and no harm
@@ -73,6 +73,8 @@ def gpus():
 @contextlib.contextmanager
 def bfloat16_graphs(wanted):
     """Whether float32 graphs that run inside multiply in bfloat16; for processors only."""
+    import tensorflow as tf
+
     options = tf.config.optimizer.get_experimental_options()
     tf.config.optimizer.set_experimental_options({BFLOAT16_GRAPHS: wanted})
     try:
@@ -96,6 +98,8 @@ def layers_in(precision):
 
 
 def _details(gpu):
+    import tensorflow as tf
+
     return tf.config.experimental.get_device_details(gpu)
 
 

@@ -10,6 +10,8 @@ from tf_deblur.restoring import restorer
 class KerasRestorer(restorer.Restorer):
     """Weights of ours: a preset, a training's working directory, a `.safetensors` file."""
 
+    ran_out = tf.errors.ResourceExhaustedError
+
     def __init__(self, name, precision):
         precision, why = devices.choose_precision(precision)
         # On a processor bfloat16 is an option of the graph (see `run`), on a GPU of the layers.

@@ -1,7 +1,5 @@
 """A SavedModel on TensorFlow."""
 
-import pathlib
-
 import tensorflow as tf
 
 from tf_deblur import devices, errors
@@ -11,8 +9,10 @@ from tf_deblur.restoring import restorer
 class SavedModelRestorer(restorer.Restorer):
     """A SavedModel of `tf-deblur export`, or the folder of its versions: the newest runs."""
 
+    ran_out = tf.errors.ResourceExhaustedError
+
     def __init__(self, name, precision):
-        folder = find(name)
+        folder = restorer.find_saved_model(name)
         facts = restorer.read_facts(folder / "assets.extra/model.json")
         if devices.gpus():  # its layers are made already
             super().__init__(name, facts)
@@ -28,11 +28,3 @@ class SavedModelRestorer(restorer.Restorer):
     def run(self, batch):
         with devices.bfloat16_graphs(self.precision == "bfloat16"):
             return self._float32(image=tf.constant(batch))["restored"].numpy()
-
-
-def find(name):
-    """The SavedModel that a folder is, or its newest version; None if it is no such thing."""
-    versions = [path for path in pathlib.Path(name).glob("[0-9]*") if path.name.isdecimal()]
-    newest_first = sorted(versions, key=lambda path: int(path.name), reverse=True)
-    candidates = [pathlib.Path(name), *newest_first]
-    return next((path for path in candidates if (path / "saved_model.pb").exists()), None)
