@@ -3,6 +3,8 @@
 import json
 from importlib import metadata
 
+VARIANTS = ("float32", "float16", "dynamic_int8", "int8")  # of `.tflite` files
+
 
 def describe(model, name):
     """What a user of the exported network has to know, as JSON can hold it."""
