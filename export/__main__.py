@@ -12,9 +12,9 @@ import tempfile
 from absl import flags
 
 from tf_deblur import errors
+from tf_deblur.export import VARIANTS
 
 FORMATS = ("saved_model", "tflite", "web")
-VARIANTS = ("float32", "float16", "dynamic_int8", "int8")
 ANY, SIZE = "any", re.compile("([1-9][0-9]*)x([1-9][0-9]*)")
 
 _MODEL = flags.DEFINE_string(
@@ -38,6 +38,12 @@ _CALIBRATION = flags.DEFINE_string(
     None,
     "Where int8 takes its ranges from: a folder of photographs, blurred as those to come, or a "
     "data set's training pairs, such as gopro@FOLDER.",
+)
+_PAIRS = flags.DEFINE_string(
+    "pairs",
+    None,
+    "A data set, such as gopro@FOLDER: each .tflite file's restored PSNR is measured on at most "
+    "eight of its test pairs.",
 )
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", "~/tensorflow_datasets", "Where prepared data sets are kept."
@@ -102,44 +108,48 @@ def main(argv):
 
 def write_tflite(model, facts, output):
     """The folder of `.tflite` files; where nothing calibrates int8, it is left out and said so."""
-    from tf_deblur.export import tflite
-
     variants = _VARIANTS.value or VARIANTS
     if not _VARIANTS.value and not _CALIBRATION.value:
         print("int8 is left out: its ranges are taken from real pictures, see --calibration")
         variants = VARIANTS[:-1]
-    return tflite.write(model, facts, output, variants, sizes(), photographs(variants))
+    return write_variants(model, facts, output, variants, wanted_sizes())
 
 
 def write_web(model, facts, output):
     """The page for browsers, with a `.tflite` file of one size."""
-    from tf_deblur.export import tflite, web
+    from tf_deblur.export import web
 
     runtime = web.runtime(_LITERT_JS.value)
-    variants, fixed = _VARIANTS.value or ["dynamic_int8"], [*filter(None, sizes())]
+    variants, fixed = _VARIANTS.value or ["dynamic_int8"], [*filter(None, wanted_sizes())]
     if len(variants) > 1 or len(fixed) != 1:
         raise errors.UserError("web: name one of --variants and one WIDTHxHEIGHT of --sizes")
     with tempfile.TemporaryDirectory() as folder:
-        made = tflite.write(
-            model, facts, pathlib.Path(folder), variants, fixed, photographs(variants)
-        )
+        made = write_variants(model, facts, pathlib.Path(folder), variants, fixed)
         [network] = made.glob("*.tflite")
         return web.write(network, output, runtime)
 
 
-def sizes():
+def write_variants(model, facts, output, variants, sizes):
+    """The folder of `.tflite` files, made and measured with the pictures that flags name."""
+    from tf_deblur.export import real_pictures, tflite
+
+    calibration = pairs = tflite.NONE
+    if _CALIBRATION.value:
+        calibration = real_pictures.blurred(_CALIBRATION.value, _DATA_DIR.value, tflite.PATCHES)
+    if _PAIRS.value:
+        pairs = real_pictures.pairs(_PAIRS.value, _DATA_DIR.value, tflite.PAIRS)
+    folder = tflite.write(model, facts, output, variants, sizes, calibration, pairs)
+    for line in tflite.table(folder):
+        print(line)
+    if not _PAIRS.value:
+        print("What restoring with them loses on real pairs is not measured, see --pairs")
+    return folder
+
+
+def wanted_sizes():
     """(height, width) of each of --sizes, None for any."""
     found = [SIZE.fullmatch(size) for size in _SIZES.value]
     return [(int(size[2]), int(size[1])) if size else None for size in found]
-
-
-def photographs(variants):
-    """The pictures of --calibration, if one of the variants takes its ranges from them."""
-    from tf_deblur.export import real_pictures, tflite
-
-    if "int8" not in variants or not _CALIBRATION.value:
-        return ()
-    return real_pictures.blurred(_CALIBRATION.value, _DATA_DIR.value, tflite.PATCHES)
 
 
 def size(path):

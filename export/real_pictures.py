@@ -1,5 +1,6 @@
-"""The pictures that a conversion takes its ranges from, and those that it is measured with."""
+"""Real pictures: what a conversion takes its ranges from, and what it is measured with."""
 
+import dataclasses
 import pathlib
 
 import numpy as np
@@ -9,8 +10,23 @@ from tf_deblur.errors import UserError
 from tf_deblur.pictures import arrays, photographs
 
 
+@dataclasses.dataclass
+class Pictures:
+    """Pictures that were named by the user.
+
+    Attributes:
+      name: of the folder or data set, without the path.
+      blurred: (h, w, 3) uint8 each.
+      sharp: the other half of each, or nothing.
+    """
+
+    name: str = "none"
+    blurred: tuple = ()
+    sharp: tuple = ()
+
+
 def blurred(named, data_dir, most):
-    """What a network will be given: photographs of a folder, or a data set's training pairs.
+    """What a network will be given: a folder's photographs, or a data set's training pairs.
 
     Args:
       named: a folder of photographs, searched to any depth, or a data set as
@@ -19,7 +35,7 @@ def blurred(named, data_dir, most):
       most: how many, evenly spaced.
 
     Returns:
-      A list of (h, w, 3) uint8.
+      `Pictures` without sharp halves.
 
     Raises:
       UserError: there are none, or one cannot be read.
@@ -29,27 +45,30 @@ def blurred(named, data_dir, most):
         found = [path for path in folder.rglob("*") if path.suffix.lower() in photographs.READ]
         if not found:
             raise UserError(f"{folder}: no photographs in it")
-        pictures = [photographs.read(path) for path in evenly(sorted(found), most)]
-        return [arrays.to_uint8(arrays.to_float(picture)) for picture in pictures]
+        read = map(photographs.read, _evenly(sorted(found), most))
+        return Pictures(folder.name, [arrays.to_uint8(arrays.to_float(one)) for one in read])
     if "@" not in named and "/" in named:
         raise UserError(f"{folder}: no such folder")
     from tf_deblur.training import stream
 
-    found = stream.open_pairs(datasets.prepare(named, data_dir), "train")
-    chosen = evenly(range(len(found)), most)
-    return [found.decode(found.read(number))["blurred"].numpy() for number in chosen]
+    builder = datasets.prepare(named, data_dir)
+    found = stream.open_pairs(builder, "train")
+    read = [found.decode(found.read(number)) for number in _evenly(range(len(found)), most)]
+    return Pictures(f"{builder.name}, train", [pair["blurred"].numpy() for pair in read])
 
 
 def pairs(named, data_dir, most):
-    """Pairs to score on, of a data set's test split where it has one: [(blurred, sharp), …]."""
+    """Pairs to score on, of a data set's test split where it has one: `Pictures`."""
     from tf_deblur.scoring import scoring
 
-    found = scoring.Pictures(datasets.prepare(named, data_dir), None)
-    read = [found.read(number) for number in evenly(range(len(found)), most)]
-    return [(pair["blurred"], pair["sharp"]) for pair in read]
+    builder = datasets.prepare(named, data_dir)
+    found = scoring.Pictures(builder, None)
+    read = [found.read(number) for number in _evenly(range(len(found)), most)]
+    halves = ([pair[half] for pair in read] for half in ("blurred", "sharp"))
+    return Pictures(f"{builder.name}, {found.split}", *halves)
 
 
-def evenly(found, most):
+def _evenly(found, most):
     """At most so many of a sequence, the first and the last among them."""
     places = np.linspace(0, len(found) - 1, min(len(found), most)).round().astype(int)
     return [found[place] for place in places]

@@ -22,20 +22,21 @@ from tensorflow.lite.python import schema_py_generated as schema
 
 from tf_deblur import errors
 from tf_deblur.errors import UserError
-from tf_deblur.export import saved_model
+from tf_deblur.export import VARIANTS, measuring, saved_model
+from tf_deblur.export.real_pictures import Pictures
 from tf_deblur.files import whole
 from tf_deblur.restoring import tiling
 
-WEIGHT_BYTES = {"float32": 4, "float16": 2, "dynamic_int8": 1, "int8": 1}
-VARIANTS = tuple(WEIGHT_BYTES)
-SIZES = (None, (1024, 1024))  # any; (height, width)
+WEIGHT_BYTES = dict(zip(VARIANTS, (4, 2, 1, 1)))
 # What every runtime and GPU delegate has. Not RELU_0_TO_1, nor what sizes are computed with.
 OPS = {"CONV_2D", "ADD", "SPACE_TO_DEPTH", "DEPTH_TO_SPACE", "RELU", "MINIMUM"}
 OPS |= {"QUANTIZE", "DEQUANTIZE"}
 PATCH, PATCHES = 256, 32  # side in pixels, and how many ranges of numbers are taken from
+PAIRS, SHOWN = 8, 4  # at most, that files are measured on
+NONE = Pictures()
 
 
-def write(model, facts, output, variants=VARIANTS, sizes=SIZES, photographs=()):
+def write(model, facts, output, variants, sizes, calibration=NONE, pairs=NONE):
     """Writes OUTPUT/PRESET-tflite/ with a file for each variant and size; it appears whole.
 
     Args:
@@ -44,39 +45,52 @@ def write(model, facts, output, variants=VARIANTS, sizes=SIZES, photographs=()):
       output: a `pathlib.Path`.
       variants: of VARIANTS.
       sizes: (height, width), or None for any.
-      photographs: (h, w, 3) uint8 each, from which int8's ranges are taken.
+      calibration: `real_pictures.Pictures` that int8's ranges are taken from.
+      pairs: the same, that restored PSNR is measured on.
 
     Returns:
       The folder.
 
     Raises:
-      UserError: a size that the network does not take, int8 without photographs, or one of
-        them too small.
+      UserError: a size that the network does not take; int8 without pictures, or one of them
+        too small; a file that cannot be right.
     """
     multiple = facts["size_multiple"]
     for size in filter(None, sizes):
         if any(side % multiple or not side for side in size):
-            raise UserError(f"{in_words(size)}: sides must be multiples of {multiple} pixels")
-    patches = cut_patches(photographs) if "int8" in variants else ()
+            raise UserError(f"{in_words(size)[0]}: sides must be multiples of {multiple} pixels")
+    patches = cut_patches(calibration.blurred) if "int8" in variants else ()
+    shown = pairs if pairs.blurred else some_of(calibration)
     folder = output / f"{facts['preset']}-tflite"
     with whole(folder) as part:
         part.mkdir()
         for size in sizes:
+            judge = measuring.Judge(model, shown, size)
             with saved(model, size) as source:
                 for variant in variants:
-                    path = part / f"{facts['preset']}-{variant}{f'-{in_words(size)}' * bool(size)}"
+                    path = part / "-".join([facts["preset"], variant, *in_words(size)])
                     data = convert(source, variant, patches)
                     told = facts | described(path.name, data, variant, size, facts)
+                    told["calibration"] = calibration.name if variant == "int8" else None
                     check(told, WEIGHT_BYTES[variant] * facts["parameters"])
                     path.with_suffix(".tflite").write_bytes(data)
-                    path.with_suffix(".json").write_text(json.dumps(told, indent=1))
+                    beside = path.with_suffix(".json")
+                    beside.write_text(json.dumps(told))  # what running it needs
+                    told |= judge(path.with_suffix(".tflite"))
+                    beside.write_text(json.dumps(told, indent=1))
     return folder
 
 
+def some_of(calibration):
+    """Some of the pictures, and not all of each, for files to be measured on."""
+    side = max(measuring.TILE)
+    few = [picture[:side, :side] for picture in calibration.blurred[:SHOWN]]
+    return Pictures(calibration.name, few)
+
+
 def in_words(size):
-    """(height, width) as people say it."""
-    height, width = size
-    return f"{width}x{height}"
+    """[WIDTHxHEIGHT] of a size; [] of any."""
+    return [f"{size[1]}x{size[0]}"] if size else []
 
 
 @contextlib.contextmanager
@@ -213,3 +227,22 @@ def check(facts, weights):
             f"{facts['name']}: {facts['bytes']} bytes, and its weights alone are {weights}; "
             "TensorFlow's converter has lost them"
         )
+
+
+def table(folder):
+    """A line for each file of a folder that `write` made: what it takes and what it loses."""
+    for path in sorted(folder.glob("*.json")):
+        told = json.loads(path.read_text())
+        measured, psnr = told["measured"], told["psnr"]
+        near = measured["psnr_to_keras"]
+        line = [
+            f"{told['bytes'] / 1e6:.1f} MB",
+            f"{measured['milliseconds_a_megapixel']:.0f} ms a megapixel",
+            f"{measured['largest_difference']:.1g} from Keras at most",
+            f"{near:.1f} dB" if near else "equal",
+        ]
+        if psnr:
+            line.append(f"restored {psnr['restored']:.2f} dB, {psnr['keras']:.2f} by Keras")
+        if told["worse_than_float32"]:
+            line.append(f"WORSE THAN float32 BY MORE THAN {measuring.LOST} dB")
+        yield f"{told['name']}: {', '.join(line)}"

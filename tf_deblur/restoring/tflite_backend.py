@@ -40,7 +40,12 @@ class TFLiteRestorer(restorer.Restorer):
         self._image, self._restored = facts["inputs"][0], facts["outputs"][0]
         try:
             with errors.quiet():  # it says its delegate
-                self._runner = _runner(make(str(path), num_threads=threads), facts)
+                opened = make(str(path), num_threads=threads)
+                self._runner = _runner(opened, facts)
+                if self.fixed_size:
+                    opened.allocate_tensors()
+                else:
+                    self.run(np.zeros((1, *[self.size_multiple] * 2, self.channels), np.float32))
         except (ValueError, RuntimeError) as error:
             raise restorer.damaged(path, error) from error
 
