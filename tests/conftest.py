@@ -76,7 +76,8 @@ def small_workdir(tmp_path_factory):
 def exported(small_workdir, tmp_path_factory):
     """What `tf-deblur export` writes of the small network."""
     output = tmp_path_factory.mktemp("exported")
-    arguments = ["--model", small_workdir, "--output", output]
+    few = ["--sizes=any", "--variants=float32"]  # the others are test_tflite.py's
+    arguments = ["--model", small_workdir, "--output", output, *few]
     line = [sys.executable, "-m", "tf_deblur.export", *map(str, arguments)]
     done = subprocess.run(line, capture_output=True, text=True, cwd=output, timeout=300)
     assert (done.returncode, done.stderr) == (0, "")

@@ -41,10 +41,10 @@ class TFLiteRestorer(restorer.Restorer):
         try:
             with errors.quiet():  # it says its delegate
                 opened = make(str(path), num_threads=threads)
-                self._runner = _runner(opened, facts)
                 if self.fixed_size:
                     opened.allocate_tensors()
-                else:
+                self._runner = _runner(opened, facts)
+                if not self.fixed_size:
                     self.run(np.zeros((1, *[self.size_multiple] * 2, self.channels), np.float32))
         except (ValueError, RuntimeError) as error:
             raise restorer.damaged(path, error) from error
@@ -67,8 +67,8 @@ class TFLiteRestorer(restorer.Restorer):
         except ValueError as error:
             least = "at least" if min(self.fixed_size) > 2 * margin else "exactly"
             raise BadPicture(
-                f"{width}x{height} pixels, and {self.name} takes {least} {self._tile()}; "
-                "a file that is exported with --sizes=any takes all"
+                f"{self.name} takes pictures of {least} {self._tile()} pixels; one that is "
+                "exported with --sizes=any takes all"
             ) from error
         if tiles.largest * self.pixel_bytes > self.memory:
             raise self.too_little(tiles.largest)

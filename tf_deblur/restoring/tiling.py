@@ -145,11 +145,6 @@ class EqualTiles:
         """Pixels of a tile."""
         return math.prod(self.tile)
 
-    @property
-    def pixels(self):
-        """Pixels that all tiles have together: what has to be computed."""
-        return len(self) * self.largest
-
 
 def _shifted(length, side, margin):
     kept = 0
