@@ -5,6 +5,7 @@ import re
 from importlib import metadata
 
 FOLDERS = ("--workdir=", "--data_dir=", "--manual_dir=")  # they say nothing but where things lay
+VARIANTS = ("float32", "float16", "dynamic_int8", "int8")  # of `.tflite` files
 
 
 def describe(model, name):

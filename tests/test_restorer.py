@@ -75,7 +75,7 @@ def names(small_workdir, exported):
         "tensorflow": weights,
         "openvino": weights,
         "saved_model": [exported / "compact/1", exported / "compact"],
-        "tflite": [exported / "compact.tflite"],
+        "tflite": [exported / "compact-tflite/compact-float32.tflite"],
     }
 
 
@@ -105,14 +105,15 @@ def test_every_backend_gives_keras_picture(names, small_workdir, picture, size):
 def test_the_weights_that_ship_give_keras_picture_by_every_engine(run, picture, tmp_path):
     from tf_deblur.models import networks, weights
 
-    done = run("export", "--model=compact", "--output=exported")
+    few = ["--sizes=any", "--variants=float32"]
+    done = run("export", "--model=compact", "--output=exported", *few)
     assert (done.returncode, done.stderr) == (0, "")
     blurred = np.float32(picture(93, 77) / 255)
     keras = np.asarray(networks.restore(weights.load("compact"), blurred[None]))[0]
     assert np.abs(keras - blurred).max() > 0.02
     for backend in ("tensorflow", "openvino"):
         assert np.abs(load(backend, "compact")(blurred) - keras).max() < 3e-7, backend
-    for name in ("exported/compact", "exported/compact.tflite"):
+    for name in ("exported/compact", "exported/compact-tflite/compact-float32.tflite"):
         restore = tf_deblur.load(tmp_path / name, precision="float32")
         assert np.abs(restore(blurred) - keras).max() < 1e-4, name
 
@@ -384,9 +385,10 @@ def test_a_server_that_hangs_is_given_up(serving, monkeypatch):
 
 def test_what_cannot_be_loaded_is_named_in_one_line(tmp_path, exported):
     copy = tmp_path / "compact.tflite"
-    copy.write_bytes((exported / "compact.tflite").read_bytes())
+    file = exported / "compact-tflite/compact-float32.tflite"
+    copy.write_bytes(file.read_bytes())
     (tmp_path / "cut.tflite").write_bytes(copy.read_bytes()[:10_000])
-    (tmp_path / "cut.json").write_text((exported / "compact.json").read_text())
+    (tmp_path / "cut.json").write_text(file.with_suffix(".json").read_text())
     cut = tmp_path / "cut/1"
     shutil.copytree(exported / "compact/1", cut)
     variables = cut / "variables/variables.data-00000-of-00001"
@@ -394,7 +396,7 @@ def test_what_cannot_be_loaded_is_named_in_one_line(tmp_path, exported):
     broken = tmp_path / "broken/1"
     (broken / "assets.extra").mkdir(parents=True)
     (broken / "saved_model.pb").write_text("not a network")
-    (broken / "assets.extra/model.json").write_text((exported / "compact.json").read_text())
+    (broken / "assets.extra/model.json").write_text(file.with_suffix(".json").read_text())
     wrong = {
         "nothing": "no such model",
         tmp_path: "generator.safetensors",

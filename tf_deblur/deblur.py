@@ -16,7 +16,7 @@ import time
 from absl import flags
 
 from tf_deblur import errors
-from tf_deblur.errors import UserError
+from tf_deblur.errors import BadPicture, UserError
 from tf_deblur.restoring.jobs import ENDING, PIPE
 
 _MODEL = flags.DEFINE_string(
@@ -54,7 +54,11 @@ _REPORT = flags.DEFINE_string(
 _CHECK = flags.DEFINE_bool("check", True, "Keep the original where the result cannot be right.")
 _MAX_MEGAPIXELS = flags.DEFINE_float("max_megapixels", 150, "Refuse larger pictures.", 0)
 _MEMORY_GB = flags.DEFINE_float(
-    "memory_gb", None, "What the network may take; half of what is free if not given.", 0
+    "memory_gb",
+    None,
+    "What the network may take; tiles are as large as it allows. Half of what is free if not "
+    "given, and of a .tflite file that takes any size at most 0.45.",
+    0,
 )
 _PRECISION = flags.DEFINE_enum(
     "precision",
@@ -67,6 +71,9 @@ _BACKEND = flags.DEFINE_enum(
     "auto",
     ["auto", "tensorflow", "openvino"],
     "Of a preset or weights; auto is OpenVINO where that is installed and no GPU is there.",
+)
+_THREADS = flags.DEFINE_integer(
+    "threads", None, "Of a .tflite file; one for each processor core if not given.", 1
 )
 _BEAM_RUNNER = flags.DEFINE_string(
     "beam_runner",
@@ -104,7 +111,9 @@ def main(argv):
     backend = loading.choose(_MODEL.value, _BACKEND.value)
     if backend not in loading.WITHOUT_TENSORFLOW:
         errors.load_tensorflow()
-    restore = loading.load(_MODEL.value, _PRECISION.value, _MEMORY_GB.value, _BACKEND.value)
+    restore = loading.load(
+        _MODEL.value, _PRECISION.value, _MEMORY_GB.value, _BACKEND.value, _THREADS.value
+    )
     restore.say = say
     say(f"restoring with {restore}")
     say(restore.told())
@@ -257,6 +266,8 @@ def outcome(job, future):
     record |= {"seconds": None, "share_kept": None, "error": None}
     try:
         told = future.result()
+    except BadPicture as error:  # an engine that refuses a picture does not know its name
+        record["error"] = f"{job.source}: {error}"
     except UserError as error:
         record["error"] = str(error)
     except (OSError, MemoryError, cv2.error) as error:  # the others go on

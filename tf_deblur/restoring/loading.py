@@ -1,5 +1,6 @@
 """Which engine a network runs on is told by what it is kept in, and by what is installed."""
 
+import contextlib
 import importlib
 import importlib.util
 import pathlib
@@ -17,10 +18,10 @@ BACKENDS = {
     "serving": ("serving_backend", "ServingRestorer"),
 }
 CHOICES = ("auto", "tensorflow", "openvino")  # for weights of our own
-WITHOUT_TENSORFLOW = ("openvino",)
+WITHOUT_TENSORFLOW = ("openvino", "tflite")
 
 
-def load(name, precision="auto", memory_gb=None, backend="auto"):
+def load(name, precision="auto", memory_gb=None, backend="auto", threads=None):
     """Opens a trained network for restoring.
 
     Args:
@@ -28,21 +29,27 @@ def load(name, precision="auto", memory_gb=None, backend="auto"):
         a SavedModel's folder, a `.tflite` file, or http://HOST:PORT/v1/models/NAME of
         TensorFlow Serving.
       precision: "auto", "float32" or "bfloat16"; a `.tflite` file has only its own.
-      memory_gb: what running may take; half of what is free if not given.
+      memory_gb: what running may take; half of what is free if not given, and of that at most
+        0.45 where a `.tflite` file runs.
       backend: "auto", "tensorflow" or "openvino", for the first three; "auto" is OpenVINO
         where that is installed and no GPU is there, which it would not use.
+      threads: of a `.tflite` file; one for each processor core if not given.
 
     Returns:
       A `Restorer`.
 
     Raises:
-      UserError: `name` is none of these, or damaged, or its engine is not installed.
+      UserError: `name` is none of these, or damaged, or what runs it is not installed.
     """
     if precision not in devices.PRECISIONS:
         raise UserError(f"{precision}: no such precision; use {', '.join(devices.PRECISIONS)}")
-    module, maker = BACKENDS[choose(name, backend)]
-    make = getattr(importlib.import_module(f"tf_deblur.restoring.{module}"), maker)
-    restore = make(name, precision)
+    backend = choose(name, backend)
+    module, maker = BACKENDS[backend]
+    with _told_what_lacks(name):
+        make = getattr(importlib.import_module(f"tf_deblur.restoring.{module}"), maker)
+    if threads and backend != "tflite":
+        raise UserError(f"{name}: the number of threads is for .tflite files")
+    restore = make(name, precision, **({"threads": threads} if threads else {}))
     if memory_gb is not None:
         restore.memory = memory_gb * restorer.GIGABYTE
     return restore
@@ -70,8 +77,20 @@ def _own_engine(name):
         return "serving"
     if pathlib.Path(name).suffix == ".tflite":
         return "tflite"
-    from tf_deblur.models import weights  # a device that runs .tflite files lacks what it reads by
+    with _told_what_lacks(name):
+        from tf_deblur.models import weights
 
     if weights.is_preset(name) or not restorer.find_saved_model(name):
         return None
     return "saved_model"
+
+
+@contextlib.contextmanager
+def _told_what_lacks(name):
+    """Devices that run `.tflite` files alone lack what other backends import."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"{name}: wants {error.name}, which is not installed; .tflite files do without it"
+        ) from error

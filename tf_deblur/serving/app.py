@@ -4,12 +4,13 @@ import asyncio
 import concurrent.futures
 import contextlib
 import dataclasses
-import importlib.resources
 import json
+import pathlib
 import sys
 import time
 import traceback
 
+from tf_deblur import page
 from tf_deblur.serving import (
     batching,
     documents,
@@ -29,8 +30,7 @@ CORS = [
     ("access-control-allow-headers", "Content-Type"),
 ]
 KNOWN = {"GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"}
-PAGE = {"/": ("index.html", HTML), "/page.css": ("page.css", "text/css; charset=utf-8")}
-PAGE |= {"/page.js": ("page.js", "text/javascript; charset=utf-8")}
+KINDS = {".html": HTML, ".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
 PAGE_HEADERS = [
     (
         "content-security-policy",
@@ -255,14 +255,12 @@ def _html(status, words):
 
 
 def _page(model, metrics_path):
-    """Address -> Reply of the page's files, whose HTML names the model, and of the API's terms."""
-    folder = importlib.resources.files("tf_deblur.serving") / "page"
+    """Address -> Reply of the page's files, and of the API's terms."""
     replies_by_path = {}
-    for path, (name, kind) in PAGE.items():
-        body = (folder / name).read_text(encoding="utf-8")
-        escaped = model.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
-        body = body.replace("{{model}}", escaped)
-        replies_by_path[path] = Reply(body=body.encode(), kind=kind, headers=PAGE_HEADERS)
+    for name, text in page.files("server.js", model).items():
+        path = "/" if name == "index.html" else f"/{name}"
+        kind = KINDS[pathlib.PurePath(name).suffix]
+        replies_by_path[path] = Reply(body=text.encode(), kind=kind, headers=PAGE_HEADERS)
     told = json.dumps(openapi.described(model, metrics_path), indent=1)
     return replies_by_path | {"/openapi.json": Reply(body=told.encode())}
 
