@@ -1,4 +1,4 @@
-"""The same network with the same weights on other engines, for restore.py.
+"""The same network with the same weights on other engines, for restore.py and on_device.py.
 
 PyTorch and ONNX are built from the generator's steps, as our own engines are, so that any
 preset is the same network everywhere, with no second definition of it.
@@ -60,7 +60,7 @@ def open_keras(folder, precision):
 def open_tflite(folder, precision):
     import tf_deblur
 
-    return tf_deblur.load(next(folder.glob("*.tflite"))).run
+    return tf_deblur.load(next(folder.rglob("*.tflite"))).run
 
 
 def open_torch(folder, precision):
@@ -125,7 +125,7 @@ def prepare(name, folder):
     folder = pathlib.Path(folder)
     model = weights.load(name)
     weights.save(folder / WEIGHTS, model)
-    tflite.write(model, export.describe(model, name), folder)
+    tflite.write(model, export.describe(model, name), folder, ["float32"], [None])
     with errors.quiet(), contextlib.redirect_stdout(io.StringIO()):
         model.export(str(folder / "keras"))
 

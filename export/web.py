@@ -56,7 +56,7 @@ def runtime(package):
     wasm = [f"wasm/litert_wasm{kind}_internal" for kind in KINDS_OF_WASM]
     try:
         about = json.loads((core / "package.json").read_text())
-        script = (core / "dist/index.js").read_text()
+        script = (core / "dist/index.js").read_text(encoding="utf-8")
         files = {"wasm-utils.js": (core.parent / "wasm-utils/dist/index.js").read_bytes()}
         for name in [f"{stem}.{suffix}" for stem in wasm for suffix in ("js", "wasm")]:
             files[name] = (core / name).read_bytes()
@@ -79,4 +79,4 @@ def runtime(package):
 def licence():
     """The Apache licence's text, ours and that of LiteRT.js, whose package comes without it."""
     [file] = [file for file in metadata.files("tf-deblur") if file.name == "LICENSE"]
-    return file.read_text()
+    return file.read_text(encoding="utf-8")

@@ -63,7 +63,7 @@ def load_tensorflow():
         except ModuleNotFoundError as error:
             if error.name != "tensorflow":
                 raise
-            told = "TensorFlow is not installed, and only .tflite files run without it"
+            told = "TensorFlow is not installed; .tflite files do without it"
             raise UserError(told) from error
         tensorflow.config.list_physical_devices()  # says now whether CUDA is there
         tensorflow.get_logger().setLevel("WARNING" if wordy() else "ERROR")
