@@ -55,8 +55,16 @@ def set_precision(requested="auto"):
     import keras
 
     precision, why = choose_precision(requested)
-    keras.mixed_precision.set_global_policy(POLICIES[precision])
+    policies = {**POLICIES, "float16": "mixed_float16"}  # for GPUs before Ampere
+    keras.mixed_precision.set_global_policy(policies[precision])
     return f"running on {device_name()} in {precision} ({why})"
+
+
+def be_deterministic():
+    """From here on TensorFlow gives the same bits each time, on the same machine."""
+    import tensorflow as tf
+
+    tf.config.experimental.enable_op_determinism()
 
 
 def device_name():

@@ -148,3 +148,38 @@ def mirrored(index, length):
     period = tf.maximum(2 * (length - 1), 1)  # the border itself is not repeated
     index = tf.math.floormod(index, period)
     return tf.minimum(index, period - index)
+
+
+def recomputing(model):
+    """A generator that keeps, for its gradient, only what passes between residual blocks.
+
+    What a block makes inside is made again when its gradient is taken: less memory, more time.
+
+    Returns:
+      A function of pictures, with `model`'s own weights and the same results.
+    """
+    groups = []  # a residual block's three layers, or one layer
+    for layer in model.layers[1:]:
+        block = layer.name.removesuffix("_conv1").removesuffix("_add")
+        if block != layer.name and groups[-1][0].name == f"{block}_conv0":
+            groups[-1].append(layer)
+        else:
+            groups.append([layer])
+
+    def apply(x):
+        made = {id(model.input): x}
+        for first, *rest in groups:
+            inputs = first.input
+            several = isinstance(inputs, (list, tuple))
+            given = [made[id(tensor)] for tensor in (inputs if several else [inputs])]
+            if rest:
+                made[id(rest[-1].output)] = _block_again(first, *rest)(*given)
+            else:
+                made[id(first.output)] = first(given if several else given[0])
+        return made[id(model.output)]
+
+    return apply
+
+
+def _block_again(first, second, add):
+    return tf.recompute_grad(lambda x: add([x, second(first(x))]))
