@@ -213,3 +213,17 @@ def onnx_network(steps, tensors):
     graph = helper.make_graph(nodes, "network", pictures[:1], pictures[1:], stored)
     opset = [helper.make_opsetid("", 17)]
     return helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
+
+
+def picture(height, width):
+    """Coloured blocks under noise, which JPEG files hold as badly as a photograph's detail."""
+    rng = np.random.default_rng(0)
+    blocks = rng.integers(30, 226, (25, 25, 3)).repeat(20, 0).repeat(20, 1)
+    patch = (blocks + rng.normal(0, 8, blocks.shape)).clip(0, 255).astype(np.uint8)
+    return np.tile(patch, (height // 500 + 1, width // 500 + 1, 1))[:height, :width].copy()
+
+
+def say(what, value, target, unit="", most=True):
+    met = value <= target if most else value >= target
+    bound = "at most" if most else "at least"
+    print(f"{what}: {value:.3g}{unit} ({bound} {target:g}: {'met' if met else 'MISSED'})")

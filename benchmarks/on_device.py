@@ -12,9 +12,10 @@ import sys
 import tempfile
 
 import engines
+import numpy as np
 from absl import flags
 from apart import Apart, alone, in_turn
-from restore import picture, say
+from engines import picture, say
 
 from tf_deblur import errors
 
@@ -131,7 +132,7 @@ def times(folder, files, facts, threads):
             }
             if not size:
                 opened |= others(folder, threads, stack)
-            batch = picture(height, width)[None] / engines.np.float32(255)
+            batch = picture(height, width)[None] / np.float32(255)
             in_turn(1, opened, batch)
             told = in_turn(_ROUNDS.value, opened, batch)
         best |= {name: min(t) / (height * width) * 1e6 for name, t in told.items()}

@@ -17,6 +17,7 @@ import engines
 import numpy as np
 from absl import flags
 from apart import Apart, alone, in_turn
+from engines import picture, say
 
 from tf_deblur import errors
 from tf_deblur.models import weights
@@ -148,14 +149,6 @@ class Restoring:
         return self.told | memory | {"seconds": seconds, "rest": rest}
 
 
-def picture(height, width):
-    """Coloured blocks under noise, which JPEG files hold as badly as a photograph's detail."""
-    rng = np.random.default_rng(0)
-    blocks = rng.integers(30, 226, (25, 25, 3)).repeat(20, 0).repeat(20, 1)
-    patch = (blocks + rng.normal(0, 8, blocks.shape)).clip(0, 255).astype(np.uint8)
-    return np.tile(patch, (height // 500 + 1, width // 500 + 1, 1))[:height, :width].copy()
-
-
 def process_gb(kind):
     """VmRSS, what this process holds now, or VmHWM, the most that it did."""
     status = pathlib.Path("/proc/self/status").read_text()
@@ -263,12 +256,6 @@ class Folder:
         for pixels in self.pictures:
             self.restore(pixels)
         return time.perf_counter() - begin
-
-
-def say(what, value, target, unit="", most=True):
-    met = value <= target if most else value >= target
-    bound = "at most" if most else "at least"
-    print(f"{what}: {value:.3g}{unit} ({bound} {target:g}: {'met' if met else 'MISSED'})")
 
 
 if __name__ == "__main__":

@@ -106,7 +106,7 @@ def interpreter():
         raise UserError(
             "neither ai-edge-litert nor TensorFlow is installed; pip install ai-edge-litert"
         ) from error
-    return tf.lite.Interpreter, f"TensorFlow {tf.__version__}"
+    return tf.lite.Interpreter, f"TensorFlow {metadata.version('tensorflow')}"
 
 
 def _runner(opened, facts):
