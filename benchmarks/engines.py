@@ -147,7 +147,7 @@ def torch_network(steps, tensors, dtype):
     import torch
     from torch.nn import functional
 
-    tensors = {name: torch.from_numpy(value).to(dtype) for name, value in tensors.items()}
+    tensors = {name: torch.as_tensor(value).to(dtype) for name, value in tensors.items()}
     for name in tensors:
         if name.endswith("/kernel"):
             tensors[name] = tensors[name].contiguous(memory_format=torch.channels_last)

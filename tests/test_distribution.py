@@ -27,6 +27,14 @@ runpy.run_module("tf_deblur.train", run_name="__main__")
 """
 
 
+@pytest.fixture(scope="module", autouse=True)
+def processors_only():
+    """Two workers cannot share one GPU."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+        yield
+
+
 def free_ports(count):
     sockets = [socket.socket() for _ in range(count)]
     for one in sockets:
@@ -81,7 +89,7 @@ def same(folder, other):
 
 
 @pytest.fixture(scope="module")
-def alone(place):  # noqa: F811
+def alone(place, processors_only):  # noqa: F811
     status, _, err = train(place, *TINY, *STEPS, "--workdir=alone")
     assert status == 0, err
     return place / "alone"

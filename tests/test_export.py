@@ -388,3 +388,15 @@ def test_the_example_configuration_is_one_that_the_server_reads():
     ).ModelServerConfig()
     text_format.Parse((folder / "models.config").read_text(), config)
     assert [model.base_path for model in config.model_config_list.config] == ["/models/compact"]
+
+
+def test_its_weights_can_be_taken_back(exported, small_workdir):
+    from tf_deblur.models import weights
+
+    model = weights.load(small_workdir)
+    before = weights.read_variables(model)
+    for layer in model.layers:
+        layer.set_weights([0 * value for value in layer.get_weights()])
+    weights.load_into(model, exported / "compact")
+    for name, value in weights.read_variables(model).items():
+        np.testing.assert_array_equal(value, before[name])

@@ -35,7 +35,9 @@ _INITIALIZER = flags.DEFINE_enum(
     "initializer", "torch7", ["torch7", "he"], "How the paper's weights start."
 )
 _INIT_FROM = flags.DEFINE_string(
-    "init_from", None, "Start from the weights of a preset, a workdir or a .safetensors file."
+    "init_from",
+    None,
+    "Start from the weights of a preset, a workdir, a .safetensors file or a SavedModel.",
 )
 _STEPS = flags.DEFINE_integer("steps", 600_000, "Training steps in all.", lower_bound=1)
 _MINUTES = flags.DEFINE_float(

@@ -80,9 +80,7 @@ def _own_engine(name):
     with _told_what_lacks(name):
         from tf_deblur.models import weights
 
-    if weights.is_preset(name) or not restorer.find_saved_model(name):
-        return None
-    return "saved_model"
+    return "saved_model" if weights.find_saved_model(name) else None
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from tf_deblur import devices, errors
+from tf_deblur.models import weights
 from tf_deblur.restoring import restorer
 
 
@@ -12,7 +13,7 @@ class SavedModelRestorer(restorer.Restorer):
     ran_out = tf.errors.ResourceExhaustedError
 
     def __init__(self, name, precision):
-        folder = restorer.find_saved_model(name)
+        folder = weights.find_saved_model(name)
         facts = restorer.read_facts(folder / "assets.extra/model.json")
         if devices.gpus():  # its layers are made already
             super().__init__(name, facts)
