@@ -25,7 +25,7 @@ def load(name, precision="auto", memory_gb=None, threads=None):
         TensorFlow Serving.
       precision: "auto", "float32" or "bfloat16"; a `.tflite` file has only its own.
       memory_gb: what running may take; half of what is free if not given, and of that at most
-        0.45 where a `.tflite` file runs.
+        0.43 where a `.tflite` file runs.
       threads: of a `.tflite` file; one for each processor core if not given.
 
     Returns:
