@@ -60,7 +60,7 @@ def main(argv):
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         files = exported(folder)
-        alone(engines.prepare, "compact", folder)
+        alone(engines.prepare, "compact", folder / "engines")
         facts = {name: json.loads(path.with_suffix(".json").read_text()) for name, path in files}
         seconds = {count: times(folder, files, facts, int(count)) for count in _THREADS.value}
         peaks = {name: peak(path, folder, facts[name]) for name, path in files}
@@ -144,7 +144,7 @@ def others(folder, threads, stack):
     opened = {"SavedModel": stack.enter_context(saved)}
     for name in OTHERS:
         try:
-            opened[name] = stack.enter_context(Apart(Other, name, folder, threads))
+            opened[name] = stack.enter_context(Apart(Other, name, folder / "engines", threads))
         except ImportError as error:
             print(f"{name}: left out ({error}); pip install '.[bench]'")
     return opened

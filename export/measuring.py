@@ -114,14 +114,13 @@ def run_apart(file, pictures):
 def run_file(file, pictures, restored):
     """Runs a file on the pictures of an .npz file, writes another, and tells time and memory."""
     _, runtime = tflite_backend.interpreter()
-    before = peak()
     restore = tflite_backend.TFLiteRestorer(file, "auto")
     usual, restore.memory = restore.memory, math.inf
     size = restore.fixed_size or TILE
     tile = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    before = memory("VmRSS")
     restore(tile)
-    pixels = math.prod(size)
-    pixel_bytes = math.ceil((peak() - before) / pixels)
+    pixel_bytes = math.ceil((memory("VmHWM") - before) / math.prod(size))
     restore.memory = usual
     with np.load(pictures) as given:
         np.savez(restored, *(restore(picture) for picture in given.values()))
@@ -134,11 +133,11 @@ def run_file(file, pictures, restored):
     return {"pixel_bytes": pixel_bytes, "measured": measured}
 
 
-def peak():
-    """The most memory that this process ever had, in bytes."""
+def memory(kind):
+    """Bytes that this process has now, VmRSS, or had at most, VmHWM; without /proc the latter."""
     status = pathlib.Path("/proc/self/status")
     if status.exists():  # getrusage tells the parent's where that is more
-        return int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1]) * 1024
+        return int(re.search(rf"{kind}:\s+(\d+)", status.read_text())[1]) * 1024
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

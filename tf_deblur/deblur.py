@@ -57,7 +57,7 @@ _MEMORY_GB = flags.DEFINE_float(
     "memory_gb",
     None,
     "What the network may take; tiles are as large as it allows. Half of what is free if not "
-    "given, and of a .tflite file that takes any size at most 0.45.",
+    "given, and of a .tflite file that takes any size at most 0.43.",
     0,
 )
 _PRECISION = flags.DEFINE_enum(

@@ -30,7 +30,7 @@ def load(name, precision="auto", memory_gb=None, backend="auto", threads=None):
         TensorFlow Serving.
       precision: "auto", "float32" or "bfloat16"; a `.tflite` file has only its own.
       memory_gb: what running may take; half of what is free if not given, and of that at most
-        0.45 where a `.tflite` file runs.
+        0.43 where a `.tflite` file runs.
       backend: "auto", "tensorflow" or "openvino", for the first three; "auto" is OpenVINO
         where that is installed and no GPU is there, which it would not use.
       threads: of a `.tflite` file; one for each processor core if not given.

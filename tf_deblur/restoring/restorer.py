@@ -94,8 +94,10 @@ class Restorer:
         """`run` on a tile of the picture's own type."""
         blurred = arrays.to_float(tile)
         restored = self.run(blurred[None])[0]
-        # what is no number becomes the farther end of the range, so that a check sees it
-        restored = np.where(np.isfinite(restored), restored, blurred < 0.5)
+        if not np.isfinite(restored).all():
+            # what is no number becomes the farther end of the range, so that a check sees it
+            restored = np.where(np.isfinite(restored), restored, blurred < 0.5)
+        del blurred  # a tile's copies are memory too
         return arrays.from_float(np.clip(restored, 0, 1), tile.dtype)
 
     def tiles(self, height, width):
