@@ -1,5 +1,6 @@
 # make demo    train, score, export and restore on real photographs, in ten minutes
 # make test    the tests
+# make check-gpu    what wants a GPU: installs CUDA's parts, then runs and times training there
 # Another Python: make test PYTHON=python3.12. Others' pairs: make demo DATA=DIR.
 PYTHON ?= python3
 VENV ?= $(if $(filter-out python3,$(PYTHON)),.venv-$(notdir $(PYTHON)),.venv)
@@ -11,13 +12,20 @@ ifneq ($(filter 3.12 3.13,$(VERSION)),)
 CONSTRAINTS = constraints/py312.txt
 endif
 
-.PHONY: demo test env lint wheel constraints clean
+.PHONY: demo test check-gpu env lint wheel constraints clean
 
 demo: env
 	$(BIN)/python examples/demo.py --minutes=$(MINUTES) $(if $(DATA),--data='$(DATA)')
 
 test: env
 	$(BIN)/python -m pytest $(TESTS)
+
+check-gpu: env
+	$(BIN)/pip install -q --disable-pip-version-check -c $(CONSTRAINTS) -e '.[gpu,test]'
+	@$(BIN)/python -c 'import tensorflow as tf, sys; sys.exit(not tf.config.list_physical_devices("GPU"))' \
+	  || { echo "error: TensorFlow sees no GPU; nvidia-smi, and the driver's version, tell more" >&2; exit 1; }
+	$(BIN)/python -m pytest tests/test_networks.py tests/test_gan.py tests/test_train.py tests/test_restorer.py
+	$(BIN)/python benchmarks/train_step.py --noworkers
 
 env: $(VENV)/made
 

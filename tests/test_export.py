@@ -62,6 +62,20 @@ def test_the_files_are_those_that_are_promised(exported, small_workdir):
     assert variables.stat().st_size < 1.5 * weight_bytes  # each weight is there once
 
 
+def test_training_flags_tell_nothing_of_the_trainers_folders(tmp_path):
+    from tf_deblur.export import training_flags
+
+    (tmp_path / "flags.flags").write_text(
+        "--workdir=/home/ann/runs/first\n--data_dir=~/data\n--manual_dir=/home/ann/GOPRO\n"
+        "--dataset=gopro:0.3,synthetic_blur:0.7\n--init_from=/home/ann/start.safetensors\n"
+        "--learning_rate=0.0001\n--nocache\n"
+    )
+    assert training_flags(tmp_path) == [
+        *("--dataset=gopro:0.3,synthetic_blur:0.7", "--init_from=start.safetensors"),
+        *("--learning_rate=0.0001", "--nocache"),
+    ]
+
+
 def definitions(saved_model):
     from tensorflow.core.protobuf import saved_model_pb2
 
@@ -374,3 +388,15 @@ def test_the_example_configuration_is_one_that_the_server_reads():
     ).ModelServerConfig()
     text_format.Parse((folder / "models.config").read_text(), config)
     assert [model.base_path for model in config.model_config_list.config] == ["/models/compact"]
+
+
+def test_its_weights_can_be_taken_back(exported, small_workdir):
+    from tf_deblur.models import weights
+
+    model = weights.load(small_workdir)
+    before = weights.read_variables(model)
+    for layer in model.layers:
+        layer.set_weights([0 * value for value in layer.get_weights()])
+    weights.load_into(model, exported / "compact")
+    for name, value in weights.read_variables(model).items():
+        np.testing.assert_array_equal(value, before[name])

@@ -178,7 +178,7 @@ def test_a_command_restores_where_there_is_no_tensorflow(files, picture, tmp_pat
     assert f"takes pictures of at least {WIDTH}x{HEIGHT}" in done.stderr
 
     for arguments, message in [
-        (["--model=compact"], "only .tflite files run without it"),
+        (["--model=compact"], ".tflite files do without it"),
         ([f"--model={fixed}", "--memory_gb=0.001"], "see --memory_gb"),
     ]:
         done = deblur(*arguments, "large.png")

@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import pathlib
 import sys
 import time
 
@@ -67,6 +66,12 @@ _PRECISION = flags.DEFINE_enum(
     ["auto", "float32", "bfloat16"],
     "Of the arithmetic; auto takes bfloat16 where the device is faster in it.",
 )
+_BACKEND = flags.DEFINE_enum(
+    "backend",
+    "auto",
+    ["auto", "tensorflow", "openvino"],
+    "Of a preset or weights; auto is OpenVINO where that is installed and no GPU is there.",
+)
 _THREADS = flags.DEFINE_integer(
     "threads", None, "Of a .tflite file; one for each processor core if not given.", 1
 )
@@ -84,6 +89,7 @@ LONG = 2  # seconds; what takes longer is told before, and shows a bar
 
 def main(argv):
     if _BEAM_RUNNER.value:
+        errors.load_tensorflow()
         return restore_collection(argv[1:])
     from tf_deblur import files
     from tf_deblur.restoring import jobs, loading
@@ -102,9 +108,12 @@ def main(argv):
     )
     report = reported()
 
-    if pathlib.Path(_MODEL.value).suffix != ".tflite":  # which needs none, and is open sooner
+    backend = loading.choose(_MODEL.value, _BACKEND.value)
+    if backend not in loading.WITHOUT_TENSORFLOW:
         errors.load_tensorflow()
-    restore = loading.load(_MODEL.value, _PRECISION.value, _MEMORY_GB.value, _THREADS.value)
+    restore = loading.load(
+        _MODEL.value, _PRECISION.value, _MEMORY_GB.value, _BACKEND.value, _THREADS.value
+    )
     restore.say = say
     say(f"restoring with {restore}")
     say(restore.told())
@@ -133,8 +142,10 @@ def restore_collection(patterns):
         raise UserError(
             f"--beam_runner: wants Apache Beam ({error}); pip install 'tf-deblur[beam]'"
         ) from error
-    if _FILES_FROM.value or _KEEP_TIME.value or _REPORT.value:
-        raise UserError("--beam_runner: goes without --files_from, --keep_time and --report")
+    if _FILES_FROM.value or _KEEP_TIME.value or _REPORT.value or _BACKEND.value != "auto":
+        raise UserError(
+            "--beam_runner: goes without --files_from, --keep_time, --report and --backend"
+        )
     if not patterns or not _OUTPUT.value:
         raise UserError("--beam_runner: name the photographs, and --output, a folder for them")
     names = [field.name for field in dataclasses.fields(collection.Settings)]

@@ -21,6 +21,16 @@ OF_ALL = {
 class UserError(Exception):
     """What the user named, what is wrong with it, and what to do: one line."""
 
+    status = 1
+
+
+class Signalled(UserError):
+    """A signal was heard and obeyed. The status is not 0: a scheduler is to start it again."""
+
+    def __init__(self, message, number):
+        super().__init__(message)
+        self.status = 128 + number
+
 
 class BadPicture(UserError):
     """One picture that cannot be done; the others can."""
@@ -41,9 +51,9 @@ def run(main, tensorflow=True):
                 load_tensorflow()
             return main(argv)
         except UserError as error:
-            return _fail(error, status=1)
-        except KeyboardInterrupt as error:
-            return _fail(str(error) or "interrupted", status=130)
+            return _fail(error, error.status)
+        except KeyboardInterrupt:
+            return _fail("interrupted", status=130)
 
     if HELP & set(sys.argv[1:]):
         print(_help(main))
@@ -63,7 +73,7 @@ def load_tensorflow():
         except ModuleNotFoundError as error:
             if error.name != "tensorflow":
                 raise
-            told = "TensorFlow is not installed, and only .tflite files run without it"
+            told = "TensorFlow is not installed; .tflite files do without it"
             raise UserError(told) from error
         tensorflow.config.list_physical_devices()  # says now whether CUDA is there
         tensorflow.get_logger().setLevel("WARNING" if wordy() else "ERROR")

@@ -3,8 +3,10 @@
 python -m tf_deblur.train --flagfile=configs/paper.flags --workdir=runs/paper
 """
 
+import hashlib
 import json
 import math
+import pathlib
 
 from absl import flags
 
@@ -33,7 +35,9 @@ _INITIALIZER = flags.DEFINE_enum(
     "initializer", "torch7", ["torch7", "he"], "How the paper's weights start."
 )
 _INIT_FROM = flags.DEFINE_string(
-    "init_from", None, "Start from the weights of a preset, a workdir or a .safetensors file."
+    "init_from",
+    None,
+    "Start from the weights of a preset, a workdir, a .safetensors file or a SavedModel.",
 )
 _STEPS = flags.DEFINE_integer("steps", 600_000, "Training steps in all.", lower_bound=1)
 _MINUTES = flags.DEFINE_float(
@@ -68,6 +72,9 @@ _WARMUP_STEPS = flags.DEFINE_integer(
 _DECAY = flags.DEFINE_enum(
     "decay", "none", ["none", "cosine"], "How Adam's learning rate falls over the run."
 )
+_CLIP_NORM = flags.DEFINE_float(
+    "clip_norm", 0, "The most that the norm of all of a network's gradients may be; 0 for any.", 0
+)
 _SGD_LEARNING_RATE = flags.DEFINE_float("sgd_learning_rate", 1e-5, "SGD's.", 0)
 _SGD_MOMENTUM = flags.DEFINE_float("sgd_momentum", 0.9, "SGD's momentum.", 0, 1)
 _SGD_NESTEROV = flags.DEFINE_bool("sgd_nesterov", True, "Whether SGD looks ahead.")
@@ -92,7 +99,22 @@ _MIN_TEXTURE = flags.DEFINE_float(
 _CACHE = flags.DEFINE_bool("cache", False, "Keep decoded pairs in memory: faster, where they fit.")
 _SEED = flags.DEFINE_integer("seed", 0, "Of the weights and of the stream.", 0, 2**32 - 1)
 _PRECISION = flags.DEFINE_enum(
-    "precision", "auto", ["auto", "float32", "bfloat16"], "Of the arithmetic."
+    "precision", "auto", ["auto", "float32", "bfloat16", "float16"], "Of the arithmetic."
+)
+_RECOMPUTE = flags.DEFINE_bool(
+    "recompute", False, "Run G's blocks again for their gradients: less memory, more time."
+)
+_JIT_COMPILE = flags.DEFINE_bool(
+    "jit_compile", False, "Let XLA compile the losses and gradients: for GPUs."
+)
+_STRATEGY = flags.DEFINE_enum(
+    "strategy",
+    None,
+    ["one_device", "mirrored", "multi_worker_mirrored"],
+    "Where to train. Without it: on the workers that TF_CONFIG names, else on all GPUs.",
+)
+_DETERMINISTIC = flags.DEFINE_bool(
+    "deterministic", False, "The same weights to the bit each time, on the same machine; slower."
 )
 _CHECKPOINT_MINUTES = flags.DEFINE_float(
     "checkpoint_minutes", 5, "Save and validate after so many minutes.", 0
@@ -100,6 +122,11 @@ _CHECKPOINT_MINUTES = flags.DEFINE_float(
 _VALIDATION_PAIRS = flags.DEFINE_integer(
     "validation_pairs", 16, "Whole validation frames scored each time.", lower_bound=1
 )
+_PROFILE_STEPS = flags.DEFINE_integer(
+    "profile_steps", 0, "Steps to profile for TensorBoard, after this sitting's first ten.", 0
+)
+
+OWN_FOLDERS = {"workdir", "data_dir", "manual_dir"}  # may differ from machine to machine
 
 flags.register_validator(
     "patch_size", lambda side: side & (side - 1) == 0, "a power of two from 8 up is wanted"
@@ -115,13 +142,27 @@ def main(argv):
     """The whole job in one screen."""
     if len(argv) > 1:
         raise errors.UserError(f"{argv[1]}: not a flag; training takes flags only")
-    from tf_deblur import devices
-    from tf_deblur.training import stream, trainer
+    from tf_deblur.training import team
 
+    with (together := team.Team(_STRATEGY.value)).watched():
+        train(together)
+
+
+def train(team):
+    """What each of the processes does."""
+    from tf_deblur import devices
+    from tf_deblur.training import monitor, schedule, stream, trainer
+
+    stream.share(_BATCH_SIZE.value, team.replicas)  # says so if it is uneven
+    team.compare({"code": code_version()})
+    team.compare(flags_that_must_agree())
+    if _DETERMINISTIC.value:
+        devices.be_deterministic()
     print(devices.set_precision(_PRECISION.value), flush=True)
-    gan, optimizers = build()
-    run = open_run(gan, optimizers)
-    schedule = trainer.Schedule(
+    with team.strategy.scope():
+        gan, optimizers = build()
+    run = open_run(gan, optimizers, team)
+    plan = schedule.Schedule(
         total=_STEPS.value if _MINUTES.value is None else _MINUTES.value * 60,
         by_clock=_MINUTES.value is not None,
         content_fraction=_CONTENT_FRACTION.value,
@@ -129,31 +170,39 @@ def main(argv):
         warmup_steps=_WARMUP_STEPS.value,
         cosine=_DECAY.value == "cosine",
     )
-    if schedule.progress(run) >= 1:
+    if plan.progress(run) >= 1:
         print(
             f"{run.path}: finished already, after {run.step} steps; its weights are {run.weights}"
         )
         return
-    mix, frames = open_data()
-    run.begin(flags_as_run())
-    monitor = trainer.Monitor(
-        run, schedule, frames, _BATCH_SIZE.value, _CHECKPOINT_MINUTES.value, notes()
-    )
+    mix, frames = open_data(team)
+    watch = None
+    if team.chief:
+        run.begin(flags_as_run())
+        watch = monitor.Monitor(
+            run, plan, frames, _BATCH_SIZE.value, _CHECKPOINT_MINUTES.value, notes()
+        )
+    training = trainer.Trainer(gan, team, run, plan, watch, _PROFILE_STEPS.value)
     adam = [optimizer for name, optimizer in optimizers.items() if name.startswith("adam")]
-    with monitor.keeping():
-        for phase, end, steps in phases(schedule, run, optimizers):
+    share = {"worker": team.index, "workers": team.count}
+    with training.keeping():
+        for phase, end, steps in phases(plan, run, optimizers):
             gan.compile(**losses_and_optimizers(phase, optimizers))
-            monitor.begin(phase, end, adam, _LEARNING_RATE.value)
-            batches = stream.training_batches(mix, start=run.step * _BATCH_SIZE.value, **patches())
-            gan.fit(batches, steps_per_epoch=steps, verbose=0, callbacks=[monitor])
+            if watch:
+                watch.begin(phase, gan.learning_rates)
+            start = run.step * _BATCH_SIZE.value
+            batches = stream.training_batches(mix, start=start, **share, **patches())
+            training.train(batches, end, steps, adam, _LEARNING_RATE.value)
     print(f"{run.path}: finished after {run.step} steps; its weights are {run.weights}")
 
 
-def open_data():
+def open_data(team):
     """The mixture to train on, as (Pairs, weight), and the validation frames, or None."""
     from tf_deblur import datasets
     from tf_deblur.training import stream
 
+    if not team.chief:
+        team.meet()  # the chief prepares first, for others may share its disk
     mix, held_out = [], []
     for part in _DATASET.value.split(","):
         spec, weight = split_weight(part)
@@ -168,6 +217,11 @@ def open_data():
         held_out.append(stream.open_pairs(builder, "validation"))
         counts = f"{len(mix[-1][0])} pairs to train on, {len(held_out[-1])} to validate on"
         print(f"{spec}: {counts}", flush=True)
+    if team.chief:
+        team.meet()
+    team.compare(
+        {"data": " ".join(f"{pairs.builder.info.full_name} {len(pairs)}" for pairs, _ in mix)}
+    )
     stream.check(mix, _CACHE.value)
     pairs = next((pairs for pairs in held_out if len(pairs)), None)
     return mix, stream.whole_frames(pairs, _VALIDATION_PAIRS.value) if pairs else None
@@ -194,17 +248,18 @@ def build():
     keras.utils.set_random_seed(_SEED.value)
     generator, average = build_generator(), build_generator()
     critic = networks.with_logits(networks.build_discriminator(_PATCH_SIZE.value))
-    optimizers = {}
+    optimizers, clipped = {}, {"global_clipnorm": _CLIP_NORM.value or None}
     for name, network in {"generator": generator, "discriminator": critic}.items():
         optimizers[f"adam_{name}"] = keras.optimizers.Adam(
-            _LEARNING_RATE.value, beta_1=_ADAM_BETA_1.value
+            _LEARNING_RATE.value, beta_1=_ADAM_BETA_1.value, **clipped
         )
         optimizers[f"sgd_{name}"] = keras.optimizers.SGD(
-            _SGD_LEARNING_RATE.value, _SGD_MOMENTUM.value, nesterov=_SGD_NESTEROV.value
+            _SGD_LEARNING_RATE.value, _SGD_MOMENTUM.value, nesterov=_SGD_NESTEROV.value, **clipped
         )
         for kind in ("adam", "sgd"):
             optimizers[f"{kind}_{name}"].build(network.trainable_variables)
-    return gan.DeblurGAN(generator, critic, average, _AVERAGE_DECAY.value), optimizers
+    faster = {"recompute": _RECOMPUTE.value, "jit_compile": _JIT_COMPILE.value}
+    return gan.DeblurGAN(generator, critic, average, _AVERAGE_DECAY.value, **faster), optimizers
 
 
 def build_generator():
@@ -222,30 +277,46 @@ def build_generator():
         raise errors.UserError(" ".join(problem.split())) from error
 
 
-def open_run(gan, optimizers):
+def open_run(gan, optimizers, team):
     """The working directory, gone on with or begun; begun from --init_from where given."""
     from tf_deblur.models import weights
     from tf_deblur.training import workdir
 
     architecture = {**weights.described(gan.generator), "patch_size": _PATCH_SIZE.value}
-    run = workdir.Workdir(_WORKDIR.value, architecture)
+    run = workdir.Workdir(_WORKDIR.value, architecture, team.chief)
+    run.lock()
     there = run.restore(gan, optimizers)
     for name, optimizer in optimizers.items():  # a checkpoint holds the rates, flags decide them
         sgd = name.startswith("sgd")
         optimizer.learning_rate = _SGD_LEARNING_RATE.value if sgd else _LEARNING_RATE.value
-    if there:
-        print(f"{run.path}: going on from step {run.step}", flush=True)
-    elif _INIT_FROM.value:
+    if not there and _INIT_FROM.value and team.chief:
         weights.load_into(gan.generator, _INIT_FROM.value)
         gan.copy_to_average()
         print(f"{run.path}: starting from the weights of {_INIT_FROM.value}", flush=True)
+    team.take_chiefs(run.state)
+    if run.step:
+        print(f"{run.path}: going on from step {run.step}", flush=True)
     return run
 
 
 def flags_as_run():
     """Every flag of this module, as a flag file."""
-    mine = flags.FLAGS.flags_by_module_dict()[flags.FLAGS.find_module_defining_flag("workdir")]
-    return "".join(f"{flag.serialize()}\n" for flag in mine if flag.value is not None)
+    return "".join(f"{flag.serialize()}\n" for flag in own_flags() if flag.value is not None)
+
+
+def flags_that_must_agree():
+    """Flag -> text, of all but those that name a machine's own folders."""
+    return {f"--{f.name}": str(f.value) for f in own_flags() if f.name not in OWN_FOLDERS}
+
+
+def own_flags():
+    return flags.FLAGS.flags_by_module_dict()[flags.FLAGS.find_module_defining_flag("workdir")]
+
+
+def code_version():
+    """A hash of this package's source."""
+    sources = sorted(errors.HERE.rglob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
 
 
 def phases(schedule, run, optimizers):
@@ -253,9 +324,11 @@ def phases(schedule, run, optimizers):
 
     The adversarial phase begins with D's warm-up, however much of that is left.
     """
+    import tensorflow as tf
+
     for phase, end in schedule.phases():
         if phase == "adversarial" and _ADVERSARIAL_WEIGHT.value:
-            done = int(optimizers["adam_discriminator"].iterations)
+            done = int(tf.convert_to_tensor(optimizers["adam_discriminator"].iterations))
             left = math.ceil(
                 (_DISCRIMINATOR_WARMUP_STEPS.value - done) / _DISCRIMINATOR_STEPS.value
             )
@@ -295,7 +368,8 @@ def patches():
 
 def notes():
     """For the metadata of the weights: what made them."""
-    made_from = {"started_from": _INIT_FROM.value} if _INIT_FROM.value else {}
+    start = pathlib.Path(_INIT_FROM.value or "").name  # weights go places; folders stay here
+    made_from = {"started_from": start} if start else {}
     batch = f"{_BATCH_SIZE.value} patches of {_PATCH_SIZE.value}"
     return {"data": _DATASET.value, "batch": batch, **made_from}
 

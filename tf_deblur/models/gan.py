@@ -4,14 +4,19 @@ import keras
 import tensorflow as tf
 
 from tf_deblur.models import losses
-from tf_deblur.models.networks import restore
+from tf_deblur.models.layers import reduced_already, tf_variables
+from tf_deblur.models.networks import recomputing, restore
+
+LOSS_SCALE = 2.0**15  # where float16 begins
+LOSS_SCALE_GROWTH = 2 ** (1 / 2000)  # a step: twice as much in 2,000 without an overflow
 
 
 class DeblurGAN(keras.Model):
     """A generator, a discriminator and the paper's way of training them against each other.
 
-    `compile` once for each phase (content only, adversarial, SGD), then `fit` on batches
-    of (blurred, sharp) patches and `evaluate` on whole frames.
+    `compile` once for each phase (content only, adversarial, SGD). `train_step` may run in
+    every replica of a `tf.distribute.Strategy`, on an equal part of the batch each: all
+    replicas together make the update that one would make of the whole batch.
 
     Args:
       generator: (n, h, w, 3) -> the same, in [0, 1].
@@ -19,14 +24,24 @@ class DeblurGAN(keras.Model):
       average: a second generator of the same kind, which holds the moving average of the
         first one's weights; it is what validation scores.
       average_decay: the average's memory; 0 makes it a copy of the generator.
+      recompute: whether G's blocks are run again for their gradients: less memory, more time.
+      jit_compile: whether XLA compiles what makes the gradients.
     """
 
-    def __init__(self, generator, critic, average, average_decay=0.999):
+    def __init__(
+        self, generator, critic, average, average_decay=0.999, recompute=False, jit_compile=False
+    ):
         super().__init__()
         self.generator, self.critic, self.average = generator, critic, average
-        self.average_decay = average_decay
-        self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
-        self.scores = {name: keras.metrics.Mean(name) for name in ("psnr", "blurred_psnr")}
+        self.average_decay, self.jit_compiled = average_decay, jit_compile
+        self.run_generator = recomputing(generator) if recompute else generator
+        once = tf.VariableAggregation.ONLY_FIRST_REPLICA
+        self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step", aggregation=once)
+        # float16 holds nothing below 6e-8: losses are multiplied by this, gradients divided
+        half = keras.mixed_precision.global_policy().compute_dtype == "float16"
+        start = LOSS_SCALE if half else 1.0
+        self.loss_scale = tf.Variable(start, trainable=False, name="loss_scale", aggregation=once)
+        self.scaled = half
         self.copy_to_average()
 
     def compile(
@@ -50,16 +65,25 @@ class DeblurGAN(keras.Model):
           freeze_generator: whether D alone learns, from what G restores as it is.
         """
         super().compile(jit_compile=False)
-        self.generator_optimizer = generator_optimizer
-        self.discriminator_optimizer = discriminator_optimizer
+        self.generator_optimizer = reduced_already(generator_optimizer)
+        self.discriminator_optimizer = reduced_already(discriminator_optimizer)
         self.content = losses.CONTENT[content]
         self.content_weight, self.adversarial_weight = content_weight, adversarial_weight
         self.discriminator_steps = discriminator_steps
         self.freeze_generator = freeze_generator
+        self.of_generator, self.of_discriminator = self.generator_step, self.discriminator_step
+        if self.jit_compiled:
+            self.of_generator = tf.function(self.generator_step, jit_compile=True)
+            self.of_discriminator = tf.function(self.discriminator_step, jit_compile=True)
 
-    @property
-    def metrics(self):  # Keras resets them when an evaluation begins
-        return list(self.scores.values())
+    def learning_rates(self):
+        """The two optimisers' present ones, by the names of their scalars."""
+        optimizers = {"generator": self.generator_optimizer}
+        optimizers["discriminator"] = self.discriminator_optimizer
+        return {
+            f"learning_rate_{name}": float(tf.convert_to_tensor(optimizer.learning_rate))
+            for name, optimizer in optimizers.items()
+        }
 
     def call(self, blurred, training=False):
         return self.generator(blurred, training=training)
@@ -67,58 +91,89 @@ class DeblurGAN(keras.Model):
     def train_step(self, data):
         """One update of each network. Returns the scalars of the step, by name."""
         blurred, sharp = data
-        with tf.GradientTape() as tape:
-            restored = self.generator(blurred, training=True)
-            content = self.content(restored, sharp)
-            loss = self.content_weight * content
-            if self.adversarial_weight:
-                adversarial = losses.adversarial(self.critic(restored, training=True))
-                loss += self.adversarial_weight * adversarial
-        variables = self.generator.trainable_variables
-        gradients = None if self.freeze_generator else tape.gradient(loss, variables)
-        scalars = {
-            "loss": loss,
-            "content": content,
-            "zeros": tf.reduce_mean(tf.cast(restored <= 0, tf.float32)),
-        }
+        restored, gradients, scalars = self.of_generator(blurred, sharp)
+        if gradients:  # D's updates come between, and change no gradient of G's
+            gradients, scalars["gradient_generator"] = self.reduced(gradients)
         if self.adversarial_weight:
-            scalars["adversarial"] = adversarial
             for _ in range(self.discriminator_steps):
-                scalars.update(self.train_discriminator(restored, sharp))
+                d_gradients, d_scalars = self.of_discriminator(restored, sharp)
+                d_gradients, d_scalars["gradient_discriminator"] = self.reduced(d_gradients)
+                update(self.discriminator_optimizer, d_gradients, self.critic)
+                scalars.update(d_scalars)
         if gradients:
-            self.generator_optimizer.apply_gradients(zip(gradients, variables))
+            update(self.generator_optimizer, gradients, self.generator)
         self.step.assign_add(1)
         self.update_average()
         return scalars
 
-    def train_discriminator(self, restored, sharp):
-        """Eq. 5: one update of D on patches that G has restored, and their sharp ones."""
+    def generator_step(self, blurred, sharp):
+        """Eq. 2 to 4: what G restores, its loss's gradients (none while frozen), the scalars."""
+        with tf.GradientTape() as tape:
+            restored = self.run_generator(blurred)
+            content = self.content(restored, sharp)
+            loss = self.content_weight * content
+            scalars = {"content": content}
+            if self.adversarial_weight:
+                adversarial = losses.adversarial(self.critic(restored, training=True))
+                loss += self.adversarial_weight * adversarial
+                scalars["adversarial"] = adversarial
+            scaled = loss * self.loss_scale
+        scalars["loss"] = loss
+        scalars["zeros"] = tf.reduce_mean(tf.cast(restored <= 0, tf.float32))
+        if self.freeze_generator:
+            return restored, [], scalars
+        return restored, tape.gradient(scaled, self.generator.trainable_variables), scalars
+
+    def discriminator_step(self, restored, sharp):
+        """Eq. 5, on patches that G has restored, and their sharp ones: gradients and scalars."""
         with tf.GradientTape() as tape:
             logits_sharp = self.critic(sharp, training=True)
             logits_restored = self.critic(tf.stop_gradient(restored), training=True)
             loss = losses.discriminator(logits_sharp, logits_restored)
-        variables = self.critic.trainable_variables
-        self.discriminator_optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables))
-        return {
+            scaled = loss * self.loss_scale
+        return tape.gradient(scaled, self.critic.trainable_variables), {
             "discriminator": loss,
             "d_sharp": tf.reduce_mean(tf.sigmoid(logits_sharp)),
             "d_restored": tf.reduce_mean(tf.sigmoid(logits_restored)),
         }
 
+    def reduced(self, gradients):
+        """The mean of the gradients over all replicas, of losses that are means, and its norm.
+
+        In float16 gradients that overflow count as zero, and the loss scale is halved.
+        """
+        gradients = tf.distribute.get_replica_context().all_reduce("MEAN", gradients)
+        if self.scaled:
+            gradients = [gradient / self.loss_scale for gradient in gradients]
+            good = tf.math.is_finite(tf.linalg.global_norm(gradients))
+            gradients = [tf.where(good, gradient, 0.0) for gradient in gradients]
+            self.loss_scale.assign(self.loss_scale * tf.where(good, LOSS_SCALE_GROWTH, 0.5))
+        return gradients, tf.linalg.global_norm(gradients)
+
     def update_average(self):
         """Moves the average a little towards the generator; further while it is young."""
-        step = tf.cast(self.step, tf.float32)
-        rest = 1 - tf.minimum(self.average_decay, (1 + step) / (10 + step))
-        for mean, live in zip(self.average.trainable_variables, self.generator.trainable_variables):
-            mean.assign_add(tf.cast(rest, mean.dtype) * (live - mean))
+        networks = self.average, self.generator
+        pairs = zip(*(tf_variables(network.trainable_variables) for network in networks))
+
+        def move(strategy):  # once for all replicas
+            step = tf.cast(self.step, tf.float32)
+            rest = 1 - tf.minimum(self.average_decay, (1 + step) / (10 + step))
+            for mean, live in pairs:
+                strategy.extended.update(mean, lambda m, x: m.assign_add(rest * (x - m)), (live,))
+
+        tf.distribute.get_replica_context().merge_call(move)
 
     def copy_to_average(self):
         self.average.set_weights(self.generator.get_weights())
 
-    def test_step(self, data):
-        """PSNR of a whole frame as it would be saved, beside the blurred input's, in dB."""
-        blurred, sharp = data
+    @tf.function(reduce_retracing=True)
+    def score(self, blurred, sharp):
+        """PSNR of a whole frame as it would be saved, and the blurred input's, in dB."""
         restored = tf.round(restore(self.average, blurred) * 255) / 255
-        self.scores["psnr"].update_state(tf.image.psnr(restored, sharp, max_val=1.0))
-        self.scores["blurred_psnr"].update_state(tf.image.psnr(blurred, sharp, max_val=1.0))
-        return {name: score.result() for name, score in self.scores.items()}
+        return tf.image.psnr(restored, sharp, max_val=1.0), tf.image.psnr(
+            blurred, sharp, max_val=1.0
+        )
+
+
+def update(optimizer, gradients, network):
+    optimizer.apply_gradients(zip(gradients, network.trainable_variables))

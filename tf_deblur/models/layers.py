@@ -41,3 +41,15 @@ class DepthToSpace(_Rearrange):
         n, h, w, c = input_shape
         b = self.block_size
         return n, h and h * b, w and w * b, c // (b * b)
+
+
+def tf_variables(variables):
+    """TensorFlow's own variables, which Keras 3 wraps."""
+    return [v if isinstance(v, tf.Variable) else v.value for v in variables]
+
+
+def reduced_already(optimizer):
+    """`optimizer`, which leaves gradients as they are: no sum over replicas is made of them."""
+    optimizer.aggregate_gradients = list  # Keras 2
+    optimizer._all_reduce_sum_gradients = list  # Keras 3, which has no other way
+    return optimizer

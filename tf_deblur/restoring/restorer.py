@@ -3,7 +3,6 @@
 import functools
 import json
 import math
-import pathlib
 import sys
 import time
 
@@ -167,14 +166,6 @@ def read_facts(path, more=()):
             f"{path}: missing or damaged; it says what the network needs, so keep the files "
             "that `tf-deblur export` writes together"
         ) from error
-
-
-def find_saved_model(name):
-    """The SavedModel that a folder is, or its newest version; None if it is no such thing."""
-    versions = [path for path in pathlib.Path(name).glob("[0-9]*") if path.name.isdecimal()]
-    newest_first = sorted(versions, key=lambda path: int(path.name), reverse=True)
-    candidates = [pathlib.Path(name), *newest_first]
-    return next((path for path in candidates if (path / "saved_model.pb").exists()), None)
 
 
 def damaged(path, error):

@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from tf_deblur import devices, errors
+from tf_deblur.models import weights
 from tf_deblur.restoring import restorer
 
 
@@ -12,12 +13,14 @@ class SavedModelRestorer(restorer.Restorer):
     ran_out = tf.errors.ResourceExhaustedError
 
     def __init__(self, name, precision):
-        folder = restorer.find_saved_model(name)
+        folder = weights.find_saved_model(name)
         facts = restorer.read_facts(folder / "assets.extra/model.json")
         if devices.gpus():  # its layers are made already
             super().__init__(name, facts)
         else:
             super().__init__(name, facts, *devices.choose_precision(precision))
+        if self.precision == "bfloat16":
+            self.pixel_bytes = facts.get("pixel_bytes_bfloat16", self.pixel_bytes)
         try:
             with errors.quiet():
                 self._loaded = tf.saved_model.load(str(folder))

@@ -7,12 +7,15 @@ best/                    the same, where validation scored best
 generator.safetensors    the moving average of the generator's weights, the latest
 best.safetensors         the same, where validation scored best
 logs/, pictures/         TensorBoard scalars, before and after on a validation frame
+lock                     held by the process that trains here, for as long as it lives
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import pathlib
+import shutil
 
 import numpy as np
 import tensorflow as tf
@@ -32,14 +35,17 @@ class Workdir:
     Args:
       path: the folder; it need not be there.
       architecture: dict that says which networks; a resumed training must have the same.
+      chief: whether this process reads and writes the folder. If not, it only counts steps.
 
     Raises:
       UserError: the folder belongs to another architecture, or to something else.
     """
 
-    def __init__(self, path, architecture):
-        self.path, self.architecture = pathlib.Path(path), architecture
-        self._check()
+    def __init__(self, path, architecture, chief=True):
+        self.path, self.architecture, self.chief = pathlib.Path(path), architecture, chief
+        self._lock, self._damaged = None, []
+        if chief:
+            self._check()
         self._seconds = tf.Variable(0.0, dtype=tf.float64)
         self._best = tf.Variable(-np.inf, dtype=tf.float64)
 
@@ -63,26 +69,53 @@ class Workdir:
                 f"{self.architecture[odd[0]]}; use the same, or another --workdir"
             )
 
+    def lock(self):
+        """Keeps others out of a folder that is there, until this process ends, however it does.
+
+        Raises:
+          UserError: another process trains there.
+        """
+        if self._lock or not self.chief or not self.path.is_dir():
+            return
+        self._lock = open(self.path / "lock", "a")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"{self.path}: another process trains here; wait for it, or name another --workdir"
+            ) from None
+
     def begin(self, flag_text):
         """After `restore`: writes what the training is and the flags as run.
 
         Raises:
-          UserError: the folder cannot be written.
+          UserError: the folder cannot be written, or another process began to train there.
         """
         texts = {"run.json": json.dumps(self.architecture, indent=1), "flags.flags": flag_text}
         try:
+            if not self._lock:
+                self.path.mkdir(parents=True, exist_ok=True)
+                self.lock()
             for name, text in texts.items():
                 with whole(self.path / name) as part:
                     part.write_text(text)
         except OSError as error:
             raise UserError(f"{self.path}: cannot be written ({error.strerror})") from error
+        for name in self._damaged:  # kept, under a name that no checkpoint has
+            for file in pathlib.Path(name).parent.glob(f"{pathlib.Path(name).name}.*"):
+                file.rename(file.with_name(f"damaged-{file.name}"))
         self.writer = tf.summary.create_file_writer(str(self.path / "logs"))
+        with self.writer.as_default(step=self.step):
+            _summarise("flags", tf.constant(_as_markdown(flag_text)), "text", data_class=2)
         self.last = self._manager("checkpoints", keep=3)
         self.best_manager = self._manager("best", keep=1)
 
     def _manager(self, name, keep):
         folder = self.path / name
-        there = _checkpoints(folder)
+        there = [name for name in _checkpoints(folder) if name not in self._damaged]
+        for file in folder.glob("ckpt-*"):  # what a kill, or a full disk, cut short
+            if str(file.with_suffix("")) not in there:
+                shutil.rmtree(file) if file.is_dir() else file.unlink()
         if there:  # TensorFlow's list of them may be lost or cut short
             tf.compat.v1.train.update_checkpoint_state(
                 str(folder),
@@ -101,34 +134,48 @@ class Workdir:
           optimizers: dict of optimisers by name, all built.
 
         Returns:
-          Whether there was a checkpoint.
+          Whether there was a checkpoint. A damaged one is passed over, and said.
 
         Raises:
-          UserError: the last checkpoint is damaged.
+          UserError: every checkpoint is damaged.
         """
-        self.gan = gan
+        self.gan, self._optimizers = gan, optimizers
         networks = {"generator": gan.generator, "critic": gan.critic, "average": gan.average}
         self.checkpoint = tf.train.Checkpoint(
-            step=gan.step, seconds=self._seconds, best=self._best, **networks, **optimizers
+            step=gan.step,
+            seconds=self._seconds,
+            best=self._best,
+            **({"loss_scale": gan.loss_scale} if gan.scaled else {}),
+            **networks,
+            **optimizers,
         )
-        if not self.latest:
-            return False
-        try:
-            self.checkpoint.restore(self.latest).assert_existing_objects_matched()
-        except (*UNREADABLE, AssertionError) as error:
-            more = len(_checkpoints(self.path / "checkpoints")) > 1
-            then = "go on from the one before" if more else "start anew"
-            raise UserError(
-                f"{self.latest}: damaged ({str(error).splitlines()[0][:80]}); "
-                f"delete {self.latest}.* and run again to {then}"
-            ) from error
-        return True
+        there = _checkpoints(self.path / "checkpoints") if self.chief else []
+        for name in reversed(there):
+            try:
+                self.checkpoint.restore(name).assert_existing_objects_matched()
+            except (*UNREADABLE, AssertionError) as error:
+                self._damaged.append(name)
+                why = str(error).splitlines()[0][:80]
+                print(f"{name}: damaged ({why}); the one before is used", flush=True)
+            else:
+                return True
+        if there:
+            raise UserError(f"{self.path}: every checkpoint is damaged; name a new --workdir")
+        return False
+
+    @property
+    def state(self):
+        """The variables that every process must hold alike."""
+        networks = self.gan.generator, self.gan.critic, self.gan.average
+        owners = [*networks, *self._optimizers.values()]
+        counts = [self.gan.step, self._seconds, self.gan.loss_scale]
+        return counts + [v for owner in owners for v in owner.variables]
 
     @property
     def latest(self):
         """The last checkpoint, as TensorFlow names it; None before the first."""
         there = _checkpoints(self.path / "checkpoints")
-        return there[-1] if there else None
+        return next((name for name in reversed(there) if name not in self._damaged), None)
 
     @property
     def weights(self):
@@ -138,7 +185,7 @@ class Workdir:
     @property
     def step(self):
         """Training steps done."""
-        return int(self.gan.step)
+        return int(self.gan.step.numpy())
 
     @property
     def seconds(self):
@@ -206,6 +253,10 @@ def _checkpoints(folder):
         state = None
     listed = [name for name in state.all_model_checkpoint_paths if name in there] if state else []
     return listed or there
+
+
+def _as_markdown(flag_text):
+    return "".join(f"    {line}\n" for line in flag_text.splitlines())
 
 
 def _summarise(name, tensor, plugin, data_class):

@@ -1,0 +1,255 @@
+"""How long does a training step take, in how much memory, and against PyTorch?
+
+python benchmarks/train_step.py [--networks=paper,compact] [--rounds=3] [--steps=3]
+"""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+from absl import flags
+
+from tf_deblur import errors
+
+_NETWORKS = flags.DEFINE_list("networks", ["compact", "paper"], "Which generators.")
+_ROUNDS = flags.DEFINE_integer("rounds", 3, "By turns; the best of each counts.", 1)
+_STEPS = flags.DEFINE_integer("steps", 2, "Of a round.", 1)
+_WORKERS = flags.DEFINE_bool("workers", True, "Two processes against one, half the cores each.")
+_PART = flags.DEFINE_string("part", None, "JSON of one row, to run here; a part.")
+
+BATCH = {"paper": 6, "compact": 16}
+MACS = {"paper": 3_901_000, "compact": 77_500}  # of the generator, a pixel
+LOOP = 0.03  # most that our loop may cost beside the bare step
+ROWS = [("TensorFlow", p, r) for p in ("float32", "bfloat16") for r in (False, True)]
+ROWS += [("PyTorch", p, False) for p in ("float32", "bfloat16")]
+
+
+def main(argv):
+    if len(argv) > 1:
+        raise errors.UserError(f"{argv[1]}: not a flag; this benchmark takes flags only")
+    if _PART.value:
+        return part(**json.loads(_PART.value))
+    for network in _NETWORKS.value:
+        tell(network)
+    if _WORKERS.value:
+        tell_workers()
+
+
+def tell(network):
+    """A table of one network; each row is a process of its own, the rounds by turns."""
+    results = {row: [] for row in ROWS}
+    for _ in range(_ROUNDS.value):
+        for engine, precision, recompute in ROWS:
+            row = {"engine": engine, "precision": precision, "recompute": recompute}
+            done = start({**row, "network": network})
+            results[engine, precision, recompute].append(finish(done))
+    print(
+        f"| {network}, batch of {BATCH[network]} | precision | ms a step | patches/s | peak GB |"
+        " of the peak |\n|---|---|---|---|---|---|"
+    )
+    best = {}
+    for (engine, precision, recompute), told in results.items():
+        told = [one for one in told if one]
+        if not told:
+            continue
+        seconds = best[engine, precision, recompute] = min(one["seconds"] for one in told)
+        name = f"{engine}, recomputing" if recompute else engine
+        share = f"{max(one['share'] for one in told):.0%}" if engine == "TensorFlow" else ""
+        peak = min(one["peak"] for one in told)
+        print(
+            f"| {name} | {precision} | {seconds * 1e3:.0f} | {BATCH[network] / seconds:.2f} | "
+            f"{peak:.2f} | {share} |"
+        )
+    loop = min(one["loop"] for one in results["TensorFlow", "float32", False]) - 1
+    said("the loop adds to the bare step", loop, "at most", LOOP)
+    plain = best["TensorFlow", "float32", False]
+    said("bfloat16 to float32", best["TensorFlow", "bfloat16", False] / plain, "at most", 0.6)
+    said("recomputing to not", best["TensorFlow", "float32", True] / plain)
+    for precision in ("float32", "bfloat16"):
+        if ("PyTorch", precision, False) in best:
+            ratio = best["TensorFlow", precision, False] / best["PyTorch", precision, False]
+            said(f"{precision}: TensorFlow to PyTorch", ratio, "at most", 1.0)
+
+
+def said(what, value, bound=None, limit=None):
+    met = ""
+    if bound:
+        good = value <= limit if bound == "at most" else value >= limit
+        met = f" ({bound} {limit:g}: {'met' if good else 'missed'})"
+    print(f"    {what}: {value:.3g}{met}")
+
+
+def start(row, environment=(), cores=None):
+    line = [sys.executable, __file__, f"--part={json.dumps(row)}", f"--steps={_STEPS.value}"]
+    if cores:
+        line = ["taskset", "-c", ",".join(map(str, cores)), *line]
+    kept = {**os.environ, **dict(environment)}
+    return subprocess.Popen(line, env=kept, stdout=subprocess.PIPE, text=True)
+
+
+def finish(process):
+    out = process.communicate()[0].strip().splitlines()
+    return json.loads(out[-1]) if process.returncode == 0 and out else None
+
+
+def tell_workers():
+    """`compact` by one process with all cores, and by two with half of them each."""
+    cores, best = sorted(os.sched_getaffinity(0)), {1: [], 2: []}
+    row = {"engine": "TensorFlow", "precision": "float32", "recompute": False, "network": "compact"}
+    for _ in range(_ROUNDS.value):
+        best[1].append(finish(start(row, cores=cores))["loop_seconds"])
+        ports = free_ports(2)
+        halves = np.array_split(cores, 2)
+        cluster = {"worker": [f"localhost:{port}" for port in ports]}
+        tasks = [{"cluster": cluster, "task": {"type": "worker", "index": i}} for i in range(2)]
+        both = [
+            start(row, {"TF_CONFIG": json.dumps(task)}, half) for task, half in zip(tasks, halves)
+        ]
+        best[2].append(max(finish(process)["loop_seconds"] for process in both))
+    ratio = min(best[1]) / min(best[2])
+    said("patches a second of two workers to one", ratio, "at least", 0.8)
+
+
+def free_ports(count):
+    import socket
+
+    sockets = [socket.create_server(("localhost", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def part(engine, precision, recompute, network):
+    """One row: seconds a step, and peak memory, as JSON on the last line."""
+    rng = np.random.default_rng(0)
+    batch = [rng.random((BATCH[network], 128, 128, 3), "float32") for _ in range(2)]
+    if engine == "PyTorch":
+        told = in_torch(network, precision, batch)
+    else:
+        told = in_tensorflow(network, precision, recompute, batch)
+    status = pathlib.Path("/proc/self/status").read_text()
+    told["peak"] = int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e9
+    print(json.dumps(told))
+
+
+def fastest(step):
+    step()  # compiles
+    seconds = []
+    for _ in range(_STEPS.value):
+        begin = time.perf_counter()
+        step()
+        seconds.append(time.perf_counter() - begin)
+    return min(seconds)
+
+
+def in_tensorflow(network, precision, recompute, batch):
+    import keras
+    import tensorflow as tf
+
+    from tf_deblur import devices
+    from tf_deblur.models import gan, networks
+    from tf_deblur.training.team import Team
+
+    together = Team()
+    devices.set_precision(precision)
+    with together.strategy.scope():
+        generator, average = (networks.build_generator(network) for _ in range(2))
+        critic = networks.with_logits(networks.build_discriminator(128))
+        model = gan.DeblurGAN(generator, critic, average, recompute=recompute)
+        optimizers = [keras.optimizers.Adam(1e-5) for _ in range(2)]
+        for optimizer, owner in zip(optimizers, (generator, critic)):
+            optimizer.build(owner.trainable_variables)
+    model.compile(*optimizers)
+    own = BATCH[network] // together.count
+    batch = tuple(tf.constant(half[:own]) for half in batch)
+    loop = together.compiled(model.train_step)
+    told = {"loop_seconds": fastest(lambda: loop(batch, [0.0, 0.0, 0.0]))}
+    if together.count == 1:
+        bare = tf.function(model.train_step)
+        told["seconds"] = fastest(lambda: float(bare(batch)["loss"]))
+        told["loop"] = told["loop_seconds"] / told["seconds"]
+        told["share"] = operations(network, critic) / told["seconds"] / peak(precision)
+    together.meet()
+    return told
+
+
+def operations(network, critic):
+    """Floating-point operations of a step: forward, and twice that for the gradients.
+
+    D runs on restored patches for G's loss (its weights' gradients are not wanted), and on
+    both kinds for its own.
+    """
+    g = MACS[network] * 128 * 128
+    d = 0
+    for layer in critic.layers:
+        if layer.weights:
+            places = np.prod(layer.output.shape[1:-1], dtype=int)  # 1 for a dense layer
+            d += int(places) * layer.get_weights()[0].size
+    return 2 * BATCH[network] * (3 * g + 2 * d + 6 * d)
+
+
+def peak(precision):
+    """Operations a second that a matrix product of this machine reaches."""
+    import tensorflow as tf
+
+    a = tf.cast(tf.random.normal([2048, 2048]), precision)
+    product = tf.function(lambda: tf.reduce_sum(tf.linalg.matmul(a, a)))
+    return 2 * 2048**3 / fastest(lambda: float(product()))
+
+
+def in_torch(network, precision, batch):
+    import engines
+    import torch
+    from torch import nn
+    from torch.nn import functional
+
+    from tf_deblur.models import networks, weights
+
+    torch.set_num_threads(engines.CORES)
+    keras_model = networks.build_generator(network)
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        weights.save(folder / "network.safetensors", keras_model)
+        (folder / "steps.json").write_text(json.dumps(engines.describe(keras_model)))
+        steps, tensors = engines.read(folder)
+    parameters = {name: torch.from_numpy(value).requires_grad_() for name, value in tensors.items()}
+    critic, channels = [], 3
+    for stage in range(5):
+        for strides in (1, 2):
+            filters = max(32, 512 >> (4 - stage))
+            critic += [nn.Conv2d(channels, filters, 3, strides, 1), nn.LeakyReLU(0.2)]
+            channels = filters
+    critic += [nn.Flatten(), nn.Linear(4 * 4 * 512, 1024), nn.LeakyReLU(0.2), nn.Linear(1024, 1)]
+    critic = nn.Sequential(*critic).to(memory_format=torch.channels_last)
+    adam = [torch.optim.Adam(p, 1e-5) for p in (parameters.values(), critic.parameters())]
+    blurred, sharp = (torch.from_numpy(half).permute(0, 3, 1, 2) for half in batch)
+    cast = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16")
+
+    def step():
+        restored = engines.torch_network(steps, parameters, getattr(torch, precision))(blurred)
+        with cast:
+            loss = ((restored - sharp) ** 2).mean()
+            loss = loss + 1e-4 * functional.softplus(-critic(restored).float()).mean()
+        g = torch.autograd.grad(loss, list(parameters.values()))
+        with cast:
+            of_sharp, of_restored = critic(sharp).float(), critic(restored.detach()).float()
+            loss = functional.softplus(-of_sharp).mean() + functional.softplus(of_restored).mean()
+        d = torch.autograd.grad(loss, list(critic.parameters()))
+        for optimizer, owned, gradients in zip(
+            adam, (parameters.values(), critic.parameters()), (g, d)
+        ):
+            for parameter, gradient in zip(owned, gradients):
+                parameter.grad = gradient
+            optimizer.step()
+
+    return {"seconds": fastest(step)}
+
+
+if __name__ == "__main__":
+    errors.run(main)
