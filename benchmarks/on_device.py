@@ -38,7 +38,7 @@ _PHOTOGRAPH = flags.DEFINE_string(
 
 # of float32's time; the SavedModel's time; GB of the process
 TARGETS = {"dynamic_int8": 0.35, "int8": 0.2, "SavedModel": 1.1, "peak": 0.7}
-OTHERS = ("Keras", "OpenVINO", "ONNX Runtime")
+OTHERS = ("Keras", "OpenVINO's converter", "ONNX Runtime")
 PEAK = """
 import atexit, re, sys
 def told():
