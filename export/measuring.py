@@ -114,11 +114,13 @@ def run_apart(file, pictures):
 def run_file(file, pictures, restored):
     """Runs a file on the pictures of an .npz file, writes another, and tells time and memory."""
     _, runtime = tflite_backend.interpreter()
+    before = memory("VmRSS")
     restore = tflite_backend.TFLiteRestorer(file, "auto")
+    if not restore.fixed_size:  # else opening it takes what running takes
+        before = memory("VmRSS")
     usual, restore.memory = restore.memory, math.inf
     size = restore.fixed_size or TILE
     tile = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
-    before = memory("VmRSS")
     restore(tile)
     pixel_bytes = math.ceil((memory("VmHWM") - before) / math.prod(size))
     restore.memory = usual
