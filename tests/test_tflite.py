@@ -208,6 +208,12 @@ def test_a_byte_of_the_picture_is_a_byte_of_the_int8_file(files):
     np.testing.assert_array_equal(given, levels)
 
 
+def test_bytes_that_go_in_as_they_are_give_what_numbers_give(files, picture):
+    restore, blurred = tf_deblur.load(files["compact-int8"]), picture(64, 72)
+    numbers = restore(np.float32(blurred / 255))
+    np.testing.assert_array_equal(restore(blurred), arrays.to_uint8(numbers))
+
+
 def test_what_running_takes_is_measured_and_never_guessed(files, tmp_path):
     for variant in VARIANTS:
         names = (f"compact-{variant}", f"compact-{variant}-{WIDTH}x{HEIGHT}")
