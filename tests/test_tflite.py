@@ -208,12 +208,18 @@ def test_a_byte_of_the_picture_is_a_byte_of_the_int8_file(files):
     np.testing.assert_array_equal(given, levels)
 
 
+def test_bytes_that_go_in_as_they_are_give_what_numbers_give(files, picture):
+    restore, blurred = tf_deblur.load(files["compact-int8"]), picture(64, 72)
+    numbers = restore(np.float32(blurred / 255))
+    np.testing.assert_array_equal(restore(blurred), arrays.to_uint8(numbers))
+
+
 def test_what_running_takes_is_measured_and_never_guessed(files, tmp_path):
-    by_keras = (
-        2 * 4 * 24
-    )  # at the least: a float32 picture in, a picture out, eight numbers a pixel
-    for name in NAMES:
-        assert by_keras / 8 < facts_of(files[name])["pixel_bytes"] < 2000
+    for variant in VARIANTS:
+        names = (f"compact-{variant}", f"compact-{variant}-{WIDTH}x{HEIGHT}")
+        of_any, of_one = (facts_of(files[name])["pixel_bytes"] for name in names)
+        # three numbers in and three out, around the network's own
+        assert 6 * 4 < of_any < 500 and of_any / 2 < of_one < 2000
     alone = tmp_path / "alone.tflite"
     shutil.copy(files["compact-float32"], alone)
     with pytest.raises(UserError, match=r"alone.json: missing or damaged"):

@@ -53,10 +53,17 @@ class TFLiteRestorer(restorer.Restorer):
         restored = [self._run_one(picture[None]) for picture in batch]
         return restored[0] if len(restored) == 1 else np.concatenate(restored)
 
+    def run_typed(self, tile):
+        if tile.dtype == np.uint8 and _bytes(self._image) and _bytes(self._restored):
+            return self._invoke(tile[None])[0]
+        return super().run_typed(tile)
+
     def _run_one(self, picture):
-        given = _quantised(picture, self._image["quantisation"])
-        restored = self._runner(**{self._image["name"]: given})[self._restored["name"]]
+        restored = self._invoke(_quantised(picture, self._image["quantisation"]))
         return _meant(restored, self._restored["quantisation"])
+
+    def _invoke(self, given):
+        return self._runner(**{self._image["name"]: given})[self._restored["name"]]
 
     def tiles(self, height, width):
         if not self.fixed_size:
@@ -126,6 +133,12 @@ def _runner(opened, facts):
         if shape != told["shape"]:
             raise ValueError(f"{told['name']} has shape {shape}, not {told['shape']}")
     return runner
+
+
+def _bytes(end):
+    """Whether an 8-bit pixel goes in, or comes out, as it is."""
+    by = end["quantisation"]
+    return by and round(by["scale"] * 255, 6) == 1 and by["zero_point"] == 0
 
 
 def _quantised(picture, by):
