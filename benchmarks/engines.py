@@ -1,18 +1,18 @@
-"""The same network with the same weights on other engines, for restore.py.
+"""The same network with the same weights on other engines, for restore.py and on_device.py.
 
-`describe` writes the Keras model down as plain steps; PyTorch and ONNX are built from those,
-so that any preset is the same network everywhere, with no second definition of it.
+PyTorch and ONNX are built from the generator's steps, as our own engines are, so that any
+preset is the same network everywhere, with no second definition of it.
 """
 
 import contextlib
 import io
-import json
 import os
 import pathlib
 import time
 
 import numpy as np
 
+WEIGHTS = "network.safetensors"
 CORES = len(os.sched_getaffinity(0))  # every engine gets as many threads
 
 
@@ -31,16 +31,36 @@ class Engine:
         return seconds, np.clip(restored, 0, 1) if kept else None
 
 
-def open_keras(folder, precision):
-    import tf_deblur
+def open_ours(backend):
+    def opened(folder, precision):
+        import tf_deblur
 
-    return tf_deblur.load(folder / "network.safetensors", precision=precision).run
+        return tf_deblur.load(folder / WEIGHTS, precision=precision, backend=backend).run
+
+    return opened
+
+
+def open_keras(folder, precision):
+    import tensorflow as tf
+
+    from tf_deblur import devices
+    from tf_deblur.models import weights
+
+    model = weights.load(folder / WEIGHTS)
+    batch = tf.TensorSpec([None, None, None, 3], tf.float32)
+    function = tf.function(lambda x: model(x, training=False), [batch]).get_concrete_function()
+
+    def run(batch):
+        with devices.bfloat16_graphs(precision == "bfloat16"):
+            return function(tf.constant(batch)).numpy()
+
+    return run
 
 
 def open_tflite(folder, precision):
     import tf_deblur
 
-    return tf_deblur.load(next(folder.glob("*.tflite"))).run
+    return tf_deblur.load(next(folder.rglob("*.tflite"))).run
 
 
 def open_torch(folder, precision):
@@ -70,10 +90,9 @@ def open_onnxruntime(folder, precision):
     return run
 
 
-def open_openvino(folder, precision):
+def open_converted(folder, precision):
     import openvino
 
-    # Made of the SavedModel it is 0 to 2 % faster than of the ONNX file: no axes to change.
     network = openvino.convert_model(folder / "keras")
     settings = {
         "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
@@ -85,53 +104,42 @@ def open_openvino(folder, precision):
 
 
 BOTH = ("float32", "bfloat16")
+OURS = ("ours on OpenVINO", "ours on TensorFlow")
 ENGINES = {
     "Keras": (open_keras, BOTH),
+    "ours on OpenVINO": (open_ours("openvino"), BOTH),
+    "ours on TensorFlow": (open_ours("tensorflow"), BOTH),
+    "OpenVINO's converter": (open_converted, BOTH),
     "TFLite": (open_tflite, BOTH[:1]),
     "PyTorch": (open_torch, BOTH),
     "ONNX Runtime": (open_onnxruntime, BOTH[:1]),
-    "OpenVINO": (open_openvino, BOTH),
 }
 
 
 def prepare(name, folder):
-    """Writes what the engines read: the network as weights, steps, TFLite file and SavedModel."""
+    """Writes what the engines read: the network as weights, TFLite file and SavedModel."""
     from tf_deblur import errors, export
     from tf_deblur.export import tflite
     from tf_deblur.models import weights
 
     folder = pathlib.Path(folder)
     model = weights.load(name)
-    weights.save(folder / "network.safetensors", model)
-    (folder / "steps.json").write_text(json.dumps(describe(model)))
-    tflite.write(model, export.describe(model, name), folder)
+    weights.save(folder / WEIGHTS, model)
+    tflite.write(model, export.describe(model, name), folder, ["float32"], [None])
     with errors.quiet(), contextlib.redirect_stdout(io.StringIO()):
         model.export(str(folder / "keras"))
 
 
-def describe(model):
-    """[layer's name, its kind, names of its inputs, block size or activation], inputs first."""
-    made_by = {id(layer.output): layer.name for layer in model.layers}
-    steps = []
-    for layer in model.layers[1:]:  # the first is the picture itself
-        inputs = layer.input if isinstance(layer.input, (list, tuple)) else [layer.input]
-        detail = getattr(layer, "block_size", None)
-        if hasattr(layer, "activation"):
-            detail = layer.activation.__name__
-        names = [made_by[id(tensor)] for tensor in inputs]
-        steps.append([layer.name, type(layer).__name__, names, detail])
-    return steps
-
-
 def read(folder):
     """The steps, and the weights with kernels in (outputs, inputs, rows, columns) order."""
-    from safetensors.numpy import load_file
+    from tf_deblur.models import weights
 
-    tensors = {
+    steps, tensors = weights.read(folder / WEIGHTS)
+    turned = {
         name: np.ascontiguousarray(value.transpose(3, 2, 0, 1) if value.ndim == 4 else value)
-        for name, value in load_file(folder / "network.safetensors").items()
+        for name, value in tensors.items()
     }
-    return json.loads((folder / "steps.json").read_text()), tensors
+    return steps, turned
 
 
 def torch_network(steps, tensors, dtype):
@@ -143,7 +151,7 @@ def torch_network(steps, tensors, dtype):
     for name in tensors:
         if name.endswith("/kernel"):
             tensors[name] = tensors[name].contiguous(memory_format=torch.channels_last)
-    last = {name: step[0] for step in steps for name in step[2]}  # who reads it last
+    last = {name: step.name for step in steps for name in step.inputs}  # who reads it last
 
     # In TensorFlow's order of channels: row, column, channel. One copy each in channels_last.
     def space_to_depth(x, b):
@@ -165,16 +173,17 @@ def torch_network(steps, tensors, dtype):
 
     def forward(image):
         made = {"image": image}
-        for name, kind, inputs, detail in steps:
+        for step in steps[1:]:  # the first is the picture itself
             # what nobody reads again is given back at once
-            x, *other = (made.pop(i) if last[i] == name else made[i] for i in inputs)
-            if kind == "Conv2D":
-                made[name] = convolve(name, x, detail)
-            elif kind == "Add":  # float32, where the picture is one of the two
-                made[name] = x + other[0]
+            read = (made.pop(i) if last[i] == step.name else made[i] for i in step.inputs)
+            x, *other = read
+            if step.kind == "Conv2D":
+                made[step.name] = convolve(step.name, x, step.activation)
+            elif step.kind == "Add":  # float32, where the picture is one of the two
+                made[step.name] = x + other[0]
             else:
-                made[name] = moves[kind](x, detail)
-        return made[name].float()
+                made[step.name] = moves[step.kind](x, step.size)
+        return made[step.name].float()
 
     return forward
 
@@ -184,23 +193,37 @@ def onnx_network(steps, tensors):
     from onnx import TensorProto, helper, numpy_helper
 
     nodes = []
-    for name, kind, inputs, detail in steps:
-        if kind == "Conv2D":
-            half = tensors[f"{name}/kernel"].shape[-1] // 2
-            inputs = [*inputs, f"{name}/kernel", f"{name}/bias"]
-            linear = f"{name}/linear" if detail == "relu" else name
-            nodes.append(helper.make_node("Conv", inputs, [linear], pads=[half] * 4))
-            if detail == "relu":
+    for step in steps[1:]:  # the first is the picture itself
+        name, inputs = step.name, list(step.inputs)
+        if step.kind == "Conv2D":
+            inputs += [f"{name}/kernel", f"{name}/bias"]
+            linear = f"{name}/linear" if step.activation == "relu" else name
+            nodes.append(helper.make_node("Conv", inputs, [linear], pads=[step.size // 2] * 4))
+            if step.activation == "relu":
                 nodes.append(helper.make_node("Relu", [linear], [name]))
-        elif kind == "Add":
+        elif step.kind == "Add":
             nodes.append(helper.make_node("Add", inputs, [name]))
         else:  # ONNX has both, in TensorFlow's order of channels
-            nodes.append(helper.make_node(kind, inputs, [name], blocksize=detail))
+            nodes.append(helper.make_node(step.kind, inputs, [name], blocksize=step.size))
     pictures = [
         helper.make_tensor_value_info(end, TensorProto.FLOAT, ["n", 3, "h", "w"])
-        for end in ("image", steps[-1][0])
+        for end in (steps[0].name, steps[-1].name)
     ]
     stored = [numpy_helper.from_array(value, name) for name, value in tensors.items()]
     graph = helper.make_graph(nodes, "network", pictures[:1], pictures[1:], stored)
     opset = [helper.make_opsetid("", 17)]
     return helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
+
+
+def picture(height, width):
+    """Coloured blocks under noise, which JPEG files hold as badly as a photograph's detail."""
+    rng = np.random.default_rng(0)
+    blocks = rng.integers(30, 226, (25, 25, 3)).repeat(20, 0).repeat(20, 1)
+    patch = (blocks + rng.normal(0, 8, blocks.shape)).clip(0, 255).astype(np.uint8)
+    return np.tile(patch, (height // 500 + 1, width // 500 + 1, 1))[:height, :width].copy()
+
+
+def say(what, value, target, unit="", most=True):
+    met = value <= target if most else value >= target
+    bound = "at most" if most else "at least"
+    print(f"{what}: {value:.3g}{unit} ({bound} {target:g}: {'met' if met else 'MISSED'})")

@@ -1,6 +1,6 @@
 """What the server costs beside the network: latencies, megapixels a second and memory, in a table.
 
-python benchmarks/serving.py [--clients=1,4,16] [--forms=bytes,uint8,float]
+python benchmarks/serving.py [--clients=1,4,16] [--forms=bytes,uint8,float] [--minutes=10]
 """
 
 import base64
@@ -8,6 +8,7 @@ import concurrent.futures
 import contextlib
 import http.client
 import json
+import math
 import os
 import pathlib
 import re
@@ -28,6 +29,9 @@ _SIZE = flags.DEFINE_string("size", "1280x720", "Of the photograph.")
 _CLIENTS = flags.DEFINE_list("clients", ["1", "4", "16"], "How many ask at the same time.")
 _FORMS = flags.DEFINE_list("forms", ["bytes", "uint8", "float"], "How the picture is sent.")
 _REQUESTS = flags.DEFINE_integer("requests", 48, "Of each row in bytes; others take a quarter.", 1)
+_MINUTES = flags.DEFINE_float(
+    "minutes", 0, "How long the most clients ask at the end, for errors and growing memory.", 0
+)
 
 SIGNATURES = {"bytes": "serving_default", "uint8": "uint8", "float": "float32"}
 TARGETS = {"added": 10, "growth": 10, "paint": 300}
@@ -51,6 +55,8 @@ def main(argv):
         with Apart(Direct, model / "1", values) as direct, server(model) as (process, port):
             told = [rows(form, values[form], direct, process, port) for form in _FORMS.value]
             painted = first_paint(port)
+            if _MINUTES.value:
+                endured = endure(port, body("bytes", values["bytes"][1]), process)
     print()
     for form, (own, alone, growth, failed) in zip(_FORMS.value, told):
         added = 100 * (alone / own - 1)
@@ -60,6 +66,15 @@ def main(argv):
             print(f"{form}: the server adds to the model's own: {added:.3g} %")
         say(f"{form}: memory grows in a row's second half by", growth, "growth", " %")
         print(f"{form}: {failed} errors (none is allowed)")
+    if _MINUTES.value:
+        growth, failed = endured
+        say(
+            f"memory grows in the last four fifths of {_MINUTES.value:g} minutes by",
+            growth,
+            "growth",
+            " %",
+        )
+        print(f"{failed} errors in them (none is allowed)")
     if painted:
         say("first paint of the page", painted, "paint", " ms")
 
@@ -139,12 +154,13 @@ def rows(form, value, direct, process, port):
     """Prints a form's rows; returns (model's own s, server's s, growth in %, errors)."""
     sent, megapixels = body(form, value[1]), np.prod([int(side) for side in _SIZE.value.split("x")])
     count = _REQUESTS.value if form == "bytes" else max(_REQUESTS.value // 4, 4)
-    clear_peak(process)
-    own = statistics.median(direct(form, min(count, 12)))
+    ask(port, sent)  # warm
+    # by turns, so that whatever else the machine does is the same for both
+    turns = [(*direct(form, 1), ask(port, sent)[1]) for _ in range(min(count, 12))]
+    own, alone = (statistics.median(seconds) for seconds in zip(*turns))
     row(form, "no server", [own], 1 / own * megapixels / 1e6, 0, 0, None)
-    alone, growth, failed = None, 0, 0
+    growth, failed = 0, 0
     for clients in map(int, _CLIENTS.value):
-        ask(port, sent)  # warm
         clear_peak(process)
         seconds, wrong, took, first, second = load(port, sent, clients, count, process)
         row(
@@ -152,7 +168,6 @@ def rows(form, value, direct, process, port):
         )
         failed += wrong
         growth = max(growth, 100 * (second / first - 1))
-        alone = alone or statistics.median(seconds)
     return own, alone, growth, failed
 
 
@@ -170,6 +185,40 @@ def load(port, sent, clients, count, process):
             if index == count // 2:
                 half = memory_mb(process, "VmHWM")
     return seconds, wrong, time.perf_counter() - begin, half, memory_mb(process, "VmHWM")
+
+
+def endure(port, sent, process):
+    """The most clients ask for --minutes, without pause; prints what each fifth of it brings.
+
+    Returns:
+      (growth of the server's memory from the first fifth to the end, in %; errors).
+    """
+    clients, pixels = max(map(int, _CLIENTS.value)), math.prod(map(int, _SIZE.value.split("x")))
+    statuses, held = [], [memory_mb(process, "VmRSS")]
+    begin = time.monotonic()
+    end = begin + _MINUTES.value * 60
+
+    def client():
+        while time.monotonic() < end:
+            statuses.append(ask(port, sent)[0])
+
+    print(f"\n{clients} clients without pause; RSS before: {held[0]:.0f} MB\n")
+    print("| minute | requests | errors | megapixels/s | RSS | peak |\n|---|---|---|---|---|---|")
+    with concurrent.futures.ThreadPoolExecutor(clients) as pool:
+        asking = [pool.submit(client) for _ in range(clients)]
+        for part in range(1, 6):
+            clear_peak(process)
+            time.sleep(max(begin + part * _MINUTES.value * 12 - time.monotonic(), 0))
+            if part == 5:
+                concurrent.futures.wait(asking)
+            held.append(memory_mb(process, "VmRSS"))
+            minutes, wrong = (time.monotonic() - begin) / 60, len(statuses) - statuses.count(200)
+            speed = len(statuses) * pixels / 1e6 / minutes / 60
+            peak = memory_mb(process, "VmHWM")
+            cells = [f"{minutes:.1f}", len(statuses), wrong, f"{speed:.2f}"]
+            cells += [f"{held[-1]:.0f} MB", f"{peak:.0f} MB"]
+            print("|", " | ".join(map(str, cells)), "|", flush=True)
+    return 100 * (held[-1] / held[1] - 1), len(statuses) - statuses.count(200)
 
 
 def ask(port, sent):

@@ -38,12 +38,13 @@ def main(_):
     told = [f"--split={split}", f"--output={output / 'scores'}", "--figures=1"]
     command("evaluate", f"--model={run}", "--model=compact", *told, *data)
     scores = json.loads((output / "scores/result.json").read_text())["tables"]["none"]
-    command("export", f"--model={run}", f"--output={output / 'exported'}")
+    real = ["--sizes=any", f"--calibration={dataset if _DATA.value else PHOTOGRAPHS}", data[1]]
+    command("export", f"--model={run}", f"--output={output / 'exported'}", *real)
 
     models = {
         "keras": run,
         "saved_model": output / "exported/compact",
-        "tflite": output / "exported/compact.tflite",
+        "tflite": output / "exported/compact-tflite/compact-int8.tflite",
         "shipped": "compact",
     }
     for name, model in models.items():

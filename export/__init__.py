@@ -1,7 +1,11 @@
 """Writes a trained network as what other programs run: TensorFlow Serving, a phone, a browser."""
 
 import json
+import re
 from importlib import metadata
+
+FOLDERS = ("--workdir=", "--data_dir=", "--manual_dir=")  # they say nothing but where things lay
+VARIANTS = ("float32", "float16", "dynamic_int8", "int8")  # of `.tflite` files
 
 
 def describe(model, name):
@@ -10,15 +14,27 @@ def describe(model, name):
     from tf_deblur.models import networks, weights
 
     notes = weights.describe(name)
-    flagfile = weights.find(name).parent / "flags.flags"  # of a working directory
     return {
         **json.loads(model.description),
         **networks.facts(model),
+        "pixel_bytes_bfloat16": networks.facts(model, precision="bfloat16")["pixel_bytes"],
         "parameters": model.count_params(),
         "licence": notes.get("licence"),
         "weights_sha256": weights.file_hash(name),
         "weights_notes": notes,
-        "training_flags": flagfile.read_text().splitlines() if flagfile.exists() else None,
+        "training_flags": training_flags(weights.find(name).parent),
         "code_version": __version__,
         "versions": {name: metadata.version(name) for name in ("tensorflow", "keras")},
     }
+
+
+def training_flags(folder):
+    """The flags of the training in a working directory; None if it is none.
+
+    Of the trainer's machine they tell no more than a file's name.
+    """
+    file = folder / "flags.flags"
+    if not file.exists():
+        return None
+    lines = [line for line in file.read_text().splitlines() if not line.startswith(FOLDERS)]
+    return [re.sub("^(--init_from=).*/(?=.)", r"\1", line) for line in lines]

@@ -1,33 +1,79 @@
-"""Exports a trained network for other programs: a SavedModel and a TFLite file.
+"""Exports a trained network: a SavedModel, `.tflite` files for devices, a page for browsers.
 
 python -m tf_deblur.export --model=compact --output=exported
+python -m tf_deblur.export --model=compact --output=exported --formats=tflite --calibration=FOLDER
 """
 
 import functools
 import pathlib
+import re
+import tempfile
 
 from absl import flags
 
 from tf_deblur import errors
+from tf_deblur.export import VARIANTS
 
-FORMATS = ("saved_model", "tflite")
+FORMATS = ("saved_model", "tflite", "web")
+ANY, SIZE = "any", re.compile("([1-9][0-9]*)x([1-9][0-9]*)")
 
 _MODEL = flags.DEFINE_string(
     "model", None, "A preset, a working directory or a .safetensors file.", required=True
 )
 _OUTPUT = flags.DEFINE_string("output", None, "Folder to write into.", required=True)
-_FORMATS = flags.DEFINE_list("formats", list(FORMATS), "Any of saved_model and tflite.")
+_FORMATS = flags.DEFINE_list("formats", list(FORMATS[:2]), f"Any of {', '.join(FORMATS)}.")
+_VARIANTS = flags.DEFINE_list(
+    "variants",
+    None,
+    f"Of .tflite files: any of {', '.join(VARIANTS)}; all if not given, int8 with --calibration. "
+    "The page for browsers has one of them: dynamic_int8 if not given.",
+)
+_SIZES = flags.DEFINE_list(
+    "sizes",
+    [ANY, "1024x1024"],
+    "Of .tflite files: WIDTHxHEIGHT, the one size that a file takes, or any.",
+)
+_CALIBRATION = flags.DEFINE_string(
+    "calibration",
+    None,
+    "Where int8 takes its ranges from: a folder of photographs, blurred as those to come, or a "
+    "data set's training pairs, such as gopro@FOLDER.",
+)
+_PAIRS = flags.DEFINE_string(
+    "pairs",
+    None,
+    "A data set, such as gopro@FOLDER: each .tflite file's restored PSNR is measured on at most "
+    "eight of its test pairs.",
+)
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", "~/tensorflow_datasets", "Where prepared data sets are kept."
+)
 _VERSION = flags.DEFINE_integer(
     "version", None, "Number of the SavedModel's folder; the next free one if not given.", 1
 )
 _MAX_MEGAPIXELS = flags.DEFINE_float(
     "max_megapixels", 64, "The served model refuses larger files, by their headers.", 0
 )
+_LITERT_JS = flags.DEFINE_string(
+    "litert_js",
+    "node_modules/@litertjs/core",
+    "Folder of npm's package, which runs the network in the browser; for web.",
+)
 
 flags.register_validator(
     "formats",
     lambda chosen: chosen and set(chosen) <= set(FORMATS),
-    message=f"use one or both of {', '.join(FORMATS)}, with a comma between",
+    message=f"use any of {', '.join(FORMATS)}, with a comma between",
+)
+flags.register_validator(
+    "variants",
+    lambda chosen: chosen is None or (chosen and set(chosen) <= set(VARIANTS)),
+    message=f"use any of {', '.join(VARIANTS)}, with commas between",
+)
+flags.register_validator(
+    "sizes",
+    lambda chosen: chosen and all(size == ANY or SIZE.fullmatch(size) for size in chosen),
+    message=f"use {ANY}, or WIDTHxHEIGHT in pixels, with commas between",
 )
 
 
@@ -37,14 +83,15 @@ def main(argv):
     import tensorflow as tf
 
     from tf_deblur import devices
-    from tf_deblur.export import describe, saved_model, tflite
+    from tf_deblur.export import describe, saved_model
     from tf_deblur.models import weights
 
     writers = {
         "saved_model": functools.partial(
             saved_model.write, version=_VERSION.value, megapixels=_MAX_MEGAPIXELS.value
         ),
-        "tflite": tflite.write,
+        "tflite": write_tflite,
+        "web": write_web,
     }
     with devices.layers_in("float32"):
         model = weights.load(_MODEL.value)
@@ -57,6 +104,52 @@ def main(argv):
             reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
             raise errors.UserError(f"{where}: cannot be written ({reason})") from error
         print(f"{path}: {size(path) / 1e6:.1f} MB", flush=True)
+
+
+def write_tflite(model, facts, output):
+    """The folder of `.tflite` files; where nothing calibrates int8, it is left out and said so."""
+    variants = _VARIANTS.value or VARIANTS
+    if not _VARIANTS.value and not _CALIBRATION.value:
+        print("int8 is left out: its ranges are taken from real pictures, see --calibration")
+        variants = VARIANTS[:-1]
+    return write_variants(model, facts, output, variants, wanted_sizes())
+
+
+def write_web(model, facts, output):
+    """The page for browsers, with a `.tflite` file of one size."""
+    from tf_deblur.export import web
+
+    runtime = web.runtime(_LITERT_JS.value)
+    variants, fixed = _VARIANTS.value or ["dynamic_int8"], [*filter(None, wanted_sizes())]
+    if len(variants) > 1 or len(fixed) != 1:
+        raise errors.UserError("web: name one of --variants and one WIDTHxHEIGHT of --sizes")
+    with tempfile.TemporaryDirectory() as folder:
+        made = write_variants(model, facts, pathlib.Path(folder), variants, fixed)
+        [network] = made.glob("*.tflite")
+        return web.write(network, output, runtime)
+
+
+def write_variants(model, facts, output, variants, sizes):
+    """The folder of `.tflite` files, made and measured with the pictures that flags name."""
+    from tf_deblur.export import real_pictures, tflite
+
+    calibration = pairs = tflite.NONE
+    if _CALIBRATION.value:
+        calibration = real_pictures.blurred(_CALIBRATION.value, _DATA_DIR.value, tflite.PATCHES)
+    if _PAIRS.value:
+        pairs = real_pictures.pairs(_PAIRS.value, _DATA_DIR.value, tflite.PAIRS)
+    folder = tflite.write(model, facts, output, variants, sizes, calibration, pairs)
+    for line in tflite.table(folder):
+        print(line)
+    if not _PAIRS.value:
+        print("What restoring with them loses on real pairs is not measured, see --pairs")
+    return folder
+
+
+def wanted_sizes():
+    """(height, width) of each of --sizes, None for any."""
+    found = [SIZE.fullmatch(size) for size in _SIZES.value]
+    return [(int(size[2]), int(size[1])) if size else None for size in found]
 
 
 def size(path):

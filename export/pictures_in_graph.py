@@ -27,7 +27,7 @@ def restore(model, pictures, most_pixels):
       The same shape and type.
     """
     multiple = networks.size_multiple(model)
-    margin = -(-networks.receptive_radius(model) // multiple) * multiple
+    margin = tiling.margin_of(networks.receptive_radius(model), multiple)
     if (2 * margin + multiple) ** 2 > most_pixels:
         raise ValueError(f"{most_pixels} pixels: too few for a tile with a margin of {margin}")
     size = tf.shape(pictures, out_type=tf.int64)

@@ -1,10 +1,12 @@
 import collections
 import json
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import pytest
 
@@ -74,7 +76,8 @@ def small_workdir(tmp_path_factory):
 def exported(small_workdir, tmp_path_factory):
     """What `tf-deblur export` writes of the small network."""
     output = tmp_path_factory.mktemp("exported")
-    arguments = ["--model", small_workdir, "--output", output]
+    few = ["--sizes=any", "--variants=float32"]  # the others are test_tflite.py's
+    arguments = ["--model", small_workdir, "--output", output, *few]
     line = [sys.executable, "-m", "tf_deblur.export", *map(str, arguments)]
     done = subprocess.run(line, capture_output=True, text=True, cwd=output, timeout=300)
     assert (done.returncode, done.stderr) == (0, "")
@@ -102,3 +105,26 @@ def golden_models(golden, tmp_path_factory):
     folder = tmp_path_factory.mktemp("golden models")
     subprocess.run([sys.executable, script, folder], check=True, capture_output=True)
     return folder
+
+
+@pytest.fixture(scope="module")  # its event loop is in the way of tests that have their own
+def browser():
+    """Headless Chromium, by Playwright."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if not chromium:
+        pytest.skip("needs Chromium; apt-get install chromium")
+    with playwright.sync_playwright() as started:
+        running = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def photograph(tmp_path):
+    """A JPEG that EXIF turns by a quarter: 60 wide and 90 high as it is seen."""
+    path = tmp_path / "holiday.jpg"
+    data = cv2.imencode(".jpg", make_picture(60, 90))[1].tobytes()
+    tiff = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+    path.write_bytes(data[:2] + b"\xff\xe1" + (len(tiff) + 2).to_bytes(2, "big") + tiff + data[2:])
+    return path

@@ -51,9 +51,19 @@ def settings(folder, *names, **more):
     from tf_deblur.serving.loaded import Loaded
     from tf_deblur.serving.models import Settings
 
-    timeout = more.pop("timeout", 30)
+    timeout, warmed = more.pop("timeout", 30), more.pop("warmed", True)
 
     def load(path):
-        return Loaded(path, timeout=timeout)
+        return Loaded(path, timeout=timeout, warm_up=warmed)
 
     return [Settings(name, folder / name, load=load, **more) for name in names]
+
+
+def judge(outcomes, different):
+    """Compares the records that differ with those that may: {id: why}."""
+    wrong = {name: told for name, told in outcomes.items() if told and name not in different}
+    right = {name for name, told in outcomes.items() if not told and name in different}
+    assert not wrong, f"{len(wrong)} of {len(outcomes)} differ: " + "\n".join(
+        f"{name}: {told}" for name, told in list(wrong.items())[:10]
+    )
+    assert not right, f"these agree now, so take them from the list: {sorted(right)}"

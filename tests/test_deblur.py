@@ -163,7 +163,7 @@ def test_no_photograph_of_the_run_is_overwritten_unless_asked(run, exported, pic
 def test_what_is_restored_already_is_replaced_or_skipped(run, exported, picture, tmp_path):
     photographs.write(tmp_path / "photo.png", picture(24, 24))
     photographs.write(tmp_path / "photo_restored.png", picture(8, 8))
-    arguments = ["--model", exported / "compact.tflite", "photo.png"]
+    arguments = ["--model", exported / "compact-tflite/compact-float32.tflite", "photo.png"]
     done = run("deblur", "--skip_existing", *arguments)
     assert (done.returncode, done.stderr) == (0, "")
     assert photographs.read(tmp_path / "photo_restored.png").shape == (8, 8, 3)

@@ -60,7 +60,7 @@ def begin_workers(place, *arguments, own=((), ())):  # noqa: F811
 
 def ended(processes):
     """Status, standard output and standard error of each."""
-    told = [process.communicate(timeout=300) for process in processes]
+    told = [process.communicate(timeout=900) for process in processes]
     return [(process.returncode, *texts) for process, texts in zip(processes, told)]
 
 

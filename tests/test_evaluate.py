@@ -64,7 +64,11 @@ def scores_of_others(image, sharp):
 def test_scores_are_those_of_the_saved_pictures(run, gopro, small_workdir, exported, tmp_path):
     for name, blurred, _ in gopro:  # another program, which darkens
         photographs.write(tmp_path / "darker" / f"{name}.png", blurred // 2)
-    models = [small_workdir, exported / "compact", exported / "compact.tflite"]
+    models = [
+        small_workdir,
+        exported / "compact",
+        exported / "compact-tflite/compact-float32.tflite",
+    ]
     arguments = ["--manual_dir=pictures", "--data_dir=prepared", "--output=scores"]
     named = [*(f"--model={model}" for model in models), "--restored=darker=darker"]
     done = run("evaluate", *named, "--published", "--per_sequence", *arguments)

@@ -1,4 +1,6 @@
 import math
+import subprocess
+import sys
 
 import pytest
 
@@ -54,3 +56,62 @@ def test_a_container_that_sees_its_own_group_at_the_top_is_limited_by_it(machine
 
 def test_elsewhere_nothing_is_known_to_be_short(tmp_path):
     assert memory.free(tmp_path) == math.inf
+
+
+PEAK = """
+import ctypes, pathlib, re, sys
+import numpy as np
+import tf_deblur
+from tf_deblur.restoring import restorer
+
+def used(kind):
+    status = pathlib.Path("/proc/self/status").read_text()
+    return 1024 * int(re.search(rf"{kind}:\\s*(\\d+)", status)[1])
+
+name, precision, backend, side = *sys.argv[1:4], int(sys.argv[4])
+restore = tf_deblur.load(name, precision=precision, backend=backend)
+restorer.LARGEST_TILE = restore.memory = 1e12
+restore(np.zeros((64, 64, 3), np.uint8))
+blurred = np.full((side, side, 3), 128, np.uint8)
+ctypes.CDLL(None).malloc_trim(0)  # what loading left free would hide a part
+before = used("VmRSS")
+pathlib.Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+assert restore.tiles(side, side).largest == side**2
+restored = restore(blurred)
+print((used("VmHWM") - before - restored.nbytes) / (side**2 * restore.pixel_bytes))
+"""
+
+
+@pytest.fixture(scope="module")
+def a_block_of_paper(tmp_path_factory):
+    """Its memory is the whole network's: a block takes no more than the one before."""
+    from tf_deblur.models import generators, networks, weights
+
+    model = networks.build_generator("paper", blocks=1)
+    whole = generators.most_values(generators.steps("paper", {}))
+    assert generators.most_values(networks.steps(model)) == whole == 2 * 64  # Fig. 1b: x and y
+    path = tmp_path_factory.mktemp("paper") / "paper.safetensors"
+    weights.save(path, model)
+    return path
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    "network, backend, side",
+    [
+        ("compact", "tensorflow", 1200),
+        ("compact", "openvino", 1200),
+        ("paper", "tensorflow", 600),
+        ("paper", "openvino", 600),
+        ("exported", "auto", 1200),
+    ],
+)
+def test_a_tile_takes_the_memory_that_is_reckoned(
+    network, backend, side, precision, a_block_of_paper, exported
+):
+    named = {"compact": "compact", "paper": a_block_of_paper, "exported": exported / "compact"}
+    line = [sys.executable, "-c", PEAK, named[network], precision, backend, str(side)]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert 0.75 < float(done.stdout) < 1.25

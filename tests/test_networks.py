@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tf_deblur.errors import UserError
-from tf_deblur.models import networks
+from tf_deblur.models import generators, networks
 
 WEIGHTS = {
     "paper": 3_903_299,  # Table 1: 4,864 + 19 * 2 * 102,464 + 4,803
@@ -24,11 +24,11 @@ SMALL = {"filters": (8, 8, 8), "down": (1, 1), "middle": 1, "up": (1, 1)}
 
 
 def test_every_preset_has_its_weight_count():
-    counts = {name: networks.build_generator(name).count_params() for name in networks.PRESETS}
+    counts = {name: networks.build_generator(name).count_params() for name in generators.PRESETS}
     assert counts == WEIGHTS
 
 
-@pytest.mark.parametrize("preset", networks.PRESETS)
+@pytest.mark.parametrize("preset", generators.PRESETS)
 def test_radius_and_size_multiple_follow_from_the_layers(preset):
     model = networks.build_generator(preset)
     assert networks.receptive_radius(model) == RADIUS[preset]
@@ -116,5 +116,7 @@ def test_a_generator_says_what_it_is():
     assert kind == {"preset": "paper", "arguments": {"blocks": 2, "filters": 4}}
     with pytest.raises(UserError, match="colour"):
         networks.build_generator("paper", colour=1)
+    with pytest.raises(UserError, match="sigmoid: no such activation"):
+        networks.build_generator("paper", output_activation="sigmoid")
     with pytest.raises(UserError, match="use one of paper, compact"):
         networks.build_generator("unet")

@@ -1,7 +1,11 @@
 import base64
+import concurrent.futures
 import http.server
 import json
+import os
 import shutil
+import subprocess
+import sys
 import threading
 import time
 
@@ -11,6 +15,7 @@ import pytest
 import tensorflow as tf
 
 import tf_deblur
+from tf_deblur import devices
 from tf_deblur.errors import BadPicture, UserError
 from tf_deblur.restoring import loading, restorer, serving_backend
 
@@ -65,11 +70,19 @@ def test_another_shape_is_refused(shape):
 @pytest.fixture(scope="session")
 def names(small_workdir, exported):
     """What a user may give to `load`, for each backend."""
+    weights = [small_workdir, small_workdir / "generator.safetensors"]
     return {
-        "keras": [small_workdir, small_workdir / "generator.safetensors"],
+        "tensorflow": weights,
+        "openvino": weights,
         "saved_model": [exported / "compact/1", exported / "compact"],
-        "tflite": [exported / "compact.tflite"],
+        "tflite": [exported / "compact-tflite/compact-float32.tflite"],
     }
+
+
+def load(backend, name, precision="float32"):
+    """By the engine asked for, where there is a choice."""
+    asked = {"backend": backend} if backend in loading.CHOICES else {}
+    return tf_deblur.load(name, precision=precision, **asked)
 
 
 @pytest.mark.parametrize("size", [(64, 96), (45, 77)])
@@ -82,54 +95,83 @@ def test_every_backend_gives_keras_picture(names, small_workdir, picture, size):
     assert {*names, "serving"} == loading.BACKENDS.keys()
     for backend in names:
         for name in names[backend]:
-            restore = tf_deblur.load(name, precision="float32")
-            assert type(restore) is loading.BACKENDS[backend]
+            restore = load(backend, name)
+            assert type(restore).__name__ == loading.BACKENDS[backend][1]
             assert (restore.size_multiple, restore.channels, restore.precision) == (8, 3, "float32")
             assert restore.radius == networks.receptive_radius(weights.load(small_workdir))
             assert np.abs(restore(blurred) - keras).max() < 1e-4, name
 
 
 def test_the_weights_that_ship_give_keras_picture_by_every_engine(run, picture, tmp_path):
-    done = run("export", "--model=compact", "--output=exported")
+    from tf_deblur.models import networks, weights
+
+    few = ["--sizes=any", "--variants=float32"]
+    done = run("export", "--model=compact", "--output=exported", *few)
     assert (done.returncode, done.stderr) == (0, "")
     blurred = np.float32(picture(93, 77) / 255)
-    keras = tf_deblur.load("compact", precision="float32")(blurred)
+    keras = np.asarray(networks.restore(weights.load("compact"), blurred[None]))[0]
     assert np.abs(keras - blurred).max() > 0.02
-    for name in ("exported/compact", "exported/compact.tflite"):
+    for backend in ("tensorflow", "openvino"):
+        assert np.abs(load(backend, "compact")(blurred) - keras).max() < 3e-7, backend
+    for name in ("exported/compact", "exported/compact-tflite/compact-float32.tflite"):
         restore = tf_deblur.load(tmp_path / name, precision="float32")
         assert np.abs(restore(blurred) - keras).max() < 1e-4, name
 
 
-@pytest.mark.parametrize("backend", ["keras", "saved_model"])
+@pytest.mark.parametrize("backend", ["tensorflow", "openvino", "saved_model"])
 def test_bfloat16_is_near_and_does_not_leak(names, picture, backend):
     import keras
-    import tensorflow as tf
 
     blurred = np.float32(picture(64, 96) / 255)
-    exact = tf_deblur.load(names[backend][0], precision="float32")
-    rough = tf_deblur.load(names[backend][0], precision="bfloat16")
+    exact = load(backend, names[backend][0])
+    rough = load(backend, names[backend][0], "bfloat16")
     before = exact(blurred)
     difference = np.abs(rough(blurred) - before)
     assert difference.max() < 0.1 and difference.mean() < 0.01
-    if restorer.devices.choose_precision("auto")[0] == "bfloat16":
+    if devices.choose_precision("auto")[0] == "bfloat16":
         assert difference.max() > 0  # the graph was rewritten
     np.testing.assert_array_equal(exact(blurred), before)
     assert keras.mixed_precision.global_policy().name == "float32"
     options = tf.config.optimizer.get_experimental_options()
-    assert not options.get(restorer.devices.BFLOAT16_GRAPHS)
+    assert not options.get(devices.BFLOAT16_GRAPHS)
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "openvino"])
+def test_threads_may_share_a_restorer(small_workdir, picture, backend):
+    restore = load(backend, small_workdir)
+    pictures = [picture(160, 160, seed) for seed in range(8)]
+    expected = [restore(blurred) for blurred in pictures]
+    with concurrent.futures.ThreadPoolExecutor(4) as threads:
+        np.testing.assert_array_equal(list(threads.map(restore, pictures)), expected)
 
 
 def test_a_users_own_policy_changes_nothing(small_workdir, picture):
     import keras
 
     blurred = picture(32, 32)
-    expected = tf_deblur.load(small_workdir, precision="float32")(blurred)
+    expected = load("tensorflow", small_workdir)(blurred)
     keras.mixed_precision.set_global_policy("mixed_bfloat16")
     try:
-        restored = tf_deblur.load(small_workdir, precision="float32")(blurred)
+        restored = load("tensorflow", small_workdir)(blurred)
     finally:
         keras.mixed_precision.set_global_policy("float32")
     np.testing.assert_array_equal(restored, expected)
+
+
+def test_openvino_is_chosen_where_it_is_installed_and_wants_no_tensorflow(small_workdir):
+    script = """
+import sys
+import numpy as np
+import tf_deblur
+print(tf_deblur.load(sys.argv[1])(np.zeros((8, 8, 3), np.uint8)).shape, "tensorflow" in sys.modules)
+sys.modules["openvino"] = None
+del sys.modules["tf_deblur.restoring.openvino_backend"]
+print(tf_deblur.load(sys.argv[1]).device)
+"""
+    line = [sys.executable, "-c", script, small_workdir]
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1"}
+    done = subprocess.run(line, capture_output=True, text=True, env=environment)
+    assert done.stdout.splitlines() == ["(8, 8, 3) False", devices.processor_name()], done.stderr
 
 
 def test_auto_says_what_it_chose_and_why(small_workdir):
@@ -138,9 +180,9 @@ def test_auto_says_what_it_chose_and_why(small_workdir):
     assert restore.device in str(restore) and restore.precision in str(restore)
 
 
-@pytest.mark.parametrize("backend", ["keras", "saved_model", "tflite"])
+@pytest.mark.parametrize("backend", ["tensorflow", "openvino", "saved_model", "tflite"])
 def test_tiles_give_the_whole_pictures_result(names, picture, backend):
-    restore = tf_deblur.load(names[backend][0], precision="float32")
+    restore = load(backend, names[backend][0])
     blurred = np.float32(picture(203, 301) / 255)
     whole = restore(blurred)
     least = (2 * restore.radius + 80) ** 2
@@ -184,8 +226,6 @@ def test_with_weights_that_reach_every_corner_no_smaller_margin_would_do(preset,
 
 
 def test_a_gpu_that_runs_out_gets_smaller_tiles_and_no_pixel_counts_twice(picture, capsys):
-    import tensorflow as tf
-
     sizes, done = [], []
 
     def run_out(batch):
@@ -195,6 +235,7 @@ def test_a_gpu_that_runs_out_gets_smaller_tiles_and_no_pixel_counts_twice(pictur
         return batch
 
     fake = Fake(run_out)
+    fake.ran_out = tf.errors.ResourceExhaustedError
     fake.memory = 7000 * fake.pixel_bytes
     image = picture(120, 96)
     np.testing.assert_array_equal(fake(image, done.append), image)
@@ -344,9 +385,10 @@ def test_a_server_that_hangs_is_given_up(serving, monkeypatch):
 
 def test_what_cannot_be_loaded_is_named_in_one_line(tmp_path, exported):
     copy = tmp_path / "compact.tflite"
-    copy.write_bytes((exported / "compact.tflite").read_bytes())
+    file = exported / "compact-tflite/compact-float32.tflite"
+    copy.write_bytes(file.read_bytes())
     (tmp_path / "cut.tflite").write_bytes(copy.read_bytes()[:10_000])
-    (tmp_path / "cut.json").write_text((exported / "compact.json").read_text())
+    (tmp_path / "cut.json").write_text(file.with_suffix(".json").read_text())
     cut = tmp_path / "cut/1"
     shutil.copytree(exported / "compact/1", cut)
     variables = cut / "variables/variables.data-00000-of-00001"
@@ -354,7 +396,7 @@ def test_what_cannot_be_loaded_is_named_in_one_line(tmp_path, exported):
     broken = tmp_path / "broken/1"
     (broken / "assets.extra").mkdir(parents=True)
     (broken / "saved_model.pb").write_text("not a network")
-    (broken / "assets.extra/model.json").write_text((exported / "compact.json").read_text())
+    (broken / "assets.extra/model.json").write_text(file.with_suffix(".json").read_text())
     wrong = {
         "nothing": "no such model",
         tmp_path: "generator.safetensors",
@@ -369,5 +411,8 @@ def test_what_cannot_be_loaded_is_named_in_one_line(tmp_path, exported):
             tf_deblur.load(name)
         assert str(tmp_path) in str(raised.value) or name == "nothing"
         assert "\n" not in str(raised.value)
+    for backend, message in [("tensorflow", "an engine of its own"), ("abacus", "use auto, tens")]:
+        with pytest.raises(UserError, match=message):
+            tf_deblur.load(exported / "compact", backend=backend)
     with pytest.raises(UserError, match="float8"):
         tf_deblur.load(exported / "compact", precision="float8")

@@ -17,8 +17,9 @@ ROOMS = {
     "restoring": {"models", "pictures"},
     "scoring": {"pictures", "restoring", "training"},
     "datasets": {"pictures", "blurring"},
-    "export": {"models", "restoring"},
-    "serving": set(),
+    "page": set(),
+    "export": {"models", "restoring", "pictures", "training", "scoring", "datasets", "page"},
+    "serving": {"page"},
 }
 ABOVE_ALL = {"__init__", "__main__"}  # tf_deblur.load, and the list of commands
 

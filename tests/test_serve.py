@@ -13,7 +13,7 @@ import time
 import pytest
 
 pytest.importorskip("granian", reason="needs granian; pip install 'tf-deblur[serve]'")
-from serve_server import Server, settings  # noqa: E402
+from serve_server import Server, judge, settings  # noqa: E402
 
 SETTLE = 6  # seconds within which a folder's change must have been noticed
 
@@ -115,16 +115,6 @@ def recorded(record, key):
     return (record.get(key) or "").encode()
 
 
-def judge(outcomes):
-    """Compares the records that differ with the list of those that may."""
-    wrong = {name: told for name, told in outcomes.items() if told and name not in DIFFERENT}
-    right = {name for name, told in outcomes.items() if not told and name in DIFFERENT}
-    assert not wrong, f"{len(wrong)} of {len(outcomes)} differ: " + "\n".join(
-        f"{name}: {told}" for name, told in list(wrong.items())[:10]
-    )
-    assert not right, f"these agree now, so take them from the list: {sorted(right)}"
-
-
 def test_predict_requests_are_answered_as_recorded(golden, servers):
     server, outcomes = servers("main"), {}
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
@@ -137,7 +127,7 @@ def test_predict_requests_are_answered_as_recorded(golden, servers):
         good = same(record, reply.status, body, record["status"], recorded(record, "reply"))
         outcomes[record["id"]] = "" if good else f"{reply.status} {body[:300]}"
     connection.close()
-    judge(outcomes)
+    judge(outcomes, DIFFERENT)
 
 
 def test_tensors_are_written_as_recorded(golden):
@@ -178,7 +168,7 @@ def test_tensors_are_written_as_recorded(golden):
                 or (record["compare"] == "json" and json.loads(made) == json.loads(wanted))
             )
         outcomes[record["id"]] = "" if good else "written otherwise"
-    judge(outcomes)
+    judge(outcomes, DIFFERENT)
 
 
 def exchange(port, request, patient=True):
@@ -239,7 +229,7 @@ def test_http_exchanges_are_as_recorded(golden, servers):
                 continue
             good, told = False, f"header {name}: {headers.get(name)}"
         outcomes[record["id"]] = "" if good else told
-    judge(outcomes)
+    judge(outcomes, DIFFERENT)
 
 
 def at_once(server, requests):
@@ -270,7 +260,7 @@ def test_requests_at_once_are_answered_as_recorded(golden, servers):
         got = [status for status, _ in replies]
         wanted = [told["status"] for told in record["responses"]]
         outcomes[record["id"]] = "" if got == wanted else f"{got}, not {wanted}"
-    judge(outcomes)
+    judge(outcomes, DIFFERENT)
 
 
 def states(server, base):
@@ -344,36 +334,4 @@ def test_folders_that_come_and_go_are_followed_as_recorded(golden, golden_models
             outcomes[record["id"]] = told
     finally:
         server.stop()
-    judge(outcomes)
-
-
-@pytest.mark.parametrize(
-    "case, versions, more",
-    [
-        ("version folder without saved_model.pb", {1: None}, {}),
-        ("version folder without saved_model.pb, retries", {1: None}, {"retries": 2}),
-        ("saved_model.pb is garbage", {1: b"garbage"}, {}),
-        ("specific versions policy", {1: 1, 2: 2}, {"specific": (1,)}),
-        ("latest 2", {1: 1, 2: 2}, {"latest": 2}),
-    ],
-)
-def test_a_start_ends_as_recorded(golden, golden_models, tmp_path, case, versions, more):
-    from tf_deblur.serving.models import Models
-    from tf_deblur.serving.status import Failure
-
-    (record,) = (each for each in golden["startup"] if each.get("case") == case)
-    base = tmp_path / "m"
-    for number, made in versions.items():
-        if isinstance(made, int):
-            shutil.copytree(golden_models / f"half_plus_two/{made}", base / str(number))
-        else:
-            (base / str(number)).mkdir(parents=True)
-            if made:
-                (base / str(number) / "saved_model.pb").write_bytes(made)
-    models = Models(settings(tmp_path, "m", retry_seconds=0.01, **more), poll_seconds=0)
-    try:
-        models.start()
-        told = None
-    except Failure as failure:
-        told = failure.message.replace(str(base), "BASE/emptybase")
-    assert told == record["start_error"]
+    judge(outcomes, DIFFERENT)

@@ -212,16 +212,32 @@ def test_clients_that_go_away_are_no_harm(server):
     assert server.predict("times", b'{"instances": [1]}')[0] == 200
 
 
-def test_a_thousand_connections_at_once_are_answered(server):
+@contextlib.contextmanager
+def a_thousand_connections(server):
     with contextlib.ExitStack() as stack:
-        wires = [
-            stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=20))
-            for _ in range(1000)
+        address = "127.0.0.1", server.port
+        yield [
+            stack.enter_context(socket.create_connection(address, timeout=20)) for _ in range(1000)
         ]
+
+
+def test_a_thousand_slow_senders_hold_nobody_up_and_are_answered(server):
+    with a_thousand_connections(server) as wires:
         for wire in wires:
-            wire.sendall(b"GET /v1/models/times HTTP/1.1\r\nHost: x\r\n\r\n")
+            wire.sendall(b"GET /v1/models/times HT")
+        assert server.ask("GET", "/v1/models/times", timeout=5)[0] == 200
         for wire in wires:
-            assert wire.recv(12) == b"HTTP/1.1 200"
+            wire.sendall(b"TP/1.1\r\nHost: x\r\n\r\n")
+        assert {wire.recv(12) for wire in wires} == {b"HTTP/1.1 200"}
+
+
+def test_a_thousand_predict_requests_at_once_are_answered_or_told_to_come_again(server):
+    request = b"POST /v1/models/slow:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\n\r\n"
+    with a_thousand_connections(server) as wires:
+        for wire in wires:
+            wire.sendall(request + b'{"instances": [0.5]}')
+        assert {wire.recv(12) for wire in wires} == {b"HTTP/1.1 200", b"HTTP/1.1 429"}
+    assert server.predict("times", b'{"instances": [1]}')[0] == 200
 
 
 def test_a_new_version_takes_over_without_a_gap_and_a_broken_one_does_not(models, tmp_path):
@@ -255,10 +271,17 @@ def test_a_new_version_takes_over_without_a_gap_and_a_broken_one_does_not(models
         ask_until(3)
         (base / "4").mkdir()
         (base / "4/saved_model.pb").write_bytes(b"broken")
+        shutil.copytree(models / "times/2", base / "5.tmp")  # whole, but for its warm-up file
+        (base / "5.tmp/assets.extra").mkdir()
+        (base / "5.tmp/assets.extra/tf_serving_warmup_requests").write_bytes(b"broken" * 9)
         time.sleep(3)  # past all retries
+        (base / "5.tmp").rename(base / "5")
+        time.sleep(3)
         ask_until(3)
-        told = json.loads(server.ask("GET", "/v1/models/times/versions/4")[1])
-        assert told["model_version_status"][0]["status"]["error_code"] == "DATA_LOSS"
+        for number, words in (4, "saved_model.pb"), (5, "warmup data is in TFRecord format"):
+            told = json.loads(server.ask("GET", f"/v1/models/times/versions/{number}")[1])
+            status = told["model_version_status"][0]["status"]
+            assert status["error_code"] == "DATA_LOSS" and words in status["error_message"]
     finally:
         server.stop()
     assert [value for value, before in zip(seen[1:], seen) if value != before] == [6, 3]
@@ -309,6 +332,14 @@ def test_without_flags_the_weights_that_ship_are_served(picture):
         assert page.status == 200 and b'data-model="compact"' in page.read()
         done.send_signal(signal.SIGINT)
         assert done.wait(10) == 0 and done.stderr.read() == ""
+
+
+def test_server_and_export_take_pictures_of_the_same_size(run):
+    told = [
+        re.search(r"--max_megapixels\n.*default: '(\S+)'", run(command, "--help").stdout)[1]
+        for command in ("serve", "export")
+    ]
+    assert told[0] == told[1]
 
 
 def test_mistakes_are_told_in_one_line(run, models, tmp_path):

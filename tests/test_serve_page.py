@@ -1,7 +1,5 @@
 """The page at / in a real browser, as a person uses it."""
 
-import shutil
-
 import cv2
 import numpy as np
 import pytest
@@ -10,9 +8,6 @@ pytest.importorskip("granian", reason="needs granian; pip install 'tf-deblur[ser
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 from serve_server import Server, settings  # noqa: E402
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-if not CHROMIUM:
-    pytest.skip("needs Chromium; apt-get install chromium", allow_module_level=True)
 SIZES = {"desktop": (1280, 860), "phone": (390, 844)}
 
 
@@ -21,14 +16,6 @@ def server(exported):
     running = Server(settings(exported, "compact"), page_model="compact")
     yield running
     running.stop()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as started:
-        running = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield running
-        running.close()
 
 
 @pytest.fixture(params=SIZES)
@@ -46,16 +33,6 @@ def page(browser, server, request):
     yield opened
     opened.close()
     assert wrong == []
-
-
-@pytest.fixture
-def photograph(picture, tmp_path):
-    """A JPEG that EXIF turns by a quarter: 60 wide and 90 high as it is seen."""
-    path = tmp_path / "holiday.jpg"
-    data = cv2.imencode(".jpg", picture(60, 90))[1].tobytes()
-    tiff = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
-    path.write_bytes(data[:2] + b"\xff\xe1" + (len(tiff) + 2).to_bytes(2, "big") + tiff + data[2:])
-    return path
 
 
 def restore(page, path):

@@ -23,9 +23,36 @@ def test_tiles_join_to_exactly_the_whole_image(multiple, most_pixels):
     assert tiles.largest <= most_pixels
 
 
-def test_a_margin_that_is_a_pixel_short_shows():
+@pytest.mark.parametrize("tile", [(64, 64), (40, 72), (136, 48), (136, 72)])
+def test_tiles_of_one_size_join_to_exactly_the_whole_image(tile):
+    image = np.random.default_rng(0).integers(0, 9, (136, 72, 3)).astype("float64")
+    tiles = tiling.EqualTiles(136, 72, tile, margin=16)
+    seen = np.zeros((136, 72), int)
+    for kept, cut in tiles:
+        seen[kept] += 1
+        assert image[cut].shape[:2] == tile
+        assert all(s.start % 8 == 0 for s in cut)
+    assert (seen == 1).all() and len(tiles) == len(list(tiles))
+    joined = tiling.apply(lambda tile: box(tile, 13), image, tiles)
+    np.testing.assert_array_equal(joined, box(image, 13))
+
+
+def test_a_picture_of_one_tile_needs_no_margin_and_others_do():
+    assert len(tiling.EqualTiles(24, 32, (24, 32), margin=16)) == 1
+    for height, width in [(24, 40), (16, 32), (24, 24)]:
+        with pytest.raises(ValueError, match="margins 16"):
+            tiling.EqualTiles(height, width, (24, 32), margin=16)
+
+
+@pytest.mark.parametrize(
+    "tiles",
+    [
+        tiling.Tiles(64, 64, core=(32, 32), margin=12),
+        tiling.EqualTiles(64, 64, (40, 40), margin=12),
+    ],
+)
+def test_a_margin_that_is_a_pixel_short_shows(tiles):
     image = np.random.default_rng(0).integers(0, 9, (64, 64, 3)).astype("float64")
-    tiles = tiling.Tiles(64, 64, core=(32, 32), margin=12)
     joined = tiling.apply(lambda tile: box(tile, 13), image, tiles)
     assert not np.array_equal(joined, box(image, 13))
 

@@ -8,7 +8,7 @@ COMMANDS = {
     "blur": ("tf_deblur.blur", "blur photographs, as a shaking hand does"),
     "train": ("tf_deblur.train", "train the networks, or go on with a training"),
     "evaluate": ("tf_deblur.evaluate", "score a trained network on a data set"),
-    "export": ("tf_deblur.export.__main__", "write a SavedModel and a TFLite file"),
+    "export": ("tf_deblur.export.__main__", "write a SavedModel, and .tflite files for devices"),
     "serve": ("tf_deblur.serve", "serve a network over HTTP, with a page for photographs"),
 }
 

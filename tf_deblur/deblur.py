@@ -16,7 +16,7 @@ import time
 from absl import flags
 
 from tf_deblur import errors
-from tf_deblur.errors import UserError
+from tf_deblur.errors import BadPicture, UserError
 from tf_deblur.restoring.jobs import ENDING, PIPE
 
 _MODEL = flags.DEFINE_string(
@@ -54,13 +54,26 @@ _REPORT = flags.DEFINE_string(
 _CHECK = flags.DEFINE_bool("check", True, "Keep the original where the result cannot be right.")
 _MAX_MEGAPIXELS = flags.DEFINE_float("max_megapixels", 150, "Refuse larger pictures.", 0)
 _MEMORY_GB = flags.DEFINE_float(
-    "memory_gb", None, "What the network may take; half of what is free if not given.", 0
+    "memory_gb",
+    None,
+    "What the network may take; tiles are as large as it allows. Half of what is free if not "
+    "given, and of a .tflite file that takes any size at most 0.43.",
+    0,
 )
 _PRECISION = flags.DEFINE_enum(
     "precision",
     "auto",
     ["auto", "float32", "bfloat16"],
     "Of the arithmetic; auto takes bfloat16 where the device is faster in it.",
+)
+_BACKEND = flags.DEFINE_enum(
+    "backend",
+    "auto",
+    ["auto", "tensorflow", "openvino"],
+    "Of a preset or weights; auto is OpenVINO where that is installed and no GPU is there.",
+)
+_THREADS = flags.DEFINE_integer(
+    "threads", None, "Of a .tflite file; one for each processor core if not given.", 1
 )
 _BEAM_RUNNER = flags.DEFINE_string(
     "beam_runner",
@@ -76,6 +89,7 @@ LONG = 2  # seconds; what takes longer is told before, and shows a bar
 
 def main(argv):
     if _BEAM_RUNNER.value:
+        errors.load_tensorflow()
         return restore_collection(argv[1:])
     from tf_deblur import files
     from tf_deblur.restoring import jobs, loading
@@ -94,7 +108,12 @@ def main(argv):
     )
     report = reported()
 
-    restore = loading.load(_MODEL.value, _PRECISION.value, _MEMORY_GB.value)
+    backend = loading.choose(_MODEL.value, _BACKEND.value)
+    if backend not in loading.WITHOUT_TENSORFLOW:
+        errors.load_tensorflow()
+    restore = loading.load(
+        _MODEL.value, _PRECISION.value, _MEMORY_GB.value, _BACKEND.value, _THREADS.value
+    )
     restore.say = say
     say(f"restoring with {restore}")
     say(restore.told())
@@ -123,8 +142,10 @@ def restore_collection(patterns):
         raise UserError(
             f"--beam_runner: wants Apache Beam ({error}); pip install 'tf-deblur[beam]'"
         ) from error
-    if _FILES_FROM.value or _KEEP_TIME.value or _REPORT.value:
-        raise UserError("--beam_runner: goes without --files_from, --keep_time and --report")
+    if _FILES_FROM.value or _KEEP_TIME.value or _REPORT.value or _BACKEND.value != "auto":
+        raise UserError(
+            "--beam_runner: goes without --files_from, --keep_time, --report and --backend"
+        )
     if not patterns or not _OUTPUT.value:
         raise UserError("--beam_runner: name the photographs, and --output, a folder for them")
     names = [field.name for field in dataclasses.fields(collection.Settings)]
@@ -245,6 +266,8 @@ def outcome(job, future):
     record |= {"seconds": None, "share_kept": None, "error": None}
     try:
         told = future.result()
+    except BadPicture as error:  # an engine that refuses a picture does not know its name
+        record["error"] = f"{job.source}: {error}"
     except UserError as error:
         record["error"] = str(error)
     except (OSError, MemoryError, cv2.error) as error:  # the others go on
@@ -341,7 +364,7 @@ def restore_video(restore, job, bar):
 
 
 def cli():
-    errors.run(main)
+    errors.run(main, tensorflow=False)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,18 @@
-"""Where TensorFlow runs, and in which precision it multiplies fastest there."""
+"""Where networks run, and in which precision they multiply fastest there.
+
+TensorFlow is loaded by what asks it about GPUs, or sets its options.
+"""
 
 import contextlib
 import os
 import pathlib
 
-import tensorflow as tf
-
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}  # precision -> Keras's name
 PRECISIONS = ("auto", *POLICIES)
 BFLOAT16_GRAPHS = "auto_mixed_precision_onednn_bfloat16"  # processors only
-# How Linux calls the units, the faster first: against float32 some 5 to 10 times, and twice.
-BFLOAT16_UNITS = {"amx_bf16": "AMX", "avx512_bf16": "AVX-512 BF16"}
+# Units of processors that multiply bfloat16 faster than float32: how Linux calls them, and whose.
+# AMX is some 5 to 10 times as fast. AMD's AVX-512 is twice as fast in bfloat16, Intel's half.
+BFLOAT16_UNITS = {"AMX": ("amx_bf16", ""), "AVX-512 BF16": ("avx512_bf16", "AuthenticAMD")}
 AMPERE = (8, 0)  # the first GPUs that multiply bfloat16
 
 
@@ -28,10 +30,18 @@ def choose_precision(requested="auto"):
     if gpus():
         capability = _details(gpus()[0]).get("compute_capability", (0, 0))
         fast, what = tuple(capability) >= AMPERE, f"compute capability {capability}"
-    else:
-        unit = _bfloat16_unit()
-        fast, what = bool(unit), unit or "the processor has no bfloat16 instructions"
-    return ("bfloat16" if fast else "float32"), what
+        return ("bfloat16" if fast else "float32"), what
+    return choose_processor_precision()
+
+
+def choose_processor_precision(requested="auto"):
+    """`choose_precision` for what runs on the processor whatever else there is."""
+    if requested != "auto":
+        return requested, "as asked"
+    unit = bfloat16_unit()
+    if not unit:
+        return "float32", "the processor has no fast bfloat16"
+    return "bfloat16", unit
 
 
 def set_precision(requested="auto"):
@@ -52,6 +62,8 @@ def set_precision(requested="auto"):
 
 def be_deterministic():
     """From here on TensorFlow gives the same bits each time, on the same machine."""
+    import tensorflow as tf
+
     tf.config.experimental.enable_op_determinism()
 
 
@@ -59,6 +71,11 @@ def device_name():
     """The device in words: a GPU's name, or the number of processor cores."""
     if gpus():
         return ", ".join(_details(gpu).get("device_name", gpu.name) for gpu in gpus())
+    return processor_name()
+
+
+def processor_name():
+    """The number of processor cores, in words."""
     return f"{cores()} processor core{'s' if cores() > 1 else ''}"
 
 
@@ -67,8 +84,16 @@ def cores():
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
+def has_gpu():
+    """Whether the machine has a GPU that TensorFlow may use; asks the system, not TensorFlow."""
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+    return not hidden and any(pathlib.Path("/dev").glob("nvidia[0-9]*"))
+
+
 def gpus():
     """TensorFlow's GPUs, each told to take memory as it needs it and not all at once."""
+    import tensorflow as tf  # where a .tflite file runs there may be none
+
     found = tf.config.list_physical_devices("GPU")
     for gpu in found:
         with contextlib.suppress(RuntimeError):  # in use already: too late, and no harm
@@ -79,6 +104,8 @@ def gpus():
 @contextlib.contextmanager
 def bfloat16_graphs(wanted):
     """Whether float32 graphs that run inside multiply in bfloat16; for processors only."""
+    import tensorflow as tf
+
     options = tf.config.optimizer.get_experimental_options()
     tf.config.optimizer.set_experimental_options({BFLOAT16_GRAPHS: wanted})
     try:
@@ -102,11 +129,14 @@ def layers_in(precision):
 
 
 def _details(gpu):
+    import tensorflow as tf
+
     return tf.config.experimental.get_device_details(gpu)
 
 
-def _bfloat16_unit():
-    """What multiplies bfloat16 in this processor; None if nothing does."""
-    cpuinfo = pathlib.Path("/proc/cpuinfo")
+def bfloat16_unit(root="/"):
+    """What multiplies bfloat16 faster in this processor; None if nothing does."""
+    cpuinfo = pathlib.Path(root, "proc/cpuinfo")
     told = cpuinfo.read_text() if cpuinfo.exists() else ""
-    return next((unit for flag, unit in BFLOAT16_UNITS.items() if flag in told), None)
+    units = (name for name, words in BFLOAT16_UNITS.items() if all(word in told for word in words))
+    return next(units, None)

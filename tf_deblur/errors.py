@@ -39,7 +39,7 @@ class BadPicture(UserError):
 def run(main, tensorflow=True):
     """Runs a command: parses its flags, loads TensorFlow without chatter, calls `main(argv)`.
 
-    Commands that do without TensorFlow say so, and start at once.
+    Commands that do without TensorFlow, or load it where they need it, say so: they start at once.
 
     A wrong flag ends with status 2, a UserError with 1, each with one line on standard
     error. Anything else is a bug of ours and keeps its traceback.
@@ -48,7 +48,7 @@ def run(main, tensorflow=True):
     def guarded(argv):
         try:
             if tensorflow:
-                _load_tensorflow()
+                load_tensorflow()
             return main(argv)
         except UserError as error:
             return _fail(error, error.status)
@@ -61,14 +61,20 @@ def run(main, tensorflow=True):
         app.run(guarded, flags_parser=_parse)
 
 
-def _load_tensorflow():
+def load_tensorflow():
+    """Imports TensorFlow without chatter; UserError where it is not installed."""
     if not wordy():
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         logging.set_verbosity(logging.ERROR)
         warnings.simplefilter("ignore")
     with quiet():
-        import tensorflow
-
+        try:
+            import tensorflow
+        except ModuleNotFoundError as error:
+            if error.name != "tensorflow":
+                raise
+            told = "TensorFlow is not installed; .tflite files do without it"
+            raise UserError(told) from error
         tensorflow.config.list_physical_devices()  # says now whether CUDA is there
         tensorflow.get_logger().setLevel("WARNING" if wordy() else "ERROR")
 

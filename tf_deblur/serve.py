@@ -35,6 +35,9 @@ _RETRIES = flags.DEFINE_integer(
     "max_num_load_retries", 5, "How often a version that does not load is tried again.", 0
 )
 _RETRY_SECONDS = flags.DEFINE_float("load_retry_seconds", 1, "How long is waited before.", 0)
+_WARMUP = flags.DEFINE_bool(
+    "enable_model_warmup", True, "Whether a version's warm-up requests run before it answers."
+)
 _PORT = flags.DEFINE_integer("rest_api_port", 8501, "0 takes a free one, and says which.", 0, 65535)
 _HOST = flags.DEFINE_string(
     "host",
@@ -50,7 +53,7 @@ _QUEUE_SIZE = flags.DEFINE_integer(
 )
 _QUEUE_MB = flags.DEFINE_float("queue_mb", 512, "What their bodies may come to together.", 0)
 _REQUEST_MB = flags.DEFINE_float("max_request_mb", 128, "Larger ones are answered with 413.", 0)
-_MEGAPIXELS = flags.DEFINE_float("max_megapixels", 50, "Larger pictures are refused.", 0)
+_MEGAPIXELS = flags.DEFINE_float("max_megapixels", 64, "Larger pictures are refused.", 0)
 _CORS = flags.DEFINE_bool(
     "rest_api_enable_cors_support", False, "Lets pages of other hosts use the server."
 )
@@ -119,7 +122,7 @@ def model_settings(folder):
         labels=labels(_LABELS.value),
         retries=_RETRIES.value,
         retry_seconds=_RETRY_SECONDS.value,
-        load=lambda path: Loaded(path, bfloat16, _TIMEOUT.value / 1000),
+        load=lambda path: Loaded(path, bfloat16, _TIMEOUT.value / 1000, _WARMUP.value),
     )
 
 

@@ -6,6 +6,7 @@ python -m tf_deblur.train --flagfile=configs/paper.flags --workdir=runs/paper
 import hashlib
 import json
 import math
+import pathlib
 
 from absl import flags
 
@@ -367,7 +368,8 @@ def patches():
 
 def notes():
     """For the metadata of the weights: what made them."""
-    made_from = {"started_from": _INIT_FROM.value} if _INIT_FROM.value else {}
+    start = pathlib.Path(_INIT_FROM.value or "").name  # weights go places; folders stay here
+    made_from = {"started_from": start} if start else {}
     batch = f"{_BATCH_SIZE.value} patches of {_PATCH_SIZE.value}"
     return {"data": _DATASET.value, "batch": batch, **made_from}
 

@@ -1,7 +1,6 @@
 """The generators and the discriminator, as functional Keras models.
 
-Source: Sang, Gao and Yin 2018, Tables 1 and 2 (`paper`, the discriminator). `compact`
-is this project's own: the same residual block on a U-shape, a fiftieth of the arithmetic.
+Source: Sang, Gao and Yin 2018, Table 2 (the discriminator); generators.py has the generators.
 """
 
 import json
@@ -11,82 +10,20 @@ import tensorflow as tf
 from keras import layers
 
 from tf_deblur.errors import UserError
+from tf_deblur.models import generators
+from tf_deblur.models.generators import HE, TORCH7
 from tf_deblur.models.layers import DepthToSpace, SpaceToDepth
 
-# Torch7's default start: uniform in ±1/sqrt(fan-in). With He or Glorot kernels the last
-# ReLU of Table 1 goes silent within ten steps and stays so.
-TORCH7 = {"scale": 1 / 3, "mode": "fan_in", "distribution": "uniform"}
-HE = {"scale": 2.0, "mode": "fan_in", "distribution": "truncated_normal"}
 
-
-def conv(x, filters, kernel, *, name, start=HE, scale=1.0, dtype=None, **kwargs):
+def conv(x, filters, kernel, *, name, start=HE, **kwargs):
     """A convolution with zero padding: height and width stay."""
-    if start is TORCH7:  # the bias too
+    if start["distribution"] == TORCH7["distribution"]:  # the bias starts so too
         limit = (kernel * kernel * x.shape[-1]) ** -0.5
         kwargs["bias_initializer"] = keras.initializers.RandomUniform(-limit, limit)
-    start = keras.initializers.VarianceScaling(**{**start, "scale": start["scale"] * scale})
+    start = keras.initializers.VarianceScaling(**start)
     return layers.Conv2D(
-        filters, kernel, padding="same", kernel_initializer=start, name=name, dtype=dtype, **kwargs
+        filters, kernel, padding="same", kernel_initializer=start, name=name, **kwargs
     )(x)
-
-
-def residual_block(x, filters, kernel, *, name, start=HE, second=1.0):
-    """Fig. 1b: no normalisation, and no ReLU after the addition."""
-    y = conv(x, filters, kernel, activation="relu", start=start, name=f"{name}_conv0")
-    y = conv(y, filters, kernel, start=start, scale=second, name=f"{name}_conv1")
-    return layers.Add(name=f"{name}_add")([x, y])
-
-
-def paper_generator(
-    filters=64, blocks=19, kernel=5, output_activation="relu", initializer="torch7"
-):
-    """Table 1: (n, h, w, 3) in [0, 1] -> the same; width and height never change."""
-    start = {"torch7": TORCH7, "he": HE}[initializer]
-    blurred = keras.Input((None, None, 3), name="image")
-    x = conv(blurred, filters, kernel, activation="relu", start=start, name="head")
-    for index in range(blocks):
-        x = residual_block(x, filters, kernel, start=start, name=f"block{index}")
-    # float32 whatever the precision: eight bits of mantissa are too few for a picture
-    tail = {"start": start, "activation": output_activation, "dtype": "float32"}
-    restored = conv(x, 3, kernel, name="tail", **tail)
-    return keras.Model(blurred, restored, name="paper")
-
-
-def compact_generator(filters=(32, 64, 128), down=(2, 2), middle=8, up=(2, 2), kernel=3):
-    """The residual block on a U-shape: (n, h, w, 3) in [0, 1] -> the same, unclipped.
-
-    Heights and widths are multiples of `size_multiple(model)`, 8 for three levels.
-    It starts near the identity: the blurred image is added at the end, and the last
-    convolution, like every block's second, starts small.
-    """
-
-    def blocks(x, count, level, name):
-        for index in range(count):
-            x = residual_block(x, filters[level], kernel, second=0.1, name=f"{name}_block{index}")
-        return x
-
-    blurred = keras.Input((None, None, 3), name="image")
-    x = SpaceToDepth(2, name="unshuffle")(blurred)
-    x = conv(x, filters[0], kernel, name="head")
-    skips = []
-    for level, count in enumerate(down):
-        x = blocks(x, count, level, f"down{level}")
-        skips.append(x)
-        x = SpaceToDepth(2, name=f"down{level}_unshuffle")(x)
-        x = conv(x, filters[level + 1], 1, name=f"down{level}")
-    x = blocks(x, middle, len(down), "middle")
-    for level, count in reversed(list(enumerate(up))):
-        x = conv(x, 4 * filters[level], 1, name=f"up{level}")
-        x = DepthToSpace(2, name=f"up{level}_shuffle")(x)
-        x = layers.Add(name=f"up{level}_skip")([x, skips[level]])
-        x = blocks(x, count, level, f"up{level}")
-    x = conv(x, 12, kernel, scale=1e-6, name="tail")
-    x = DepthToSpace(2, name="shuffle")(x)
-    restored = layers.Add(name="restored", dtype="float32")([blurred, x])
-    return keras.Model(blurred, restored, name="compact")
-
-
-PRESETS = {"paper": paper_generator, "compact": compact_generator}
 
 
 def build_generator(preset="paper", **arguments):
@@ -94,7 +31,7 @@ def build_generator(preset="paper", **arguments):
 
     Args:
       preset: "paper" (Table 1: 3,903,299 parameters) or "compact" (2,820,204).
-      **arguments: what differs from the preset's own builder, for instance `blocks=3`.
+      **arguments: what differs from the preset's own, for instance `blocks=3`.
 
     Returns:
       A functional `keras.Model`, (n, h, w, 3) float32 in [0, 1] to the same. Its
@@ -103,14 +40,27 @@ def build_generator(preset="paper", **arguments):
     Raises:
       UserError: no such preset, or an argument that it does not take.
     """
-    if preset not in PRESETS:
-        raise UserError(f"{preset}: no such generator; use one of {', '.join(PRESETS)}")
-    try:
-        model = PRESETS[preset](**arguments)
-    except TypeError as error:
-        raise UserError(f"{preset}: {error}") from error
+    made = {}
+    for step in generators.steps(preset, arguments):
+        inputs = [made[name] for name in step.inputs]
+        made[step.name] = _layer(step, *inputs)
+    model = keras.Model(made["image"], made[step.name], name=preset)
     model.description = json.dumps({"preset": preset, "arguments": arguments})
     return model
+
+
+def _layer(step, *inputs):
+    """What a step makes of its inputs."""
+    named = {"name": step.name, "dtype": "float32" if step.exact else None}
+    if step.kind == "Input":
+        return keras.Input((None, None, step.channels), name=step.name)
+    if step.kind == "Conv2D":
+        more = {"start": step.start, "activation": step.activation}
+        return conv(*inputs, step.channels, step.size, **named, **more)
+    if step.kind == "Add":
+        return layers.Add(**named)(list(inputs))
+    kind = {"SpaceToDepth": SpaceToDepth, "DepthToSpace": DepthToSpace}[step.kind]
+    return kind(step.size, **named)(*inputs)
 
 
 def build_discriminator(patch_size=128):
@@ -150,69 +100,25 @@ def with_logits(discriminator):
     return keras.Model(discriminator.input, logit, name="discriminator_logits")
 
 
+def steps(model):
+    """The steps that a generator was built from."""
+    kind = json.loads(model.description)
+    return generators.steps(kind["preset"], kind["arguments"])
+
+
 def size_multiple(model):
-    """What heights and widths must be multiples of, in pixels, computed from the layers."""
-    return max(scale for scale, _ in _reach(model).values())
+    """What heights and widths must be multiples of, in pixels."""
+    return generators.size_multiple(steps(model))
 
 
 def receptive_radius(model):
-    """How far a restored pixel sees, in pixels to each side, computed from the layers."""
-    return _reach(model)[model.layers[-1].name][1]
+    """How far a restored pixel sees, in pixels to each side."""
+    return generators.receptive_radius(steps(model))
 
 
-def pixel_bytes(model):
-    """Memory that running takes for each pixel of a picture, in bytes, from the layers.
-
-    The most that lives at once, in float32: a tensor lives from its layer to the last one
-    that reads it. Twice that, for the copies that convolution libraries make.
-    """
-    scale = {name: scale for name, (scale, _) in _reach(model).items()}
-    floats, last = {}, {}
-    made_by = {id(layer.output): layer.name for layer in model.layers}
-    for layer in model.layers:
-        floats[layer.name] = layer.output.shape[-1] / scale[layer.name] ** 2
-        inputs = layer.input if isinstance(layer.input, (list, tuple)) else [layer.input]
-        last.update({made_by[id(tensor)]: layer.name for tensor in inputs})
-    live, most = {}, 0.0
-    for layer in model.layers:
-        live[layer.name] = floats[layer.name]
-        most = max(most, sum(live.values()))
-        live = {name: count for name, count in live.items() if last.get(name) != layer.name}
-    return round(2 * 4 * most)
-
-
-def facts(model):
-    """What whoever runs a generator has to know of it, by name."""
-    return {
-        "size_multiple": size_multiple(model),
-        "radius": receptive_radius(model),
-        "channels": 3,
-        "pixel_bytes": pixel_bytes(model),
-    }
-
-
-def _reach(model):
-    """Layer name -> (scale, reach): cell i depends on pixels i·s − r … i·s + s − 1 + r."""
-    reach, made_by = {}, {id(layer.output): layer.name for layer in model.layers}
-    for layer in model.layers:  # Keras lists them inputs first
-        if isinstance(layer, layers.InputLayer):
-            reach[layer.name] = 1, 0
-            continue
-        inputs = layer.input if isinstance(layer.input, (list, tuple)) else [layer.input]
-        before = [reach[made_by[id(tensor)]] for tensor in inputs]
-        scale, radius = before[0][0], max(r for _, r in before)
-        if isinstance(layer, layers.Conv2D):
-            half = max(d * (k - 1) // 2 for d, k in zip(layer.dilation_rate, layer.kernel_size))
-            radius += scale * half
-        elif isinstance(layer, SpaceToDepth):
-            scale *= layer.block_size
-        elif isinstance(layer, DepthToSpace):  # a cell sees its whole block, from any corner
-            scale //= layer.block_size
-            radius += scale * (layer.block_size - 1)
-        elif not isinstance(layer, layers.Add):
-            raise ValueError(f"{layer.name}: {type(layer).__name__} is not followed")
-        reach[layer.name] = scale, radius
-    return reach
+def facts(model, **of):
+    """What whoever runs a generator has to know of it, by name; `of` as in `generators.facts`."""
+    return generators.facts(steps(model), **of)
 
 
 def restore(model, blurred):

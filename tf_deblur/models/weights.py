@@ -16,6 +16,7 @@ from safetensors.numpy import save as serialized
 from tf_deblur import __version__
 from tf_deblur.errors import UserError
 from tf_deblur.files import whole
+from tf_deblur.models import generators
 
 PACKAGED = pathlib.Path(__file__).parents[1] / "pretrained"
 IN_WORKDIR = "generator.safetensors"
@@ -87,30 +88,32 @@ def load(name):
     return model
 
 
+def read(name):
+    """What a file holds, read without TensorFlow; for names and errors as `load`.
+
+    Returns:
+      (steps, tensors): as `generators.steps` makes them; name -> float32 array.
+    """
+    path = find(name)
+    preset, arguments = _kind(path, describe(path))
+    steps = generators.steps(preset, arguments)
+    kind = {"preset": preset, "arguments": arguments}
+    return steps, _tensors(path, kind, generators.shapes(steps))
+
+
 def load_into(model, name):
     """Gives `model` the weights in a file, or in a SavedModel of this project's.
 
     Raises:
       UserError: they are another architecture's.
     """
+    shapes = {key: value.shape for key, value in read_variables(model).items()}
     path = find_saved_model(name) or find(name)
-    if path.is_dir():
-        tensors = _read_saved_model(path)
-    else:
-        with _open(path) as file:
-            tensors = {key: file.get_tensor(key) for key in file.keys()}
-    mine = {key: value.shape for key, value in read_variables(model).items()}
-    theirs = {key: value.shape for key, value in tensors.items()}
-    if mine != theirs:
-        odd = sorted(k for k in mine.keys() | theirs.keys() if mine.get(k) != theirs.get(k))
-        raise UserError(
-            f"{path}: weights of another architecture than {json.loads(model.description)}: "
-            f"{odd[0]} is {theirs.get(odd[0])}, not {mine.get(odd[0])}"
-        )
+    tensors = _tensors(path, json.loads(model.description), shapes)
     for layer in model.layers:
         if layer.weights:
             names = ("kernel", "bias")[: len(layer.weights)]
-            layer.set_weights([tensors[f"{layer.name}/{n}"].astype("float32") for n in names])
+            layer.set_weights([tensors[f"{layer.name}/{n}"] for n in names])
 
 
 def describe(name):
@@ -137,6 +140,23 @@ def read_variables(model):
         for layer in model.layers
         for name, value in zip(("kernel", "bias"), layer.get_weights())
     }
+
+
+def _tensors(path, kind, mine):
+    """Weights in float32; UserError where their shapes are other than `mine`."""
+    if path.is_dir():
+        tensors = _read_saved_model(path)
+    else:
+        with _open(path) as file:
+            tensors = {key: file.get_tensor(key).astype("float32") for key in file.keys()}
+    theirs = {key: value.shape for key, value in tensors.items()}
+    if mine != theirs:
+        odd = sorted(k for k in mine.keys() | theirs.keys() if mine.get(k) != theirs.get(k))
+        raise UserError(
+            f"{path}: weights of another architecture than {kind}: "
+            f"{odd[0]} is {theirs.get(odd[0])}, not {mine.get(odd[0])}"
+        )
+    return tensors
 
 
 def find_saved_model(name):

@@ -14,7 +14,8 @@ def from_float(array, dtype):
     """[0, 1] -> uint8 or uint16, clipped and rounded half to even; or another float type."""
     if np.issubdtype(dtype, np.floating):
         return array.astype(dtype)
-    return np.rint(np.clip(array, 0, 1) * np.float32(_largest(dtype))).astype(dtype)
+    scaled = np.clip(array, 0, 1) * np.float32(_largest(dtype))
+    return np.rint(scaled, out=scaled).astype(dtype)
 
 
 def to_uint8(array):

@@ -42,10 +42,11 @@ class Handler(base.ModelHandler):
         self.settings = settings
 
     def load_model(self):
+        told = self.settings
         with errors.quiet():
             from tf_deblur.restoring import loading
-        told = self.settings
-        return loading.load(told.model, told.precision, told.memory_gb)
+
+            return loading.load(told.model, told.precision, told.memory_gb)
 
     def batch_elements_kwargs(self):
         return {"max_batch_size": 1}  # pictures are large already

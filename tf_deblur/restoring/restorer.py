@@ -7,7 +7,6 @@ import sys
 import time
 
 import numpy as np
-import tensorflow as tf
 from tqdm import tqdm
 
 from tf_deblur import devices, memory
@@ -31,13 +30,15 @@ class Restorer:
       pixel_bytes: memory that running takes for each pixel of a tile.
       most_pixels: of a tile, as its graph cuts them itself: larger ones would be cut twice.
       memory: bytes that running may take; tiles are as large as it allows.
-      precision: "float32" or "bfloat16"; `why` says in words why that one.
+      precision: "float32" or "bfloat16", or a `.tflite` file's variant; `why` says why that one.
       device: where it runs, in words.
       weights_sha256: of the file of weights that it was made from; None if that is not known.
       say: called with a line for the user, on standard error unless a command sets another.
     """
 
-    def __init__(self, name, facts, precision="float32", why="its only one"):
+    ran_out = ()  # the exceptions by which an engine says that a GPU's memory was too little
+
+    def __init__(self, name, facts, precision="float32", why="its only one", device=None):
         self.name = str(name)
         self.weights_sha256 = facts.get("weights_sha256")
         self.size_multiple, self.radius, self.channels, self.pixel_bytes = (
@@ -45,7 +46,7 @@ class Restorer:
         )
         self.most_pixels = facts.get("tile_pixels", math.inf)
         self.precision, self.why = precision, why
-        self.device = devices.device_name()
+        self.device = device or devices.device_name()
         self.memory = memory.free() / 2
         self.say = functools.partial(tqdm.write, file=sys.stderr)
 
@@ -83,7 +84,7 @@ class Restorer:
             try:
                 counting = count if progress else None
                 return tiling.apply(self.run_typed, padded, tiles, counting)[:height, :width]
-            except tf.errors.ResourceExhaustedError:  # a GPU ran out; a processor never does
+            except self.ran_out:
                 if progress:
                     count(-done)
                 self.memory = tiles.largest * self.pixel_bytes / 2
@@ -93,8 +94,10 @@ class Restorer:
         """`run` on a tile of the picture's own type."""
         blurred = arrays.to_float(tile)
         restored = self.run(blurred[None])[0]
-        # what is no number becomes the farther end of the range, so that a check sees it
-        restored = np.where(np.isfinite(restored), restored, blurred < 0.5)
+        if not np.isfinite(restored).all():
+            # what is no number becomes the farther end of the range, so that a check sees it
+            restored = np.where(np.isfinite(restored), restored, blurred < 0.5)
+        del blurred  # a tile's copies are memory too
         return arrays.from_float(np.clip(restored, 0, 1), tile.dtype)
 
     def tiles(self, height, width):
@@ -108,21 +111,24 @@ class Restorer:
                 most_pixels=int(self._largest()),
             )
         except ValueError as error:
-            margin = -(-self.radius // self.size_multiple) * self.size_multiple
-            side = 2 * margin + self.size_multiple
-            needed = math.ceil(side**2 * self.pixel_bytes / GIGABYTE * 1000) / 1000
-            raise UserError(
-                f"{self.memory / GIGABYTE:.3f} GB of memory are too few for a tile; "
-                f"{self.name} wants at least {needed:.3f}, see --memory_gb"
-            ) from error
+            margin = tiling.margin_of(self.radius, self.size_multiple)
+            raise self.too_little((2 * margin + self.size_multiple) ** 2) from error
 
-    def seconds_a_pixel(self, side=256):
+    def too_little(self, pixels):
+        """The UserError for a memory in which no tile of so many pixels can be restored."""
+        needed = math.ceil(pixels * self.pixel_bytes / GIGABYTE * 1000) / 1000
+        return UserError(
+            f"{self.memory / GIGABYTE:.3f} GB of memory are too few for a tile; "
+            f"{self.name} wants at least {needed:.3f}, see --memory_gb"
+        )
+
+    def seconds_a_pixel(self, size=(256, 256)):
         """How long restoring takes, measured on a small tile, once everything is warm."""
-        tile = np.zeros((1, side, side, self.channels), np.float32)
+        tile = np.zeros((1, *size, self.channels), np.float32)
         self.run(tile)
         begin = time.monotonic()
         self.run(tile)
-        return (time.monotonic() - begin) / side**2
+        return (time.monotonic() - begin) / math.prod(size)
 
     def pad(self, image):
         """Mirrors a picture at its lower and right border up to the size multiple."""
@@ -143,10 +149,17 @@ class Restorer:
         return min(self.memory / self.pixel_bytes, LARGEST_TILE, self.most_pixels)
 
 
-def read_facts(path):
-    """What an export's JSON says of its network; UserError where it is missing or damaged."""
+def read_facts(path, more=()):
+    """What an export's JSON says of its network; UserError where it is missing or damaged.
+
+    Args:
+      path: of the JSON.
+      more: what it must say beside FACTS.
+    """
     try:
         facts = json.loads(path.read_text())
+        for fact in more:
+            facts[fact]
         return facts | {fact: int(facts[fact]) for fact in FACTS}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(

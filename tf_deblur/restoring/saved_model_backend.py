@@ -10,6 +10,8 @@ from tf_deblur.restoring import restorer
 class SavedModelRestorer(restorer.Restorer):
     """A SavedModel of `tf-deblur export`, or the folder of its versions: the newest runs."""
 
+    ran_out = tf.errors.ResourceExhaustedError
+
     def __init__(self, name, precision):
         folder = weights.find_saved_model(name)
         facts = restorer.read_facts(folder / "assets.extra/model.json")
@@ -17,6 +19,8 @@ class SavedModelRestorer(restorer.Restorer):
             super().__init__(name, facts)
         else:
             super().__init__(name, facts, *devices.choose_precision(precision))
+        if self.precision == "bfloat16":
+            self.pixel_bytes = facts.get("pixel_bytes_bfloat16", self.pixel_bytes)
         try:
             with errors.quiet():
                 self._loaded = tf.saved_model.load(str(folder))

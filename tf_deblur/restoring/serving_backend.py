@@ -32,14 +32,16 @@ class ServingRestorer(restorer.Restorer):
 
     def __init__(self, name, precision):
         facts = {"size_multiple": 1, "radius": 0, "channels": 3, "pixel_bytes": 0}
-        super().__init__(name, facts, why="sent; the server may take another")
+        super().__init__(name, facts, device="a server")
         self.url = str(name).rstrip("/")
-        self.device = f"TensorFlow Serving at {self.url}"
         states = self._answer(ask(self.url), "model_version_status")
         if not any(version.get("state") == "AVAILABLE" for version in states):
             raise UserError(f"{self.url}: no version of it is available yet")
 
-    def seconds_a_pixel(self, side=256):
+    def __str__(self):
+        return f"the model at {self.url}; its server chooses device and precision"
+
+    def seconds_a_pixel(self, size=None):
         return 0.0  # nothing is sent that nobody asked for
 
     def tiles(self, height, width):

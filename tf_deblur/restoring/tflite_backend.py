@@ -2,44 +2,156 @@
 
 import hashlib
 import pathlib
+from importlib import metadata
 
 import numpy as np
-import tensorflow as tf
 
 from tf_deblur import devices, errors
-from tf_deblur.errors import UserError
-from tf_deblur.restoring import restorer
+from tf_deblur.errors import BadPicture, UserError
+from tf_deblur.restoring import restorer, tiling
+
+FACTS = ("name", "sha256", "variant", "signature", "fixed_size", "inputs", "outputs")
+# Where such files run, memory is for others too, and 12 megapixels restore in 0.7 GB with all else.
+MEMORY = 0.43e9
 
 
 class TFLiteRestorer(restorer.Restorer):
-    """A `.tflite` file of `tf-deblur export`, with its JSON beside it; float32 arithmetic."""
+    """A `.tflite` file of `tf-deblur export`, with its JSON beside it.
 
-    def __init__(self, name, precision):
+    Attributes:
+      fixed_size: (height, width) of the tiles, if the file takes no others.
+    """
+
+    def __init__(self, name, precision, threads=None):
         path = pathlib.Path(name)
         if not path.is_file():
             raise UserError(f"{path}: no such file")
-        facts = restorer.read_facts(path.with_suffix(".json"))
-        if hashlib.sha256(path.read_bytes()).hexdigest() != facts.get("file_sha256"):
+        facts = restorer.read_facts(path.with_suffix(".json"), FACTS)
+        if hashlib.sha256(path.read_bytes()).hexdigest() != facts["sha256"]:
             # the interpreter checks nothing: what is cut short ends the process
             raise restorer.damaged(path, "another file than its .json tells of")
-        super().__init__(name, facts)
-        self.device = f"{devices.cores()} processor cores, TensorFlow Lite"
+        make, runtime = interpreter()
+        threads = threads or devices.cores()
+        where = f"{threads} thread{'s' * (threads > 1)} of {runtime}"
+        super().__init__(name, facts, facts["variant"], "its only one", where)
+        self.fixed_size = tuple(facts["fixed_size"] or ()) or None
+        if not self.fixed_size:
+            self.memory = min(self.memory, MEMORY)
+        self._image, self._restored = facts["inputs"][0], facts["outputs"][0]
         try:
-            with errors.quiet():
-                interpreter = _interpreter()(str(path), num_threads=devices.cores())
-                self._float32 = interpreter.get_signature_runner("float32")
-                side = self.size_multiple
-                self.run(np.zeros((1, side, side, self.channels), np.float32))  # says its delegate
+            with errors.quiet():  # it says its delegate
+                opened = make(str(path), num_threads=threads)
+                if self.fixed_size:
+                    opened.allocate_tensors()
+                self._runner = _runner(opened, facts)
+                if not self.fixed_size:
+                    self.run(np.zeros((1, *[self.size_multiple] * 2, self.channels), np.float32))
         except (ValueError, RuntimeError) as error:
             raise restorer.damaged(path, error) from error
 
     def run(self, batch):
-        return self._float32(image=batch)["restored"]
+        restored = [self._run_one(picture[None]) for picture in batch]
+        return restored[0] if len(restored) == 1 else np.concatenate(restored)
+
+    def run_typed(self, tile):
+        if tile.dtype == np.uint8 and _bytes(self._image) and _bytes(self._restored):
+            return self._invoke(tile[None])[0]
+        return super().run_typed(tile)
+
+    def _run_one(self, picture):
+        restored = self._invoke(_quantised(picture, self._image["quantisation"]))
+        return _meant(restored, self._restored["quantisation"])
+
+    def _invoke(self, given):
+        return self._runner(**{self._image["name"]: given})[self._restored["name"]]
+
+    def tiles(self, height, width):
+        if not self.fixed_size:
+            return super().tiles(height, width)
+        sides = (side + -side % self.size_multiple for side in (height, width))
+        margin = tiling.margin_of(self.radius, self.size_multiple)
+        try:
+            tiles = tiling.EqualTiles(*sides, self.fixed_size, margin)
+        except ValueError as error:
+            least = "at least" if min(self.fixed_size) > 2 * margin else "exactly"
+            raise BadPicture(
+                f"{self.name} takes pictures of {least} {self._tile()} pixels; one that is "
+                "exported with --sizes=any takes all"
+            ) from error
+        if tiles.largest * self.pixel_bytes > self.memory:
+            raise self.too_little(tiles.largest)
+        return tiles
+
+    def seconds_a_pixel(self, size=(256, 256)):
+        return super().seconds_a_pixel(self.fixed_size or size)
+
+    def told(self):
+        if not self.fixed_size:
+            return super().told()
+        return f"radius {self.radius} pixels, tiles of {self._tile()}"
+
+    def _tile(self):
+        height, width = self.fixed_size
+        return f"{width}x{height}"
 
 
-def _interpreter():
+def interpreter():
+    """(class, name and version) of the interpreter: LiteRT's where it is installed.
+
+    Raises:
+      UserError: neither it nor TensorFlow is.
+    """
     try:
         from ai_edge_litert.interpreter import Interpreter  # tf.lite's successor, and faster
-    except ImportError:
-        return tf.lite.Interpreter
-    return Interpreter
+
+        return Interpreter, f"ai-edge-litert {metadata.version('ai-edge-litert')}"
+    except ModuleNotFoundError:
+        pass
+    try:
+        with errors.quiet():
+            import tensorflow as tf
+    except ModuleNotFoundError as error:
+        raise UserError(
+            "neither ai-edge-litert nor TensorFlow is installed; pip install ai-edge-litert"
+        ) from error
+    return tf.lite.Interpreter, f"TensorFlow {metadata.version('tensorflow')}"
+
+
+def _runner(opened, facts):
+    """The signature that the JSON tells of; ValueError if the file has another."""
+    [image], [restored] = facts["inputs"], facts["outputs"]
+    names = {"inputs": [image["name"]], "outputs": [restored["name"]]}
+    found = opened.get_signature_list()
+    if found.get(facts["signature"]) != names:
+        raise ValueError(f"its signatures are {found or 'none'}, not {facts['signature']}: {names}")
+    runner = opened.get_signature_runner(facts["signature"])
+    for told, details in (
+        (image, runner.get_input_details()),
+        (restored, runner.get_output_details()),
+    ):
+        shape = details[told["name"]]["shape_signature"].tolist()
+        if shape != told["shape"]:
+            raise ValueError(f"{told['name']} has shape {shape}, not {told['shape']}")
+    return runner
+
+
+def _bytes(end):
+    """Whether an 8-bit pixel goes in, or comes out, as it is."""
+    by = end["quantisation"]
+    return by and round(by["scale"] * 255, 6) == 1 and by["zero_point"] == 0
+
+
+def _quantised(picture, by):
+    """[0, 1] -> what a file takes."""
+    if not by:
+        return picture
+    whole = np.rint(picture / by["scale"])
+    whole += by["zero_point"]
+    return np.clip(whole, 0, 255, out=whole).astype(np.uint8)
+
+
+def _meant(restored, by):
+    """What a file gives -> float32."""
+    if not by:
+        return restored
+    return (restored.astype(np.float32) - by["zero_point"]) * np.float32(by["scale"])

@@ -106,6 +106,60 @@ def _computed(length, core, margin, xp=np):
     return stops - starts
 
 
+@dataclasses.dataclass(frozen=True)
+class EqualTiles:
+    """How a picture is cut into tiles of one size, the last ones shifted inward to its edges.
+
+    Attributes:
+      height, width: of the picture, in pixels, both multiples of the size multiple.
+      tile: (height, width) of each tile, in pixels, such multiples too.
+      margin: pixels at a tile's sides that are not kept, where the picture goes on.
+
+    Raises:
+      ValueError: the picture is smaller than a tile, or a tile smaller than its margins.
+    """
+
+    height: int
+    width: int
+    tile: tuple
+    margin: int
+
+    def __post_init__(self):
+        for length, side in zip((self.height, self.width), self.tile):
+            if length < side or (length > side and side <= 2 * self.margin):
+                raise ValueError(f"{length} pixels in tiles of {side}, margins {self.margin}")
+
+    def __iter__(self):
+        """As of `Tiles`: (what is kept, what is cut), as pairs of slices, row by row."""
+        sides = zip((self.height, self.width), self.tile)
+        rows, columns = ([*_shifted(length, side, self.margin)] for length, side in sides)
+        for kept_rows, cut_rows in rows:
+            for kept_columns, cut_columns in columns:
+                yield (kept_rows, kept_columns), (cut_rows, cut_columns)
+
+    def __len__(self):
+        return sum(1 for _ in self)
+
+    @property
+    def largest(self):
+        """Pixels of a tile."""
+        return math.prod(self.tile)
+
+
+def _shifted(length, side, margin):
+    kept = 0
+    while kept < length:
+        start = min(max(kept - margin, 0), length - side)
+        stop = length if start + side == length else start + side - margin
+        yield slice(kept, stop), slice(start, start + side)
+        kept = stop
+
+
+def margin_of(radius, multiple):
+    """Pixels that are cut beyond a core: the radius, up to where a cut may fall."""
+    return _up(radius, multiple)
+
+
 def plan(height, width, *, radius, multiple, most_pixels):
     """The `Tiles` of a picture, by `choose_core`.
 
@@ -118,7 +172,7 @@ def plan(height, width, *, radius, multiple, most_pixels):
     Raises:
       ValueError: `most_pixels` is too few for any tile.
     """
-    margin = _up(radius, multiple)
+    margin = margin_of(radius, multiple)
     columns = np.arange(1, width // multiple + 1, dtype=np.int64)
     limits = {"margin": margin, "multiple": multiple, "most_pixels": most_pixels}
     best = tuple(map(int, choose_core(height, width, columns, **limits)))

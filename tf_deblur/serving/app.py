@@ -4,13 +4,23 @@ import asyncio
 import concurrent.futures
 import contextlib
 import dataclasses
-import importlib.resources
 import json
+import pathlib
 import sys
 import time
 import traceback
 
-from tf_deblur.serving import batching, documents, http, metrics, pictures, replies, requests
+from tf_deblur import page
+from tf_deblur.serving import (
+    batching,
+    documents,
+    http,
+    metrics,
+    openapi,
+    pictures,
+    replies,
+    requests,
+)
 from tf_deblur.serving.http import HTML, Reply
 from tf_deblur.serving.status import Failure, invalid
 
@@ -20,8 +30,7 @@ CORS = [
     ("access-control-allow-headers", "Content-Type"),
 ]
 KNOWN = {"GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"}
-PAGE = {"/": ("index.html", HTML), "/page.css": ("page.css", "text/css; charset=utf-8")}
-PAGE |= {"/page.js": ("page.js", "text/javascript; charset=utf-8")}
+KINDS = {".html": HTML, ".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
 PAGE_HEADERS = [
     (
         "content-security-policy",
@@ -41,7 +50,7 @@ class Options:
     queue_size: int = 64
     queue_mb: float = 512
     max_request_mb: float = 128
-    max_megapixels: float = 50
+    max_megapixels: float = 64
     cors: bool = False
     metrics_path: str = metrics.PATH
     batches: batching.Limits = None
@@ -60,7 +69,7 @@ class App:
         self._run = self._run_graph
         if options.batches:
             self._run = batching.Batcher(self._run_graph, options.batches)
-        self._page = _page(page_model) if page_model else {}
+        self._page = _page(page_model, options.metrics_path) if page_model else {}
         self._draining = False
 
     async def __call__(self, scope, receive, send):
@@ -245,16 +254,15 @@ def _html(status, words):
     return Reply(status, f"{body}</BODY></HTML>\n".encode(), "text/html", close=True)
 
 
-def _page(model):
-    """Address -> Reply of the page's files; its HTML names the model."""
-    folder = importlib.resources.files("tf_deblur.serving") / "page"
+def _page(model, metrics_path):
+    """Address -> Reply of the page's files, and of the API's terms."""
     replies_by_path = {}
-    for path, (name, kind) in PAGE.items():
-        body = (folder / name).read_text(encoding="utf-8")
-        escaped = model.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
-        body = body.replace("{{model}}", escaped)
-        replies_by_path[path] = Reply(body=body.encode(), kind=kind, headers=PAGE_HEADERS)
-    return replies_by_path
+    for name, text in page.files("server.js", model).items():
+        path = "/" if name == "index.html" else f"/{name}"
+        kind = KINDS[pathlib.PurePath(name).suffix]
+        replies_by_path[path] = Reply(body=text.encode(), kind=kind, headers=PAGE_HEADERS)
+    told = json.dumps(openapi.described(model, metrics_path), indent=1)
+    return replies_by_path | {"/openapi.json": Reply(body=told.encode())}
 
 
 def log(line):

@@ -8,10 +8,9 @@ import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2, saved_model_pb2
 
+from tf_deblur.serving import warmup
+from tf_deblur.serving.requests import SIGNATURE
 from tf_deblur.serving.status import Failure, invalid, of_tensorflow
-
-SIGNATURE = "serving_default"
-PREDICT = "tensorflow/serving/predict"
 
 
 class Loaded:
@@ -25,8 +24,18 @@ class Loaded:
       signatures: name -> SignatureDef.
     """
 
-    def __init__(self, path, bfloat16=False, timeout=0):
-        """Loads the version at `path`; runs are cut off after `timeout` seconds, if not 0."""
+    def __init__(self, path, bfloat16=False, timeout=0, warm_up=True):
+        """Loads a version, and runs the requests of its warm-up file.
+
+        Args:
+          path: its folder.
+          bfloat16: whether graphs multiply in it.
+          timeout: seconds after which runs are cut off, if not 0.
+          warm_up: False leaves the warm-up file alone.
+
+        Raises:
+          Failure: it cannot be loaded, or one of those requests fails.
+        """
         _check(path)
         config = config_pb2.ConfigProto()
         if bfloat16:
@@ -41,9 +50,11 @@ class Loaded:
                 meta = tf.compat.v1.saved_model.load(self._session, ["serve"], str(path))
         except tf.errors.OpError as error:
             raise of_tensorflow(error) from error
-        except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        except Exception as error:  # TensorFlow raises any kind where a file is damaged
             raise Failure("UNKNOWN", f"{path}: cannot be loaded ({error})") from error
         self.signatures = dict(meta.signature_def)
+        if warm_up:
+            warmup.replay(path, self)
 
     def inputs(self, name):
         """A signature's inputs, name -> `tf.DType`; its default one's for an empty name."""

@@ -10,6 +10,7 @@ from tf_deblur.serving.documents import Object
 from tf_deblur.serving.quoting import quoted
 from tf_deblur.serving.status import Failure, invalid
 
+SIGNATURE = "serving_default"  # of a request that names none
 ROW, COLUMN = "row", "columnar"
 MOST_DIMENSIONS = 32  # as NumPy 1 has them; TensorFlow 254
 
@@ -234,7 +235,8 @@ def check_examples(document):
 
 def no_examples(name, signatures, action):
     """The Failure for classify and regress: signatures of ours predict."""
-    if (name or "serving_default") not in signatures:
-        return invalid(f"No signature was found with the name: {name or 'serving_default'}")
+    name = name or SIGNATURE
+    if name not in signatures:
+        return invalid(f"No signature was found with the name: {name}")
     kind = {"classify": "classification", "regress": "regression"}[action]
-    return invalid(f"No {kind} inputs found in SignatureDef")
+    return invalid(f"No {kind} inputs found in SignatureDef: {signatures[name]}")

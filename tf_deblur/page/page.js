@@ -1,51 +1,65 @@
-// A photograph goes to the server as it is seen (turned by its EXIF), comes back restored, and both
-// lie on each other under one border.
-"use strict";
+// A photograph is chosen here and restored elsewhere; both lie on each other under one border. Who
+// restores it says so by `start`: the server behind the page, or the network in the browser.
 
 const MOST_ZOOM = 16;
 const STEP = 1.5;
 const MOST_MEGAPIXELS = 100; // more than a canvas of some browsers holds
-const WORDS = {
-  413: "The photograph is too large for this server.",
-  429: "The server has too much to do just now. Try again in a moment.",
-  503: "The server is busy or stopping. Try again in a moment.",
-  504: "It took too long, so the server gave up. Try a smaller photograph.",
-};
 
 const $ = (id) => document.getElementById(id);
-const model = document.documentElement.dataset.model;
 const view = { split: 50, zoom: 1, x: 0, y: 0, width: 1, height: 1 };
-let busy = false;
+let restoring; // stops the photograph under way
+let clock;
 let urls = [];
+let restore;
 
-class Told extends Error {} // its message is for the user
+export const model = document.documentElement.dataset.model;
 
-// ---------------------------------------------------------------- restoring
+export class Told extends Error {} // its message is for the user
 
-async function restore(file) {
-  if (busy) return;
+// restore(bitmap, tell, signal) -> the restored photograph as a Blob. It closes the bitmap, may
+// tell(words, part done) what it is at, and is stopped by the signal when another one is chosen.
+export function start(restorePhotograph) {
+  restore = restorePhotograph;
+}
+
+// For a browser that cannot do it.
+export function refuse(words) {
+  fail(words);
+  $("drop").hidden = true;
+}
+
+// ---------------------------------------------------------------- one photograph
+
+async function take(file) {
+  if (!restore) return;
+  restoring?.abort();
+  const own = (restoring = new AbortController());
   begin();
   const started = performance.now();
-  const clock = setInterval(() => {
+  clock = setInterval(() => {
     $("seconds").textContent = `${Math.round((performance.now() - started) / 1000)} s`;
   }, 1000);
   try {
-    const { blob, width, height } = await upright(file);
-    $("doing").textContent = `Restoring ${width} × ${height} pixels …`;
-    const restored = await ask(blob);
+    const bitmap = await open(file);
+    if (own.signal.aborted) return bitmap.close(); // a smaller one was read sooner
+    const { width, height } = bitmap;
+    const tell = (words, done) => own.signal.aborted || say(words, done);
+    tell(`Restoring ${width} × ${height} pixels …`);
+    const restored = await restore(bitmap, tell, own.signal);
     const seconds = ((performance.now() - started) / 1000).toFixed(1);
-    await show(blob, restored, file.name);
+    if (own.signal.aborted) return;
+    await show(file, restored);
     $("facts").textContent = `${width} × ${height} pixels, ${seconds} s`;
   } catch (error) {
+    if (own.signal.aborted) return;
     fail(error instanceof Told ? error.message : "Something went wrong on this page: " + error.message);
   } finally {
-    clearInterval(clock);
-    end();
+    if (restoring === own) end();
   }
 }
 
-// The file's pixels as a PNG, the right way up.
-async function upright(file) {
+// The file's pixels, turned by its EXIF.
+async function open(file) {
   let bitmap;
   try {
     bitmap = await createImageBitmap(file, { imageOrientation: "from-image" });
@@ -54,56 +68,28 @@ async function upright(file) {
   }
   const { width, height } = bitmap;
   if (width * height > MOST_MEGAPIXELS * 1e6) {
+    bitmap.close();
     throw new Told(`${width} × ${height} pixels are too many for this page. Use “tf-deblur deblur”.`);
   }
-  const canvas = document.createElement("canvas");
-  canvas.width = width;
-  canvas.height = height;
-  canvas.getContext("2d").drawImage(bitmap, 0, 0);
-  bitmap.close();
-  const blob = await new Promise((done) => canvas.toBlob(done, "image/png"));
-  if (!blob) throw new Told("The photograph is too large for this browser.");
-  return { blob, width, height };
-}
-
-async function ask(blob) {
-  const body = JSON.stringify({ instances: [{ b64: await base64(blob) }] });
-  let reply;
-  try {
-    reply = await fetch(`v1/models/${encodeURIComponent(model)}:predict`, { method: "POST", body });
-  } catch {
-    throw new Told("The server does not answer. Is it still running?");
-  }
-  const told = await reply.json().catch(() => ({}));
-  if (!reply.ok) {
-    const own = (told.error || `The server answered ${reply.status}.`).split("\n")[0];
-    throw new Told(WORDS[reply.status] || `The server could not restore it: ${own}`);
-  }
-  const restored = told.predictions?.[0]?.b64;
-  if (!restored) throw new Told(`The model “${model}” does not give pictures back.`);
-  const bytes = Uint8Array.from(atob(restored), (letter) => letter.charCodeAt(0));
-  return new Blob([bytes], { type: "image/png" });
-}
-
-async function base64(blob) {
-  const reader = new FileReader();
-  reader.readAsDataURL(blob);
-  await new Promise((done) => { reader.onloadend = done; });
-  return reader.result.slice(reader.result.indexOf(",") + 1);
+  return bitmap;
 }
 
 function begin() {
-  busy = true;
-  $("drop").classList.add("busy");
+  clearInterval(clock);
   $("error").hidden = true;
   $("working").hidden = false;
-  $("doing").textContent = "Reading the photograph …";
   $("seconds").textContent = "";
+  say("Reading the photograph …");
+}
+
+function say(words, done) {
+  if ($("doing").textContent !== words) $("doing").textContent = words; // it is read aloud
+  if (done === undefined) $("progress").removeAttribute("value"); // goes to and fro
+  else $("progress").value = done;
 }
 
 function end() {
-  busy = false;
-  $("drop").classList.remove("busy");
+  clearInterval(clock);
   $("working").hidden = true;
   $("file").value = ""; // the same file may be chosen again
 }
@@ -115,7 +101,7 @@ function fail(words) {
 
 // ---------------------------------------------------------------- before and after
 
-async function show(before, after, name) {
+async function show(before, after) {
   urls.forEach(URL.revokeObjectURL);
   urls = [before, after].map((blob) => URL.createObjectURL(blob));
   [$("before").src, $("after").src] = urls;
@@ -123,7 +109,7 @@ async function show(before, after, name) {
   view.width = $("after").naturalWidth;
   view.height = $("after").naturalHeight;
   $("download").href = urls[1];
-  $("download").download = name.replace(/\.[^.]*$/, "") + "_restored.png";
+  $("download").download = before.name.replace(/\.[^.]*$/, "") + "_restored.png";
   $("drop").classList.add("small");
   $("invitation").innerHTML = "<strong>Another photograph</strong>";
   $("result").hidden = false;
@@ -259,7 +245,7 @@ window.addEventListener("resize", () => { if (!$("result").hidden) fitStage(); }
 
 // ---------------------------------------------------------------- choosing
 
-$("file").addEventListener("change", () => { if ($("file").files[0]) restore($("file").files[0]); });
+$("file").addEventListener("change", () => { if ($("file").files[0]) take($("file").files[0]); });
 
 document.addEventListener("dragover", (event) => {
   event.preventDefault();
@@ -272,9 +258,9 @@ document.addEventListener("drop", (event) => {
   event.preventDefault();
   $("drop").classList.remove("over");
   const file = event.dataTransfer.files[0];
-  if (file) restore(file);
+  if (file) take(file);
 });
 document.addEventListener("paste", (event) => {
   const file = [...(event.clipboardData?.files || [])][0];
-  if (file) restore(file);
+  if (file) take(file);
 });

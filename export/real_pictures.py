@@ -1,0 +1,74 @@
+"""Real pictures: what a conversion takes its ranges from, and what it is measured with."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+
+from tf_deblur import datasets
+from tf_deblur.errors import UserError
+from tf_deblur.pictures import arrays, photographs
+
+
+@dataclasses.dataclass
+class Pictures:
+    """Pictures that were named by the user.
+
+    Attributes:
+      name: of the folder or data set, without the path.
+      blurred: (h, w, 3) uint8 each.
+      sharp: the other half of each, or nothing.
+    """
+
+    name: str = "none"
+    blurred: tuple = ()
+    sharp: tuple = ()
+
+
+def blurred(named, data_dir, most):
+    """What a network will be given: a folder's photographs, or a data set's training pairs.
+
+    Args:
+      named: a folder of photographs, searched to any depth, or a data set as
+        `datasets.prepare` takes it, `gopro@FOLDER` say.
+      data_dir: where prepared data sets are kept.
+      most: how many, evenly spaced.
+
+    Returns:
+      `Pictures` without sharp halves.
+
+    Raises:
+      UserError: there are none, or one cannot be read.
+    """
+    folder = pathlib.Path(named)
+    if folder.is_dir():
+        found = [path for path in folder.rglob("*") if path.suffix.lower() in photographs.READ]
+        if not found:
+            raise UserError(f"{folder}: no photographs in it")
+        read = map(photographs.read, _evenly(sorted(found), most))
+        return Pictures(folder.name, [arrays.to_uint8(arrays.to_float(one)) for one in read])
+    if "@" not in named and "/" in named:
+        raise UserError(f"{folder}: no such folder")
+    from tf_deblur.training import stream
+
+    builder = datasets.prepare(named, data_dir)
+    found = stream.open_pairs(builder, "train")
+    read = [found.decode(found.read(number)) for number in _evenly(range(len(found)), most)]
+    return Pictures(f"{builder.name}, train", [pair["blurred"].numpy() for pair in read])
+
+
+def pairs(named, data_dir, most):
+    """Pairs to score on, of a data set's test split where it has one: `Pictures`."""
+    from tf_deblur.scoring import scoring
+
+    builder = datasets.prepare(named, data_dir)
+    found = scoring.Pictures(builder, None)
+    read = [found.read(number) for number in _evenly(range(len(found)), most)]
+    halves = ([pair[half] for pair in read] for half in ("blurred", "sharp"))
+    return Pictures(f"{builder.name}, {found.split}", *halves)
+
+
+def _evenly(found, most):
+    """At most so many of a sequence, the first and the last among them."""
+    places = np.linspace(0, len(found) - 1, min(len(found), most)).round().astype(int)
+    return [found[place] for place in places]

@@ -1,0 +1,68 @@
+"""A network of ours on OpenVINO, for processors; it loads no TensorFlow."""
+
+import threading
+
+import numpy as np
+import openvino
+from openvino import opset13 as ops
+
+from tf_deblur import devices
+from tf_deblur.models import generators, weights
+from tf_deblur.restoring import restorer
+
+HINTS = {"float32": "f32", "bfloat16": "bf16"}
+
+
+class OpenVINORestorer(restorer.Restorer):
+    """Weights of ours: a preset, a training's working directory, a `.safetensors` file."""
+
+    def __init__(self, name, precision):
+        precision, why = devices.choose_processor_precision(precision)
+        steps, tensors = weights.read(name)
+        facts = generators.facts(steps, "openvino", precision)
+        facts["weights_sha256"] = weights.file_hash(name)
+        device = f"{devices.processor_name()}, OpenVINO"
+        super().__init__(name, facts, precision, why, device)
+        settings = {
+            "INFERENCE_PRECISION_HINT": HINTS[precision],
+            "INFERENCE_NUM_THREADS": devices.cores(),
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        network = build(steps, tensors)
+        self._network = openvino.Core().compile_model(network, "CPU", settings)
+        self._one_at_a_time = threading.Lock()  # it refuses a second one, and uses all cores
+
+    def run(self, batch):
+        with self._one_at_a_time:
+            return self._network([batch])[0]
+
+
+def build(steps, tensors):
+    """The steps as an `openvino.Model`: (n, h, w, 3) float32 to the same.
+
+    OpenVINO's convolutions take channels before rows; with the two changes of axes at the
+    ends it moves nothing, for inside it keeps channels last.
+    """
+    image = ops.parameter([-1, -1, -1, steps[0].channels], np.float32, "image")
+    made = {}
+    for step in steps:
+        inputs = [made[name] for name in step.inputs]
+        if step.kind == "Input":
+            made[step.name] = ops.transpose(image, [0, 3, 1, 2])
+        elif step.kind == "Conv2D":
+            kernel, bias = (tensors[f"{step.name}/{name}"] for name in ("kernel", "bias"))
+            made[step.name] = convolution(*inputs, step, kernel, bias)
+        elif step.kind == "Add":
+            made[step.name] = ops.add(*inputs)
+        else:
+            move = {"SpaceToDepth": ops.space_to_depth, "DepthToSpace": ops.depth_to_space}
+            made[step.name] = move[step.kind](*inputs, "blocks_first", step.size)
+    return openvino.Model([ops.transpose(made[step.name], [0, 2, 3, 1])], [image], "network")
+
+
+def convolution(x, step, kernel, bias):
+    kernel = np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
+    before, after = [(step.size - 1) // 2] * 2, [step.size // 2] * 2
+    x = ops.convolution(x, kernel, [1, 1], before, after, [1, 1])
+    x = ops.add(x, bias[:, None, None])
+    return ops.relu(x) if step.activation == "relu" else x
