@@ -194,7 +194,8 @@ def _decoded(image, suffix, source, name):
     if image.get("vips-loader").startswith("jpeg"):
         data = source if isinstance(source, bytes) else pathlib.Path(source).read_bytes()
         behind = containers.behind(data, gain_map)
-    header = image.copy()
+    # of a picture of its own: the decoded one would stay in memory with it
+    header = _with_metadata(pyvips.Image.black(1, 1), image)
     if block := exif.of(image, source):
         header.set_type(pyvips.GValue.blob_type, _EXIF, block)
     else:

@@ -92,13 +92,12 @@ class Restorer:
 
     def run_typed(self, tile):
         """`run` on a tile of the picture's own type."""
-        blurred = arrays.to_float(tile)
-        restored = self.run(blurred[None])[0]
+        restored = self.run(arrays.to_float(tile)[None])[0]
         if not np.isfinite(restored).all():
             # what is no number becomes the farther end of the range, so that a check sees it
-            restored = np.where(np.isfinite(restored), restored, blurred < 0.5)
-        del blurred  # a tile's copies are memory too
-        return arrays.from_float(np.clip(restored, 0, 1), tile.dtype)
+            restored = np.where(np.isfinite(restored), restored, arrays.to_float(tile) < 0.5)
+        restored = np.clip(restored, 0, 1)  # in place of the other: a tile's copies are memory too
+        return arrays.from_float(restored, tile.dtype)
 
     def tiles(self, height, width):
         """The `tiling.Tiles` in which a picture of this size is restored."""
