@@ -165,7 +165,7 @@ def compare_engines(folder):
         opened = {}
         for name, (_, precisions) in engines.ENGINES.items():
             try:
-                for precision in precisions:
+                for precision in [p for p in precisions if p in _PRECISIONS.value]:
                     engine = Apart(engines.Engine, name, precision, folder)
                     opened[name, precision] = stack.enter_context(engine)
             except ImportError as error:
@@ -186,7 +186,7 @@ def engine_rows(size, opened):
     told = in_turn(_ENGINE_ROUNDS.value, opened, batch, False)  # no more pictures: they are large
     best = {key: min(seconds for seconds, _ in rounds) for key, rounds in told.items()}
     right, ratios = warm["Keras", "float32"][0][1], {}
-    for precision in engines.BOTH:
+    for precision in _PRECISIONS.value:
         names = [name for name, its in opened if its == precision]
         for name in names:
             off = np.abs(warm[name, precision][0][1] - right).max()

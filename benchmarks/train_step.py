@@ -225,10 +225,8 @@ def in_torch(network, precision, batch):
     torch.set_num_threads(engines.CORES)
     keras_model = networks.build_generator(network)
     with tempfile.TemporaryDirectory() as folder:
-        folder = pathlib.Path(folder)
-        weights.save(folder / "network.safetensors", keras_model)
-        (folder / "steps.json").write_text(json.dumps(engines.describe(keras_model)))
-        steps, tensors = engines.read(folder)
+        weights.save(pathlib.Path(folder, engines.WEIGHTS), keras_model)
+        steps, tensors = engines.read(pathlib.Path(folder))
     parameters = {name: torch.from_numpy(value).requires_grad_() for name, value in tensors.items()}
     critic, channels = [], 3
     for stage in range(5):
