@@ -11,6 +11,7 @@ TensorFlow Datasets, slow to import, is imported with the first builder that is 
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import importlib
 import json
@@ -49,8 +50,7 @@ def prepare(spec, data_dir, manual_dir=None, **fields):
         damaged.
     """
     name, config, told, folder = _parse(spec)
-    with quiet():
-        module = importlib.import_module(f"tf_deblur.datasets.{name}.{name}_dataset_builder")
+    module = _module(name)
     config = _configured(module.Builder.BUILDER_CONFIGS, config, told, fields, spec)
     folder = folder or manual_dir
     prepared = pathlib.Path(data_dir).expanduser() / name
@@ -61,6 +61,28 @@ def prepare(spec, data_dir, manual_dir=None, **fields):
     if not builder.data_path.exists():
         _make(builder, folder, prepared.parent / "downloads/extracted" / ending)
     return builder
+
+
+def photographs(folder):
+    """Sharp photographs below a folder, divided by name as `synthetic_blur` divides them.
+
+    Returns:
+      Paths to train on, and for each photograph held out a function without arguments that
+      makes its first pair: blurred, sharp, (h, w, 3) uint8.
+
+    Raises:
+      UserError: no such folder, or no photographs in it.
+    """
+    module = _module("synthetic_blur")
+    config = module.Builder.BUILDER_CONFIGS[0]
+    root, files = _source(module, config, folder)
+    train, held_out = module.divided(files)
+    return train, [functools.partial(module.first_pair, path, root, config) for path in held_out]
+
+
+def _module(name):
+    with quiet():
+        return importlib.import_module(f"tf_deblur.datasets.{name}.{name}_dataset_builder")
 
 
 def _parse(spec):
@@ -124,6 +146,12 @@ def _listing(module, config, folder):
     """The hash of a source's files: their names and sizes."""
     if folder == DOWNLOAD and getattr(config, "url", None):
         return DOWNLOAD
+    root, files = _source(module, config, folder)
+    return _digest([[p.relative_to(root).as_posix(), p.stat().st_size] for p in files])
+
+
+def _source(module, config, folder):
+    """Where a source's files are, and which they are."""
     folder = pathlib.Path(folder).expanduser()
     wanted = module.Builder.MANUAL_DOWNLOAD_INSTRUCTIONS
     if not folder.is_dir():
@@ -131,7 +159,7 @@ def _listing(module, config, folder):
     root, files = module.source(folder, config)
     if not files:
         raise UserError(f"{folder}: no pictures in it; name {wanted}")
-    return _digest([[p.relative_to(root).as_posix(), p.stat().st_size] for p in files])
+    return root, files
 
 
 def _only(module, config, prepared):

@@ -13,7 +13,7 @@ ROOMS = {
     "models": set(),
     "pictures": set(),
     "blurring": set(),
-    "training": {"models", "pictures"},
+    "training": {"models", "pictures", "blurring"},
     "restoring": {"models", "pictures"},
     "scoring": {"pictures", "restoring", "training"},
     "datasets": {"pictures", "blurring"},

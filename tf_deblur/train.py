@@ -16,7 +16,10 @@ _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder of this training; run again with it to go on.", required=True
 )
 _DATASET = flags.DEFINE_string(
-    "dataset", "gopro", "Data sets and their shares: gopro, or gopro:0.3,synthetic_blur:0.7."
+    "dataset",
+    "gopro",
+    "Data sets and their shares: gopro, or gopro:0.3,synthetic_blur:0.7. photographs@FOLDER "
+    "blurs sharp photographs as the training goes, on the device that trains.",
 )
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", "~/tensorflow_datasets", "Where prepared data sets are kept."
@@ -126,6 +129,7 @@ _PROFILE_STEPS = flags.DEFINE_integer(
     "profile_steps", 0, "Steps to profile for TensorBoard, after this sitting's first ten.", 0
 )
 
+PHOTOGRAPHS = "photographs"  # the data set that is never prepared
 OWN_FOLDERS = {"workdir", "data_dir", "manual_dir"}  # may differ from machine to machine
 
 flags.register_validator(
@@ -175,7 +179,7 @@ def train(team):
             f"{run.path}: finished already, after {run.step} steps; its weights are {run.weights}"
         )
         return
-    mix, frames = open_data(team)
+    data, frames = open_data(team)
     watch = None
     if team.chief:
         run.begin(flags_as_run())
@@ -184,47 +188,69 @@ def train(team):
         )
     training = trainer.Trainer(gan, team, run, plan, watch, _PROFILE_STEPS.value)
     adam = [optimizer for name, optimizer in optimizers.items() if name.startswith("adam")]
-    share = {"worker": team.index, "workers": team.count}
     with training.keeping():
         for phase, end, steps in phases(plan, run, optimizers):
             gan.compile(**losses_and_optimizers(phase, optimizers))
             if watch:
                 watch.begin(phase, gan.learning_rates)
-            start = run.step * _BATCH_SIZE.value
-            batches = stream.training_batches(mix, start=start, **share, **patches())
-            training.train(batches, end, steps, adam, _LEARNING_RATE.value)
+            training.train(data.batches(run.step), end, steps, adam, _LEARNING_RATE.value)
     print(f"{run.path}: finished after {run.step} steps; its weights are {run.weights}")
 
 
 def open_data(team):
-    """The mixture to train on, as (Pairs, weight), and the validation frames, or None."""
-    from tf_deblur import datasets
-    from tf_deblur.training import stream
+    """What is trained on, a `Mixture`, and the validation frames, or None."""
+    from tf_deblur.training import mixture, stream
 
     if not team.chief:
         team.meet()  # the chief prepares first, for others may share its disk
-    mix, held_out = [], []
+    prepared, folders, frames, names = [], [], None, []
     for part in _DATASET.value.split(","):
         spec, weight = split_weight(part)
-        builder = datasets.prepare(spec, _DATA_DIR.value, _MANUAL_DIR.value)
-        smallest = builder.info.metadata["smallest_side"]
-        if smallest < _PATCH_SIZE.value:
-            raise errors.UserError(
-                f"{spec}: a picture in it has a side of {smallest} pixels, and a patch "
-                f"{_PATCH_SIZE.value}; take it out, or use a smaller --patch_size"
-            )
-        mix.append((stream.open_pairs(builder, "train"), weight))
-        held_out.append(stream.open_pairs(builder, "validation"))
-        counts = f"{len(mix[-1][0])} pairs to train on, {len(held_out[-1])} to validate on"
+        if spec.partition("@")[0] == PHOTOGRAPHS:
+            source, held_out = open_photographs(spec)
+            whole = stream.made_frames
+            folders.append((source, weight))
+            names.append(f"{PHOTOGRAPHS} {len(source)}")
+        else:
+            source, held_out = open_pairs(spec)
+            whole = stream.whole_frames
+            prepared.append((source, weight))
+            names.append(f"{source.builder.info.full_name} {len(source)}")
+        counts = f"{len(source)} to train on, {len(held_out)} to validate on"
         print(f"{spec}: {counts}", flush=True)
+        if frames is None and len(held_out) and team.chief:
+            frames = whole(held_out, _VALIDATION_PAIRS.value)
     if team.chief:
         team.meet()
-    team.compare(
-        {"data": " ".join(f"{pairs.builder.info.full_name} {len(pairs)}" for pairs, _ in mix)}
-    )
-    stream.check(mix, _CACHE.value)
-    pairs = next((pairs for pairs in held_out if len(pairs)), None)
-    return mix, stream.whole_frames(pairs, _VALIDATION_PAIRS.value) if pairs else None
+    team.compare({"data": " ".join(names)})
+    share = {"worker": team.index, "workers": team.count}
+    return mixture.Mixture(prepared, folders, **share, **patches()), frames
+
+
+def open_pairs(spec):
+    """A prepared data set's `Pairs` to train on, and those to validate on."""
+    from tf_deblur import datasets
+    from tf_deblur.training import stream
+
+    builder = datasets.prepare(spec, _DATA_DIR.value, _MANUAL_DIR.value)
+    smallest = builder.info.metadata["smallest_side"]
+    if smallest < _PATCH_SIZE.value:
+        raise errors.UserError(
+            f"{spec}: a picture in it has a side of {smallest} pixels, and a patch "
+            f"{_PATCH_SIZE.value}; take it out, or use a smaller --patch_size"
+        )
+    return [stream.open_pairs(builder, split) for split in ("train", "validation")]
+
+
+def open_photographs(spec):
+    """`datasets.photographs` of photographs@FOLDER, or of --manual_dir."""
+    from tf_deblur import datasets
+
+    name, _, folder = spec.partition("@")
+    folder = folder or _MANUAL_DIR.value
+    if not folder:
+        raise errors.UserError(f"{spec}: where? {name}@FOLDER, or --manual_dir=FOLDER")
+    return datasets.photographs(folder)
 
 
 def split_weight(part):

@@ -113,11 +113,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             raise UserError(f"{folder}: no JPEG or PNG photographs in it")
         for path in sharp:
             photographs.read(path)  # a damaged one is found before hours of work
-        several = len(sharp) > 1  # the only one is trained on
-        splits = {
-            "train": [p for n, p in enumerate(sharp) if n % HELD_OUT or not several],
-            "validation": sharp[::HELD_OUT] if several else [],
-        }
+        splits = dict(zip(("train", "validation"), divided(sharp)))
         frames = [f"{variant:03d}" for variant in range(self.builder_config.variants)]
         tasks = {
             split: [(_sequence(path, folder), frame, path) for path in found for frame in frames]
@@ -149,9 +145,18 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 def _pair(task, config, recordings):
     """(sequence, frame, photograph's path) -> what `pairs.example` takes."""
     sequence, frame, path = task
-    rng = np.random.default_rng([config.seed, int(frame), *sequence.encode()])
-    pair = blurred_pair(_photograph(path), config, rng, recordings)
+    pair = _numbered(path, sequence, int(frame), config, recordings)
     return *map(pairs.encoded, pair), sequence, frame, pair[0].shape
+
+
+def first_pair(path, folder, config):
+    """The first pair of a photograph below `folder`; see `blurred_pair`."""
+    return _numbered(path, _sequence(path, folder), 0, config, ())
+
+
+def _numbered(path, sequence, number, config, recordings):
+    rng = np.random.default_rng([config.seed, number, *sequence.encode()])
+    return blurred_pair(_photograph(path), config, rng, recordings)
 
 
 @functools.lru_cache(maxsize=2)
@@ -170,6 +175,13 @@ def source(folder, config):
         if BLURRED & set(path.relative_to(folder).parts):
             raise UserError(f"{path}: blurred already; name the folder of sharp photographs alone")
     return folder, sharp + recordings
+
+
+def divided(sharp):
+    """Photographs, or anything, in the order of names -> those to train on, those held out."""
+    if len(sharp) < 2:
+        return sharp, []  # the only one is trained on
+    return [path for n, path in enumerate(sharp) if n % HELD_OUT], sharp[::HELD_OUT]
 
 
 def _sequence(path, folder):

@@ -1,5 +1,6 @@
 """What the chief does beside the steps: progress, scalars, validation, checkpoints."""
 
+import itertools
 import math
 import sys
 import time
@@ -87,19 +88,23 @@ class Monitor:
         psnr, blurred = np.mean(scores, axis=0, dtype=np.float64).ravel().tolist()
         self.run.log({"psnr": psnr, "blurred_psnr": blurred})
         self.score = f", validation {psnr:.2f} dB (blurred {blurred:.2f})"
-        self.picture()
+        self.pictures()
         if psnr > self.run.best:
             self.run.save_best(
                 psnr, validation=f"{psnr:.3f} dB, blurred {blurred:.3f} dB", **self.described()
             )
 
-    def picture(self, side=320):
-        """The middle of the first validation frame: blurred, restored, sharp."""
-        blurred, sharp = next(iter(self.frames))
-        triple = blurred, restore(self.run.gan.average, blurred), sharp
-        top, left = ((length - side) // 2 if length > side else 0 for length in blurred.shape[1:3])
-        cut = [np.asarray(x)[0, top : top + side, left : left + side] for x in triple]
-        self.run.log_picture(*(arrays.to_uint8(x) for x in cut))
+    def pictures(self, most=3, side=320):
+        """The middles of the first validation frames: blurred, restored, sharp, a row each."""
+        rows = []
+        for blurred, sharp in itertools.islice(self.frames, most):
+            triple = blurred, restore(self.run.gan.average, blurred), sharp
+            top, left = (max(length - side, 0) // 2 for length in blurred.shape[1:3])
+            cut = [np.asarray(x)[0, top : top + side, left : left + side] for x in triple]
+            rows.append(np.concatenate([arrays.to_uint8(x) for x in cut], axis=1))
+        width = max(row.shape[1] for row in rows)
+        padded = [np.pad(row, [(0, 0), (0, width - row.shape[1]), (0, 0)]) for row in rows]
+        self.run.log_picture(np.concatenate(padded))
 
     def described(self):
         minutes = f"{self.run.seconds / 60:.0f} minutes"

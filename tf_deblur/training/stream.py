@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from tf_deblur import devices, memory
 from tf_deblur.errors import UserError
+from tf_deblur.pictures import arrays
 from tf_deblur.training import augment
 
 WINDOW_PAIRS = 16
@@ -327,12 +328,21 @@ def whole_frames(pairs, limit=None):
       pairs: the `Pairs` to score.
       limit: at most so many, evenly spaced; None for all.
     """
-    count = min(limit or len(pairs), len(pairs))
-    chosen = np.linspace(0, len(pairs) - 1, count).round().astype(np.int64)
 
     def read(index):
         example = tf.numpy_function(pairs.read, [index], tf.string, stateful=False)
         features = pairs.decode(tf.ensure_shape(example, []))
         return tuple(tf.cast(features[key], tf.float32)[None] / 255 for key in ("blurred", "sharp"))
 
-    return tf.data.Dataset.from_tensor_slices(chosen).map(read).prefetch(1)
+    return tf.data.Dataset.from_tensor_slices(_evenly(pairs, limit)).map(read).prefetch(1)
+
+
+def made_frames(makers, limit=None):
+    """The same from functions that make a pair each, (h, w, 3) uint8; all are made now."""
+    pairs = (makers[index]() for index in _evenly(makers, limit))
+    return [tuple(tf.constant(arrays.to_float(half)[None]) for half in pair) for pair in pairs]
+
+
+def _evenly(pairs, limit):
+    count = min(limit or len(pairs), len(pairs))
+    return np.linspace(0, len(pairs) - 1, count).round().astype(np.int64)

@@ -1,6 +1,7 @@
 """The steps of a run, and what all its processes do between two of them."""
 
 import contextlib
+import itertools
 import math
 import signal
 import time
@@ -34,14 +35,14 @@ class Trainer:
         """One phase.
 
         Args:
-          batches: this process's share of each batch.
+          batches: endless, this process's share of each.
           end: where the phase ends, as a share of the run.
           steps: the most that it takes.
           steered: optimisers whose full learning rate is `learning_rate`.
         """
         step = self.team.compiled(self.gan.train_step)
         before = time.monotonic()
-        for batch in batches.take(steps):
+        for batch in itertools.islice(batches, steps):
             rate = learning_rate * self.schedule.rate(self.run)
             for optimizer in steered:
                 optimizer.learning_rate = rate

@@ -228,13 +228,12 @@ class Workdir:
             for name, value in scalars.items():
                 _summarise(name, tf.constant(value, tf.float32), "scalars", data_class=1)
 
-    def log_picture(self, blurred, restored, sharp):
-        """Blurred, restored and sharp side by side: uint8 (h, w, 3) each."""
-        strip = np.concatenate([blurred, restored, sharp], axis=1)
-        photographs.write(self.path / "pictures" / f"step_{self.step:07d}.png", strip)
+    def log_picture(self, sheet):
+        """Blurred, restored and sharp side by side: (h, w, 3) uint8."""
+        photographs.write(self.path / "pictures" / f"step_{self.step:07d}.png", sheet)
         with self.writer.as_default(step=self.step):
-            size = [str(length) for length in strip.shape[1::-1]]
-            picture = tf.stack([*size, tf.io.encode_png(strip)])
+            size = [str(length) for length in sheet.shape[1::-1]]
+            picture = tf.stack([*size, tf.io.encode_png(sheet)])
             _summarise("blurred, restored, sharp", picture, "images", data_class=3)
         self.writer.flush()
 

@@ -1,0 +1,276 @@
+"""Pairs made of sharp photographs while a training runs, on the device that trains.
+
+The photographs live on the device, and so does a ring of pairs, from which batches are
+drawn; every few steps the oldest ones give way to new ones. What is made and drawn depends
+on the seed and the number of the step alone: a run that goes on makes the ring's pairs anew.
+"""
+
+import concurrent.futures
+import itertools
+import math
+
+import numpy as np
+import tensorflow as tf
+
+from tf_deblur import devices, memory
+from tf_deblur.blurring import on_device
+from tf_deblur.blurring.motion import GAMMA
+from tf_deblur.errors import UserError
+from tf_deblur.opencv import cv2
+from tf_deblur.pictures import arrays, photographs
+from tf_deblur.training import stream
+
+EVERY = 8  # steps from making to making: so often is a pair drawn, on average
+FILLS = 32  # makings in the ring
+ROOM = 32  # pixels that a pair is larger than a patch, which is cut anywhere in it
+EXTENT = 1.0, 46.0  # of a path, in pixels; those made together are of like lengths
+MARGIN = 48  # pixels that blur may reach beyond a pair
+STEP = 1.0  # pixels from a pose to the next, at most
+ROUGHNESS, FOCAL = 0.4, (0.7, 2.8)  # as `synthetic_blur` has them
+LINEAR, MIDDLE, MOVING = 0.6, 0.5, 0.5  # shares of pairs, and of makings
+FRAMES = 1 / 3  # share of pairs whose blur is of 7 to 13 moments, as in data sets made of frames
+LAMPS = 0.15  # share of pairs whose light goes beyond white before it is blurred
+JPEG = 1 / 3, (60, 98)  # share of blurred halves that were stored so, and its quality
+LARGEST = 1.5e6  # pixels of a photograph; a larger one is reduced
+SIZES = 1.0, 0.7, 0.5  # in which each is there
+
+
+class Ring:
+    """Batches of patches from pairs that are made as the training goes.
+
+    Args:
+      folders: list of (paths of photographs, weight): shares of the pairs.
+      count: patches a batch, all workers together, and pairs made at once.
+      patch_size: side of a patch, in pixels.
+      seed: with a step's number, decides everything about it.
+      noise_stddev: spread of a pair's noise level, for pictures in [0, 1].
+      identity_fraction: share of pairs that are not blurred.
+      min_texture: as in `stream.training_batches`.
+      worker, workers: this worker's number and how many there are; each draws its own slice.
+
+    Raises:
+      UserError: no photograph is large enough, they do not fit in memory, the workers do
+        not divide the batch, or a file is damaged.
+    """
+
+    def __init__(
+        self,
+        folders,
+        *,
+        count,
+        patch_size,
+        seed,
+        noise_stddev,
+        identity_fraction,
+        min_texture=0,
+        worker=0,
+        workers=1,
+    ):
+        self.count, self.patch, self.seed = count, patch_size, seed
+        self.noise, self.identity, self.least = noise_stddev, identity_fraction, min_texture
+        own = stream.share(count, workers)
+        self.own = slice(worker * own, (worker + 1) * own)
+        self.side = patch_size + ROOM
+        self.reach = self.side + 2 * MARGIN
+        self.dtype = tf.float16 if devices.gpus() else tf.uint8  # no GPU gathers bytes
+        self.keep(folders)
+        shape = [FILLS * count, self.side**2, 6]
+        self.pairs = tf.Variable(tf.zeros(shape, self.dtype), trainable=False)
+        self.held = [None] * FILLS
+
+    def keep(self, folders):
+        """Reads the photographs, and puts them on the device."""
+        pictures, chances = [], []
+        with concurrent.futures.ThreadPoolExecutor(devices.cores()) as pool:
+            for paths, weight in folders:
+                read = list(pool.map(lambda path: sizes(path, self.reach), paths))
+                read = [found for found in read if found]
+                if not read:
+                    raise UserError(
+                        f"{paths[0].parent}: no photograph in it has sides of {self.reach} pixels, "
+                        f"which patches of {self.patch} are made from; use a smaller --patch_size"
+                    )
+                chances += [weight / len(read) / len(found) for found in read for _ in found]
+                pictures += itertools.chain(*read)
+                room(pictures)
+        counts = [picture.size // 3 for picture in pictures]
+        self.pixels = tf.constant(np.concatenate([p.reshape(-1, 3) for p in pictures]), self.dtype)
+        self.starts = tf.constant(np.cumsum([0, *counts[:-1]]), tf.int64)
+        self.sizes = tf.constant([picture.shape[:2] for picture in pictures], tf.int64)
+        self.ends = tf.constant(np.cumsum(chances) / np.sum(chances), tf.float32)
+
+    def batches(self, step):
+        """Endless batches from a step on: (blurred, sharp), (own, s, s, 3) float32 in [0, 1]."""
+        for now in itertools.count(step):
+            newest = FILLS - 1 + now // EVERY
+            for number in range(newest - FILLS + 1, newest + 1):
+                self.fill(number)
+            yield self.draw(tf.constant(now, tf.int64))
+
+    def fill(self, number):
+        """Makes the pairs of this number, unless the ring holds them."""
+        place = number % FILLS
+        if self.held[place] != number:
+            made = self.make(tf.constant(number, tf.int64))
+            first = place * self.count
+            rows = tf.range(first, first + self.count)
+            self.pairs.scatter_update(tf.IndexedSlices(made, rows))
+            self.held[place] = number
+
+    @tf.function
+    def draw(self, step):
+        """A step's patches, turned and mirrored in the eight ways that keep pixels as they are."""
+        seeds = on_device.split(tf.stack([-1 - tf.constant(self.seed, tf.int64), step]), 3)
+        shape = [self.count]
+        pair = tf.random.stateless_uniform(shape, next(seeds), 0, FILLS * self.count, tf.int64)
+        corner = tf.random.stateless_uniform([2, *shape], next(seeds), 0, ROOM + 1, tf.int64)
+        ways = tf.random.stateless_uniform([3, *shape], next(seeds), 0, 2, tf.int32) > 0
+        # a turn or a mirror is another first pixel, and other steps down and right from it
+        y, x = tf.unstack(tf.where(ways[:2], corner + self.patch - 1, corner))
+        down, right = tf.unstack(tf.where(ways[:2], -1, 1) * tf.constant([[self.side], [1]]))
+        down, right = tf.where(ways[2], right, down), tf.where(ways[2], down, right)
+        first = pair * self.side**2 + y * self.side + x
+        told = (tf.cast(part, tf.int64)[self.own] for part in (first, down, right))
+        patches = cut(tf.reshape(self.pairs, [-1, 6]), *told, self.patch)
+        return tuple(tf.split(tf.cast(patches, tf.float32) / 255, 2, -1))
+
+    @tf.function
+    def make(self, number):
+        """The pairs of a making: (count, side ** 2, 6), blurred and sharp in 8 bits."""
+        seeds = on_device.split(tf.stack([tf.constant(self.seed, tf.int64), number]), 8)
+        each = [self.count, 1, 1, 1]
+        crops, longer = self.crops(next(seeds))
+        encoded = toned(next(seeds), crops)
+        linear = on_device.spread(next(seeds), each) < LINEAR
+        light = with_lamps(next(seeds), tf.where(linear, encoded**GAMMA, encoded), linear)
+        blurred = self.blurred(next(seeds), light, longer)
+        inner = slice(MARGIN, MARGIN + self.side)
+        pair = (tf.clip_by_value(half, 0, 1) for half in (blurred, light[:, inner, inner]))
+        blurred, sharp = (tf.where(linear, half ** (1 / GAMMA), half) for half in pair)
+        level = tf.abs(tf.random.stateless_normal(each, next(seeds), stddev=self.noise))
+        noise = level * tf.random.stateless_normal(tf.shape(blurred), next(seeds))
+        blurred = compressed(next(seeds), eight_bits(blurred + noise))
+        both = tf.concat([tf.cast(half, self.dtype) for half in (blurred, eight_bits(sharp))], -1)
+        return tf.reshape(both, [self.count, self.side**2, 6])
+
+    def crops(self, seed):
+        """Crops of the photographs, (count, reach, reach, 3), and the photographs' larger sides."""
+        seeds = on_device.split(seed, 2)
+        chosen = tf.searchsorted(self.ends, on_device.spread(next(seeds), [self.count]))
+        size, start = tf.gather(self.sizes, chosen), tf.gather(self.starts, chosen)
+        tries = [self.count, stream.CANDIDATES if self.least else 1, 2]
+        share = on_device.spread(next(seeds), tries)
+        room = tf.cast(size - self.reach + 1, tf.float32)[:, None]
+        place = tf.minimum(tf.cast(share * room, tf.int64), (size - self.reach)[:, None])
+        firsts, width = start[:, None] + place[..., 0] * size[:, 1:] + place[..., 1], size[:, 1]
+        if self.least:  # every fourth pixel tells it
+            thin = cut(self.pixels, firsts, 4 * width[:, None], 4, self.reach // 4)
+            grey = tf.reduce_mean(tf.cast(thin, tf.float32), -1)
+            good = tf.math.reduce_std(grey, [-2, -1]) >= self.least
+            best = tf.argmax(tf.cast(good, tf.float32), -1)
+            firsts = tf.gather(firsts, best[:, None], batch_dims=1)
+        crops = cut(self.pixels, firsts[:, 0], width, tf.ones_like(width), self.reach)
+        return crops, tf.cast(tf.reduce_max(size, -1), tf.float32)
+
+    def blurred(self, seed, light, longer):
+        """Light blurred by paths of like lengths, (count, side, side, 3); by turns, things move."""
+        seeds = on_device.split(seed, 10)
+        focal = longer * logarithmic(next(seeds), [self.count], *FOCAL)
+        typical = logarithmic(next(seeds), [], *EXTENT)
+        extents = typical * on_device.spread(next(seeds), [2, self.count], 0.7, 1.4)
+        sharp = on_device.spread(next(seeds), [self.count]) < self.identity
+        extents = tf.where(sharp, 0.0, tf.minimum(extents, EXTENT[1]))
+        middle = on_device.spread(next(seeds), [self.count]) < MIDDLE
+        frames = tf.random.stateless_uniform([self.count], next(seeds), 7, 14, tf.int32)
+        frames = tf.where(on_device.spread(next(seeds), [self.count]) < FRAMES, frames, 0)
+        camera = on_device.camera_motion(next(seeds), extents[0], focal, ROUGHNESS)
+        of_thing, of_region = on_device.split(next(seeds), 2)
+
+        def before_a_still_scene():
+            (path,), shares = on_device.paths([camera], focal, self.side, middle, STEP, frames)
+            return on_device.blur(light, path, shares, self.side)
+
+        def before_a_thing_that_moves():
+            thing = on_device.object_motion(of_thing, extents[1], focal, ROUGHNESS)
+            (path, own), shares = on_device.paths(
+                [camera, thing], focal, self.side, middle, STEP, frames
+            )
+            region = on_device.region(of_region, self.count, self.reach)
+            return on_device.blur(light, path, shares, self.side, (region, own))
+
+        moves = on_device.spread(next(seeds), []) < MOVING
+        return tf.cond(moves, before_a_thing_that_moves, before_a_still_scene)
+
+
+def sizes(path, least):
+    """A photograph in several sizes, (h, w, 3) uint8 each; those of sides below `least` not."""
+    whole = arrays.to_uint8(arrays.to_float(photographs.read(path)))
+    most = min(1.0, math.sqrt(LARGEST / (whole.size / 3)))
+    factors = [most * size for size in SIZES if min(whole.shape[:2]) * most * size >= least]
+    how = {"interpolation": cv2.INTER_AREA}
+    return [whole if by == 1 else cv2.resize(whole, None, fx=by, fy=by, **how) for by in factors]
+
+
+def room(pictures):
+    """UserError if the photographs and the one copy of them do not fit in memory."""
+    wanted, free = sum(picture.nbytes for picture in pictures), memory.free()
+    if wanted > stream.CACHE_SHARE * free:
+        raise UserError(
+            f"photographs: {len(pictures)} of them and more take {wanted / 1e9:.1f} GB, of which "
+            f"{free / 1e9:.1f} are free; use fewer, or prepare pairs by synthetic_blur"
+        )
+
+
+def cut(pixels, first, down, right, size):
+    """Squares of pixels: (…) numbers of their first ones and steps -> (…, size, size, channels)."""
+    steps = tf.range(size, dtype=tf.int64)
+    down, right, first = (tf.convert_to_tensor(told, tf.int64) for told in (down, right, first))
+    rows = first[..., None, None] + down[..., None, None] * steps[:, None]
+    return tf.gather(pixels, rows + right[..., None, None] * steps)
+
+
+def logarithmic(seed, shape, low, high):
+    """Random numbers, evenly spread on a logarithmic scale."""
+    return tf.exp(on_device.spread(seed, shape, math.log(low), math.log(high)))
+
+
+def toned(seed, crops):
+    """Colours shuffled, more or less saturated: 8 bits -> float32 in [0, 1]."""
+    seeds = on_device.split(seed, 2)
+    count = crops.shape[0]
+    order = tf.argsort(on_device.spread(next(seeds), [count, 3]))
+    encoded = tf.cast(crops, tf.float32) / 255
+    encoded = tf.einsum("nyxc,nck->nyxk", encoded, tf.one_hot(order, 3))
+    most = tf.reduce_max(encoded, -1, keepdims=True)
+    saturation = tf.math.divide_no_nan(most - tf.reduce_min(encoded, -1, keepdims=True), most)
+    by = on_device.spread(next(seeds), [count, 1, 1, 1], 0.5, 1.5)
+    by = tf.minimum(by, tf.math.divide_no_nan(1.0, saturation))  # HSV's is 1 at most
+    return most - (most - encoded) * by
+
+
+def with_lamps(seed, light, linear):
+    """Some of the linear light beyond white."""
+    seeds, each = on_device.split(seed, 2), [light.shape[0], 1, 1, 1]
+    beyond = tf.nn.relu(light - 0.75) * on_device.spread(next(seeds), each, 0.0, 6.0)
+    lit = linear & (on_device.spread(next(seeds), each) < LAMPS / LINEAR)
+    return light + tf.where(lit, beyond, 0.0)
+
+
+def eight_bits(pictures):
+    return tf.cast(tf.round(tf.clip_by_value(pictures, 0, 1) * 255), tf.uint8)
+
+
+def compressed(seed, pictures):
+    """A share of (n, s, s, 3) uint8 pictures as JPEG leaves them; on the processor."""
+    seeds, count = on_device.split(seed, 2), pictures.shape[0]
+    share, (low, high) = JPEG
+    chosen = on_device.spread(next(seeds), [count]) < share
+    quality = tf.random.stateless_uniform([count], next(seeds), low, high + 1, tf.int32)
+
+    def one(told):
+        picture, is_chosen, own = told
+        return tf.cond(
+            is_chosen, lambda: tf.image.adjust_jpeg_quality(picture, own), lambda: picture
+        )
+
+    return tf.map_fn(one, (pictures, chosen, quality), fn_output_signature=pictures.dtype)
