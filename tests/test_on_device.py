@@ -18,7 +18,7 @@ def batched(motions):
 
 
 def paths(motions, middle=False, step=0.5, frames=0):
-    told = tf.constant([FOCAL]), SIDE, tf.constant([middle]), step, tf.constant([frames])
+    told = tf.constant([FOCAL]), SIDE, tf.constant([middle]), tf.constant([frames]), step
     return on_device.paths(batched(motions), *told)
 
 

@@ -88,7 +88,7 @@ def homographies(motion, focal):
     return path * scale[..., None] / scale[..., None, :]
 
 
-def paths(motions, focal, side, middle, step, frames):
+def paths(motions, focal, side, middle, frames, step, most=FINE):
     """`motion.paths` of a batch, with as many poses as its longest path wants.
 
     Args:
@@ -96,9 +96,10 @@ def paths(motions, focal, side, middle, step, frames):
       focal: (n,) focal lengths in pixels.
       side: of the pictures.
       middle: (n,) whether a path's reference is its middle, else its mean pose.
-      step: no pixel moves farther from a pose to the next, in pixels.
       frames: (n,) int32. 0 for light that is collected all the time; else at so many
         moments, as in data sets whose blur is a mean of frames.
+      step: no pixel moves farther from a pose to the next, in pixels, unless that takes
+        more than `most` poses.
 
     Returns:
       A list of paths, and (n, poses) the shares of the exposure that poses stand for.
@@ -110,6 +111,7 @@ def paths(motions, focal, side, middle, step, frames):
     steps = tf.reduce_max(tf.stack(longest), 0)
     gone = tf.pad(tf.cumsum(steps, 1), [(0, 0), (1, 0)])
     count = tf.cast(tf.math.ceil(tf.reduce_max(gone) * 1.02 / step), tf.int32) + 1
+    count = tf.minimum(count, most)
     evenly = tf.range(count, dtype=tf.float32) / tf.cast(tf.maximum(count - 1, 1), tf.float32)
     times = _times(gone, evenly * gone[:, -1:])
     before, after = tf.pad(times, [(0, 0), (1, 0)]), tf.pad(times, [(0, 0), (0, 1)])

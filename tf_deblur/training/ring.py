@@ -25,7 +25,7 @@ FILLS = 32  # makings in the ring
 ROOM = 32  # pixels that a pair is larger than a patch, which is cut anywhere in it
 EXTENT = 1.0, 46.0  # of a path, in pixels; those made together are of like lengths
 MARGIN = 48  # pixels that blur may reach beyond a pair
-STEP = 1.0  # pixels from a pose to the next, at most
+POSES = 1.0, 48  # a path has one a pixel, but no more than so many: they are what it costs
 ROUGHNESS, FOCAL = 0.4, (0.7, 2.8)  # as `synthetic_blur` has them
 LINEAR, MIDDLE, MOVING = 0.6, 0.5, 0.5  # shares of pairs, and of makings
 FRAMES = 1 / 3  # share of pairs whose blur is of 7 to 13 moments, as in data sets made of frames
@@ -185,16 +185,15 @@ class Ring:
         frames = tf.where(on_device.spread(next(seeds), [self.count]) < FRAMES, frames, 0)
         camera = on_device.camera_motion(next(seeds), extents[0], focal, ROUGHNESS)
         of_thing, of_region = on_device.split(next(seeds), 2)
+        told = focal, self.side, middle, frames, *POSES
 
         def before_a_still_scene():
-            (path,), shares = on_device.paths([camera], focal, self.side, middle, STEP, frames)
+            (path,), shares = on_device.paths([camera], *told)
             return on_device.blur(light, path, shares, self.side)
 
         def before_a_thing_that_moves():
             thing = on_device.object_motion(of_thing, extents[1], focal, ROUGHNESS)
-            (path, own), shares = on_device.paths(
-                [camera, thing], focal, self.side, middle, STEP, frames
-            )
+            (path, own), shares = on_device.paths([camera, thing], *told)
             region = on_device.region(of_region, self.count, self.reach)
             return on_device.blur(light, path, shares, self.side, (region, own))
 
