@@ -206,11 +206,11 @@ def open_data(team):
     prepared, folders, frames, names = [], [], None, []
     for part in _DATASET.value.split(","):
         spec, weight = split_weight(part)
-        if spec.partition("@")[0] == PHOTOGRAPHS:
+        if spec.partition("@")[0].partition("/")[0] == PHOTOGRAPHS:
             source, held_out = open_photographs(spec)
             whole = stream.made_frames
             folders.append((source, weight))
-            names.append(f"{PHOTOGRAPHS} {len(source)}")
+            names += [f"{path.name} {path.stat().st_size}" for path in source]
         else:
             source, held_out = open_pairs(spec)
             whole = stream.whole_frames
@@ -248,8 +248,15 @@ def open_photographs(spec):
 
     name, _, folder = spec.partition("@")
     folder = folder or _MANUAL_DIR.value
-    if not folder:
-        raise errors.UserError(f"{spec}: where? {name}@FOLDER, or --manual_dir=FOLDER")
+    if name != PHOTOGRAPHS or not folder:
+        raise errors.UserError(
+            f"{spec}: {PHOTOGRAPHS}@FOLDER, or with --manual_dir=FOLDER, and no fields; use "
+            "synthetic_blur for those"
+        )
+    if _ROTATION.value != "right_angles":
+        raise errors.UserError(
+            f"{spec}: wants --rotation=right_angles, which keep pixels as they are"
+        )
     return datasets.photographs(folder)
 
 

@@ -7,9 +7,11 @@ for each of n square pictures. Random ones depend on their seed alone, and are s
 
 import math
 
+import numpy as np
 import tensorflow as tf
 
 from tf_deblur.blurring.motion import FINE
+from tf_deblur.opencv import cv2
 
 
 def spread(seed, shape, low=0.0, high=1.0):
@@ -82,10 +84,15 @@ def homographies(motion, focal):
     cross = tf.reshape(cross, tf.concat([tf.shape(x), [3, 3]], 0))
     angle = tf.maximum(tf.norm(motion[..., :3], axis=-1), 1e-6)[..., None, None]
     once, twice = tf.sin(angle) / angle, 2 * (tf.sin(angle / 2) / angle) ** 2
-    turn = tf.eye(3) + once * cross + twice * cross @ cross  # Rodrigues' formula
+    turn = tf.eye(3) + once * cross + twice * _product(cross, cross)  # Rodrigues' formula
     path = turn + motion[..., 3:, None] * tf.constant([0.0, 0, 1])  # before a plane: across n
     scale = tf.stack([focal, focal, tf.ones_like(focal)], -1)[:, None]
     return path * scale[..., None] / scale[..., None, :]
+
+
+def _product(a, b):
+    """(…, i, j) and (…, j, k) -> (…, i, k) in full float32; a GPU's own products are coarser."""
+    return tf.reduce_sum(a[..., :, :, None] * b[..., None, :, :], -2)
 
 
 def paths(motions, focal, side, middle, frames, step, most=FINE):
@@ -119,10 +126,12 @@ def paths(motions, focal, side, middle, frames, step, most=FINE):
     shares = tf.pad(edges, [(0, 0), (0, 1)], constant_values=1.0) - tf.pad(edges, [(0, 0), (1, 0)])
 
     number, stops = tf.range(count), tf.clip_by_value(frames, 1, count)[:, None]
-    stopped = (tf.cast(number * stops // count, tf.float32) + 0.5) / tf.cast(stops, tf.float32)
+    stop = number * stops // count
+    poses = -(-(stop + 1) * count // stops) + -stop * count // stops  # that stand at that stop
+    stopped = (tf.cast(stop, tf.float32) + 0.5) / tf.cast(stops, tf.float32)
     still = (frames > 0)[:, None]
     times = tf.where(still, stopped, times)
-    shares = tf.where(still, 1 / tf.cast(count, tf.float32), shares)
+    shares = tf.where(still, 1 / tf.cast(stops * poses, tf.float32), shares)
 
     found = []
     for motion in motions:
@@ -137,7 +146,7 @@ def paths(motions, focal, side, middle, frames, step, most=FINE):
 def _steps(path, side):
     """How far the corner of a picture that moves most goes from each moment to the next."""
     corners = [[x * side / 2, y * side / 2, 1] for x in (-1, 1) for y in (-1, 1)]
-    moved = tf.matmul(path, tf.constant(corners, tf.float32), transpose_b=True)
+    moved = _product(path, tf.constant(np.transpose(corners), tf.float32))
     places = moved[..., :2, :] / moved[..., 2:, :]
     return tf.reduce_max(tf.norm(places[:, 1:] - places[:, :-1], axis=-2), -1)
 
@@ -157,19 +166,35 @@ def _at(times, motion):
     return start + (place - tf.cast(before, tf.float32))[..., None] * (end - start)
 
 
-def region(seed, count, side):
-    """`motion.region`: (count, side, side, 1) soft-edged regions of random shape, in [0, 1]."""
-    seeds = split(seed, 2)
-    coarse = tf.random.stateless_normal([count, 5, 5, 1], next(seeds))
-    smooth = _enlarged(coarse, side)
+def region(seed, count, side, whole):
+    """Windows of regions as `motion.region` makes them, soft-edged and of random shape.
+
+    Args:
+      seed: (2,) int64.
+      count: how many.
+      side: of a window, in pixels, which is the same part of all.
+      whole: the side of the regions.
+
+    Returns:
+      (count, side, side, 1) float32 in [0, 1].
+    """
+    seeds = split(seed, 3)
+    coarse = tf.random.stateless_normal([count, 5, 5], next(seeds))
+    down, right = tf.unstack(
+        tf.random.stateless_uniform([2], next(seeds), 0, max(whole - side, 0) + 1, tf.int32)
+    )
+    smooth = enlarged(coarse, max(side, whole), down, right, side)[..., None]
     edge = spread(next(seeds), [count, 1, 1, 1], 0.0, 0.8)
     return tf.clip_by_value((smooth - edge) * 15 + 0.5, 0, 1)
 
 
-def _enlarged(coarse, side):
-    """(n, 5, 5, 1) -> (n, side, side, 1), bicubic; by products, for no GPU has the op."""
-    weights = tf.image.resize(tf.eye(5)[:, :, None], [side, 5], "bicubic")[..., 0]
-    return tf.einsum("ya,nabc,xb->nyxc", weights, coarse, weights)
+def enlarged(coarse, whole, down, right, side):
+    """Windows of (n, 5, 5) grids enlarged by OpenCV's cubic: (n, side, side)."""
+    weights = tf.constant(
+        cv2.resize(np.eye(5, dtype="float32"), (5, whole), interpolation=cv2.INTER_CUBIC)
+    )
+    rows, columns = weights[down : down + side], weights[right : right + side]
+    return tf.einsum("ya,nab,xb->nyx", rows, coarse, columns)
 
 
 def blur(light, path, shares, side, moving=None):
@@ -199,7 +224,7 @@ def _warp(images, pose, side):
     inner, outer = (side - 1) / 2, (images.shape[1] - 1) / 2
     to_centre = tf.constant([[1, 0, outer], [0, 1, outer], [0, 0, 1]], tf.float32)
     from_centre = tf.constant([[1, 0, -inner], [0, 1, -inner], [0, 0, 1]], tf.float32)
-    matrix = to_centre @ pose @ from_centre
+    matrix = _product(_product(to_centre, pose), from_centre)
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=images,
         transforms=tf.reshape(matrix / matrix[:, 2:, 2:], [-1, 9])[:, :8],

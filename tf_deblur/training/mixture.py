@@ -32,10 +32,6 @@ class Mixture:
                 f"a batch of {batch_size} patches has none of one of its data sets; use a "
                 "larger --batch_size, or leave that data set out"
             )
-        if folders and rotation != "right_angles":
-            raise UserError(
-                "photographs are turned by right angles only; use --rotation=right_angles"
-            )
         share = {"worker": worker, "workers": workers}
         self.options = {"rotation": rotation, "cache": cache, **share, **patches}
         self.prepared, self.count = prepared, batch_size - made
@@ -55,5 +51,8 @@ class Mixture:
             )
         if self.ring:
             parts.append(self.ring.batches(step))
-        for batch in zip(*parts):
-            yield tuple(tf.concat(halves, 0) for halves in zip(*batch))
+        return map(_joined, *parts)
+
+
+def _joined(*batches):
+    return tuple(tf.concat(halves, 0) for halves in zip(*batches))

@@ -18,7 +18,7 @@ class Monitor:
     Args:
       run: the `Workdir`.
       schedule: the `Schedule`.
-      frames: whole validation pairs, a dataset, or None.
+      frames: whole validation pairs, each (1, h, w, 3) in [0, 1], as often as asked; or None.
       batch_size: patches a step.
       checkpoint_minutes: between two checkpoints, each with a validation.
       notes: dict for the metadata of the weights.
@@ -101,7 +101,7 @@ class Monitor:
             triple = blurred, restore(self.run.gan.average, blurred), sharp
             top, left = (max(length - side, 0) // 2 for length in blurred.shape[1:3])
             cut = [np.asarray(x)[0, top : top + side, left : left + side] for x in triple]
-            rows.append(np.concatenate([arrays.to_uint8(x) for x in cut], axis=1))
+            rows.append(arrays.side_by_side(*map(arrays.to_uint8, cut)))
         width = max(row.shape[1] for row in rows)
         padded = [np.pad(row, [(0, 0), (0, width - row.shape[1]), (0, 0)]) for row in rows]
         self.run.log_picture(np.concatenate(padded))

@@ -6,11 +6,14 @@ on the seed and the number of the step alone: a run that goes on makes the ring'
 """
 
 import concurrent.futures
+import contextlib
 import itertools
 import math
+import os
 
 import numpy as np
 import tensorflow as tf
+from PIL import Image
 
 from tf_deblur import devices, memory
 from tf_deblur.blurring import on_device
@@ -23,7 +26,7 @@ from tf_deblur.training import stream
 EVERY = 8  # steps from making to making: so often is a pair drawn, on average
 FILLS = 32  # makings in the ring
 ROOM = 32  # pixels that a pair is larger than a patch, which is cut anywhere in it
-EXTENT = 1.0, 46.0  # of a path, in pixels; those made together are of like lengths
+EXTENT = 1.0, 46.0  # of paths, in pixels; those made together are of like lengths
 MARGIN = 48  # pixels that blur may reach beyond a pair
 POSES = 1.0, 48  # a path has one a pixel, but no more than so many: they are what it costs
 ROUGHNESS, FOCAL = 0.4, (0.7, 2.8)  # as `synthetic_blur` has them
@@ -31,6 +34,7 @@ LINEAR, MIDDLE, MOVING = 0.6, 0.5, 0.5  # shares of pairs, and of makings
 FRAMES = 1 / 3  # share of pairs whose blur is of 7 to 13 moments, as in data sets made of frames
 LAMPS = 0.15  # share of pairs whose light goes beyond white before it is blurred
 JPEG = 1 / 3, (60, 98)  # share of blurred halves that were stored so, and its quality
+REGION = 640  # side of a picture with a thing in it, of which crops see a part, in pixels
 LARGEST = 1.5e6  # pixels of a photograph; a larger one is reduced
 SIZES = 1.0, 0.7, 0.5  # in which each is there
 
@@ -45,12 +49,12 @@ class Ring:
       seed: with a step's number, decides everything about it.
       noise_stddev: spread of a pair's noise level, for pictures in [0, 1].
       identity_fraction: share of pairs that are not blurred.
-      min_texture: as in `stream.training_batches`.
+      min_texture: as in `stream.training_batches`, of the crops that pairs are made from.
       worker, workers: this worker's number and how many there are; each draws its own slice.
 
     Raises:
-      UserError: no photograph is large enough, they do not fit in memory, the workers do
-        not divide the batch, or a file is damaged.
+      UserError: no photograph of a folder is large enough, they do not fit in memory, the
+        workers do not divide the batch, or a file is damaged.
     """
 
     def __init__(
@@ -67,16 +71,15 @@ class Ring:
         workers=1,
     ):
         self.count, self.patch, self.seed = count, patch_size, seed
-        self.noise, self.identity, self.least = noise_stddev, identity_fraction, min_texture
+        self.noise, self.identity, self.texture = noise_stddev, identity_fraction, min_texture
         own = stream.share(count, workers)
         self.own = slice(worker * own, (worker + 1) * own)
         self.side = patch_size + ROOM
         self.reach = self.side + 2 * MARGIN
-        self.dtype = tf.float16 if devices.gpus() else tf.uint8  # no GPU gathers bytes
+        pairs = tf.zeros([FILLS * count * self.side**2, 6], tf.uint8)
+        check_room([path for paths, _ in folders for path in paths], 2 * pairs.shape.num_elements())
+        self.pairs, self.held = tf.Variable(pairs, trainable=False), [None] * FILLS
         self.keep(folders)
-        shape = [FILLS * count, self.side**2, 6]
-        self.pairs = tf.Variable(tf.zeros(shape, self.dtype), trainable=False)
-        self.held = [None] * FILLS
 
     def keep(self, folders):
         """Reads the photographs, and puts them on the device."""
@@ -84,38 +87,51 @@ class Ring:
         with concurrent.futures.ThreadPoolExecutor(devices.cores()) as pool:
             for paths, weight in folders:
                 read = list(pool.map(lambda path: sizes(path, self.reach), paths))
-                read = [found for found in read if found]
-                if not read:
+                kept = [found for found in read if found]
+                small = f"{len(read) - len(kept)} of {len(read)} photographs"
+                where = os.path.commonpath([path.parent for path in paths])
+                below = f"have a side below {self.reach} pixels"
+                if not kept:
                     raise UserError(
-                        f"{paths[0].parent}: no photograph in it has sides of {self.reach} pixels, "
-                        f"which patches of {self.patch} are made from; use a smaller --patch_size"
+                        f"{where}: {small} {below}, which patches of {self.patch} are made "
+                        "from; use a smaller --patch_size"
                     )
-                chances += [weight / len(read) / len(found) for found in read for _ in found]
-                pictures += itertools.chain(*read)
-                room(pictures)
+                if len(kept) < len(read):
+                    print(f"{where}: {small} are left out: they {below}", flush=True)
+                chances += [weight / len(kept) / len(found) for found in kept for _ in found]
+                pictures += itertools.chain(*kept)
+        pixels = np.concatenate([picture.reshape(-1, 3) for picture in pictures])
         counts = [picture.size // 3 for picture in pictures]
-        self.pixels = tf.constant(np.concatenate([p.reshape(-1, 3) for p in pictures]), self.dtype)
+        # variables, for a GPU gathers bytes from nothing else
+        self.pixels = tf.Variable(pixels, trainable=False)
         self.starts = tf.constant(np.cumsum([0, *counts[:-1]]), tf.int64)
         self.sizes = tf.constant([picture.shape[:2] for picture in pictures], tf.int64)
         self.ends = tf.constant(np.cumsum(chances) / np.sum(chances), tf.float32)
 
     def batches(self, step):
-        """Endless batches from a step on: (blurred, sharp), (own, s, s, 3) float32 in [0, 1]."""
-        for now in itertools.count(step):
-            newest = FILLS - 1 + now // EVERY
-            for number in range(newest - FILLS + 1, newest + 1):
-                self.fill(number)
-            yield self.draw(tf.constant(now, tf.int64))
+        """Endless batches from a step on: (blurred, sharp), (own, s, s, 3) float32 in [0, 1].
 
-    def fill(self, number):
-        """Makes the pairs of this number, unless the ring holds them."""
-        place = number % FILLS
-        if self.held[place] != number:
-            made = self.make(tf.constant(number, tf.int64))
-            first = place * self.count
-            rows = tf.range(first, first + self.count)
-            self.pairs.scatter_update(tf.IndexedSlices(made, rows))
-            self.held[place] = number
+        The ring is filled now; of a run that has just begun this takes a while.
+        """
+        if None in self.held:
+            print(f"blurring the first {FILLS * self.count} pairs of photographs", flush=True)
+        self.fill(step)
+        return map(self.batch, itertools.count(step))
+
+    def batch(self, step):
+        self.fill(step)
+        return self.draw(tf.constant(step, tf.int64))
+
+    def fill(self, step):
+        """Makes what the ring holds at a step, and does not hold yet."""
+        newest = FILLS - 1 + step // EVERY
+        for number in range(newest - FILLS + 1, newest + 1):
+            place = number % FILLS
+            if self.held[place] != number:
+                made = self.make(tf.constant(number, tf.int64))
+                rows = tf.range(place * len(made), (place + 1) * len(made), dtype=tf.int64)
+                self.pairs.scatter_update(tf.IndexedSlices(made, rows))
+                self.held[place] = number
 
     @tf.function
     def draw(self, step):
@@ -130,13 +146,13 @@ class Ring:
         down, right = tf.unstack(tf.where(ways[:2], -1, 1) * tf.constant([[self.side], [1]]))
         down, right = tf.where(ways[2], right, down), tf.where(ways[2], down, right)
         first = pair * self.side**2 + y * self.side + x
-        told = (tf.cast(part, tf.int64)[self.own] for part in (first, down, right))
-        patches = cut(tf.reshape(self.pairs, [-1, 6]), *told, self.patch)
+        own = (tf.cast(part, tf.int64)[self.own] for part in (first, down, right))
+        patches = cut(self.pairs, *own, self.patch)
         return tuple(tf.split(tf.cast(patches, tf.float32) / 255, 2, -1))
 
     @tf.function
     def make(self, number):
-        """The pairs of a making: (count, side ** 2, 6), blurred and sharp in 8 bits."""
+        """The pairs of a making: (count * side², 6) uint8, blurred and sharp."""
         seeds = on_device.split(tf.stack([tf.constant(self.seed, tf.int64), number]), 8)
         each = [self.count, 1, 1, 1]
         crops, longer = self.crops(next(seeds))
@@ -150,23 +166,22 @@ class Ring:
         level = tf.abs(tf.random.stateless_normal(each, next(seeds), stddev=self.noise))
         noise = level * tf.random.stateless_normal(tf.shape(blurred), next(seeds))
         blurred = compressed(next(seeds), eight_bits(blurred + noise))
-        both = tf.concat([tf.cast(half, self.dtype) for half in (blurred, eight_bits(sharp))], -1)
-        return tf.reshape(both, [self.count, self.side**2, 6])
+        return tf.reshape(tf.concat([blurred, eight_bits(sharp)], -1), [-1, 6])
 
     def crops(self, seed):
         """Crops of the photographs, (count, reach, reach, 3), and the photographs' larger sides."""
         seeds = on_device.split(seed, 2)
         chosen = tf.searchsorted(self.ends, on_device.spread(next(seeds), [self.count]))
         size, start = tf.gather(self.sizes, chosen), tf.gather(self.starts, chosen)
-        tries = [self.count, stream.CANDIDATES if self.least else 1, 2]
+        tries = [self.count, stream.CANDIDATES if self.texture else 1, 2]
         share = on_device.spread(next(seeds), tries)
         room = tf.cast(size - self.reach + 1, tf.float32)[:, None]
         place = tf.minimum(tf.cast(share * room, tf.int64), (size - self.reach)[:, None])
         firsts, width = start[:, None] + place[..., 0] * size[:, 1:] + place[..., 1], size[:, 1]
-        if self.least:  # every fourth pixel tells it
+        if self.texture:  # every fourth pixel tells it
             thin = cut(self.pixels, firsts, 4 * width[:, None], 4, self.reach // 4)
             grey = tf.reduce_mean(tf.cast(thin, tf.float32), -1)
-            good = tf.math.reduce_std(grey, [-2, -1]) >= self.least
+            good = tf.math.reduce_std(grey, [-2, -1]) >= self.texture
             best = tf.argmax(tf.cast(good, tf.float32), -1)
             firsts = tf.gather(firsts, best[:, None], batch_dims=1)
         crops = cut(self.pixels, firsts[:, 0], width, tf.ones_like(width), self.reach)
@@ -185,16 +200,16 @@ class Ring:
         frames = tf.where(on_device.spread(next(seeds), [self.count]) < FRAMES, frames, 0)
         camera = on_device.camera_motion(next(seeds), extents[0], focal, ROUGHNESS)
         of_thing, of_region = on_device.split(next(seeds), 2)
-        told = focal, self.side, middle, frames, *POSES
+        how = focal, self.side, middle, frames, *POSES
 
         def before_a_still_scene():
-            (path,), shares = on_device.paths([camera], *told)
+            (path,), shares = on_device.paths([camera], *how)
             return on_device.blur(light, path, shares, self.side)
 
         def before_a_thing_that_moves():
             thing = on_device.object_motion(of_thing, extents[1], focal, ROUGHNESS)
-            (path, own), shares = on_device.paths([camera, thing], *told)
-            region = on_device.region(of_region, self.count, self.reach)
+            (path, own), shares = on_device.paths([camera, thing], *how)
+            region = on_device.region(of_region, self.count, self.reach, REGION)
             return on_device.blur(light, path, shares, self.side, (region, own))
 
         moves = on_device.spread(next(seeds), []) < MOVING
@@ -202,28 +217,35 @@ class Ring:
 
 
 def sizes(path, least):
-    """A photograph in several sizes, (h, w, 3) uint8 each; those of sides below `least` not."""
+    """A photograph in several sizes, (h, w, 3) uint8 each; those with a side below `least` not."""
     whole = arrays.to_uint8(arrays.to_float(photographs.read(path)))
-    most = min(1.0, math.sqrt(LARGEST / (whole.size / 3)))
-    factors = [most * size for size in SIZES if min(whole.shape[:2]) * most * size >= least]
+    side = min(whole.shape[:2])
+    most = min(1.0, max(math.sqrt(LARGEST / (whole.size / 3)), least / side))
+    factors = [most * size for size in SIZES if round(side * most * size) >= least]
     how = {"interpolation": cv2.INTER_AREA}
     return [whole if by == 1 else cv2.resize(whole, None, fx=by, fy=by, **how) for by in factors]
 
 
-def room(pictures):
-    """UserError if the photographs and the one copy of them do not fit in memory."""
-    wanted, free = sum(picture.nbytes for picture in pictures), memory.free()
+def check_room(paths, ring):
+    """UserError, before they are read, if photographs and a ring of so many bytes do not fit."""
+    pixels = 0
+    for path in paths:
+        with contextlib.suppress(OSError), Image.open(path) as picture:  # who reads it says it
+            pixels += min(picture.width * picture.height, LARGEST)
+    # read, joined, and put on the device
+    wanted, free = 3 * 3 * pixels * sum(size**2 for size in SIZES) + ring, memory.free()
     if wanted > stream.CACHE_SHARE * free:
         raise UserError(
-            f"photographs: {len(pictures)} of them and more take {wanted / 1e9:.1f} GB, of which "
-            f"{free / 1e9:.1f} are free; use fewer, or prepare pairs by synthetic_blur"
+            f"{len(paths)} photographs and the pairs made of them take {wanted / 1e9:.1f} GB, and "
+            f"may have {stream.CACHE_SHARE * free / 1e9:.1f} of the {free / 1e9:.1f} GB that are "
+            "free; use fewer, or prepare pairs by --dataset=synthetic_blur"
         )
 
 
 def cut(pixels, first, down, right, size):
     """Squares of pixels: (…) numbers of their first ones and steps -> (…, size, size, channels)."""
     steps = tf.range(size, dtype=tf.int64)
-    down, right, first = (tf.convert_to_tensor(told, tf.int64) for told in (down, right, first))
+    down, right = (tf.convert_to_tensor(step, tf.int64) for step in (down, right))
     rows = first[..., None, None] + down[..., None, None] * steps[:, None]
     return tf.gather(pixels, rows + right[..., None, None] * steps)
 
@@ -239,7 +261,7 @@ def toned(seed, crops):
     count = crops.shape[0]
     order = tf.argsort(on_device.spread(next(seeds), [count, 3]))
     encoded = tf.cast(crops, tf.float32) / 255
-    encoded = tf.einsum("nyxc,nck->nyxk", encoded, tf.one_hot(order, 3))
+    encoded = tf.gather(encoded, order, axis=-1, batch_dims=1)
     most = tf.reduce_max(encoded, -1, keepdims=True)
     saturation = tf.math.divide_no_nan(most - tf.reduce_min(encoded, -1, keepdims=True), most)
     by = on_device.spread(next(seeds), [count, 1, 1, 1], 0.5, 1.5)
@@ -266,10 +288,11 @@ def compressed(seed, pictures):
     chosen = on_device.spread(next(seeds), [count]) < share
     quality = tf.random.stateless_uniform([count], next(seeds), low, high + 1, tf.int32)
 
-    def one(told):
-        picture, is_chosen, own = told
+    def one(each):
+        picture, is_chosen, own = each
         return tf.cond(
             is_chosen, lambda: tf.image.adjust_jpeg_quality(picture, own), lambda: picture
         )
 
-    return tf.map_fn(one, (pictures, chosen, quality), fn_output_signature=pictures.dtype)
+    with tf.device("CPU:0"):  # there and back once, not picture by picture
+        return tf.map_fn(one, (pictures, chosen, quality), fn_output_signature=pictures.dtype)

@@ -338,7 +338,7 @@ def whole_frames(pairs, limit=None):
 
 
 def made_frames(makers, limit=None):
-    """The same from functions that make a pair each, (h, w, 3) uint8; all are made now."""
+    """As `whole_frames`, a list of what functions make now: a pair of (h, w, 3) uint8 each."""
     pairs = (makers[index]() for index in _evenly(makers, limit))
     return [tuple(tf.constant(arrays.to_float(half)[None]) for half in pair) for pair in pairs]
 
