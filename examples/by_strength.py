@@ -59,7 +59,8 @@ def table(method, gains):
         own = [gain for before, gain in gains if low <= before < high]
         if own:
             worse = sum(gain < 0 for gain in own)
-            mean, least = f"{statistics.mean(own):+.2f} dB", f"{min(own):+.2f} dB"
+            mean = f"{statistics.mean(own):+.2f} ± {statistics.pstdev(own):.2f} dB"
+            least = f"{min(own):+.2f} dB"
             lines.append(f"| {_told(low, high)} | {len(own)} | {mean} | {worse} | {least} |")
     return "\n".join(lines)
 

@@ -29,7 +29,7 @@ def main(argv):
             f"{folder}: {psnr:.3f} dB after {patches:,} patches, best {best:.3f} after {most:,} "
             f"(blurred {blurred:.3f})"
         )
-    draw(curves, _OUTPUT.value)
+    save(drawn(curves), _OUTPUT.value)
     print(_OUTPUT.value)
 
 
@@ -105,7 +105,8 @@ def varint(message, at):
     return value | message[at] << shift, at + 1
 
 
-def draw(curves, path):
+def drawn(curves):
+    """The figure: a line for each training, dotted ones for what the blurred frames have."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -117,15 +118,18 @@ def draw(curves, path):
     for folder, points in curves.items():
         patches, psnr, _ = zip(*points)
         axes.plot(patches, psnr, marker=".", label=f"{folder}: {psnr[-1]:.2f} dB")
-    inputs = {points[-1][2] for points in curves.values()}  # of other frames, another
-    for blurred in inputs:
+    for blurred in {points[-1][2] for points in curves.values()}:  # of other frames, another
         axes.axhline(blurred, color="grey", linestyle=":", label=f"blurred: {blurred:.2f} dB")
     axes.set(xlabel="patches seen", ylabel="validation PSNR, dB")
     axes.legend()
+    return figure
+
+
+def save(figure, path):
     try:
         with whole(path) as part:
             figure.savefig(part, dpi=120)
-    except (OSError, ValueError) as error:  # no such format
+    except (OSError, ValueError) as error:  # no such folder, no such format
         raise errors.UserError(f"{path}: cannot be written ({error})") from error
 
 

@@ -59,18 +59,13 @@ def test_curves_are_of_patches_seen_from_what_tensorflow_wrote(run, tmp_path):
     assert cv2.imread(str(tmp_path / "plots/both.png")).shape == (480, 840, 3)
 
 
-def test_the_plot_shows_each_validation_once_and_each_input(tmp_path, monkeypatch):
-    from matplotlib import figure
-
+def test_the_plot_shows_each_validation_once_and_each_input(monkeypatch):
     monkeypatch.syspath_prepend(EXAMPLES)
     import curves
 
-    drawn = []
-    monkeypatch.setattr(figure.Figure, "savefig", lambda self, *_, **__: drawn.append(self))
-    monkeypatch.setattr("os.replace", lambda *_: None)
     points = {"a": [(4, 25.0, 24.5), (8, 26.0, 24.5)], "b": [(6, 25.5, 24.5)], "c": [(9, 30, 29)]}
-    curves.draw(points, tmp_path / "curves.png")
-    lines = [line.get_xydata() for line in drawn[0].axes[0].lines]
+    (axes,) = curves.drawn(points).axes
+    lines = [line.get_xydata() for line in axes.lines]
     np.testing.assert_array_equal(lines[0], [(4, 25), (8, 26)])
     np.testing.assert_array_equal(lines[1], [(6, 25.5)])
     assert sorted(line[0, 1] for line in lines[3:]) == [24.5, 29]
@@ -122,15 +117,15 @@ def test_gains_are_binned_by_the_blurred_pictures_psnr(run, tmp_path):
     assert done.stdout.splitlines() == [
         f"| x, {head}",
         "|---|---:|---:|---:|---:|",
-        "| below 22 dB | 2 | +1.50 dB | 0 | +1.00 dB |",
-        "| 22 to 26 | 1 | -0.50 dB | 1 | -0.50 dB |",
-        "| from 34 | 1 | +0.00 dB | 0 | +0.00 dB |",
-        "| all | 4 | +0.62 dB | 1 | -0.50 dB |",
+        "| below 22 dB | 2 | +1.50 ± 0.50 dB | 0 | +1.00 dB |",
+        "| 22 to 26 | 1 | -0.50 ± 0.00 dB | 1 | -0.50 dB |",
+        "| from 34 | 1 | +0.00 ± 0.00 dB | 0 | +0.00 dB |",
+        "| all | 4 | +0.62 ± 0.96 dB | 1 | -0.50 dB |",
         "",
         f"| y, {head}",
         "|---|---:|---:|---:|---:|",
-        "| below 22 dB | 1 | -0.50 dB | 1 | -0.50 dB |",
-        "| all | 1 | -0.50 dB | 1 | -0.50 dB |",
+        "| below 22 dB | 1 | -0.50 ± 0.00 dB | 1 | -0.50 dB |",
+        "| all | 1 | -0.50 ± 0.00 dB | 1 | -0.50 dB |",
     ]
 
 
