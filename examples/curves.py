@@ -111,7 +111,7 @@ def drawn(curves):
         from matplotlib.figure import Figure
     except ImportError as error:
         raise errors.UserError(
-            f"wants matplotlib ({error}); pip install 'tf-deblur[evaluate]'"
+            f"the plot wants matplotlib ({error}); pip install 'tf-deblur[evaluate]'"
         ) from error
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()

@@ -41,7 +41,7 @@ def write_run(folder, batch_size, *sittings):
 
 
 def test_curves_are_of_patches_seen_from_what_tensorflow_wrote(run, tmp_path):
-    # gone on with from step 200: what the first sitting had beyond is not the training's
+    # killed after step 300, gone on with from 200: the later sitting tells what the run is
     write_run(
         tmp_path / "runs/long",
         16,
