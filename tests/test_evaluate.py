@@ -316,6 +316,53 @@ def test_kohlers_pictures_get_the_best_of_their_sharp_frames(run, picture, tmp_p
     assert done.returncode == 1 and "a procedure of its own" in done.stderr
 
 
+def told_by_their_commands(sharp, restored):
+    """SSIMULACRA2 and FLIP of two files, as the packages' own commands print them."""
+
+    def printed(module, *arguments):
+        line = [sys.executable, "-m", module, *map(str, arguments)]
+        return subprocess.run(line, capture_output=True, text=True, check=True).stdout
+
+    flip = ["-r", sharp, "-t", restored, "--no-error-map"]
+    mean = printed("flip_evaluator.flip_python_api", *flip).split("Mean:")[1].split()[0]
+    return float(printed("ssimulacra2.cli", sharp, restored)), float(mean)
+
+
+def test_perceptual_measures_are_those_of_the_packages_own_commands(run, own_pairs, tmp_path):
+    for frame, blurred, sharp in own_pairs:
+        photographs.write(tmp_path / f"sharp/{frame}.png", sharp)
+        photographs.write(tmp_path / f"softer/{frame}.png", ndimage.uniform_filter(blurred, 3))
+    named = ["--restored=sharp=sharp", "--restored=softer=softer", "--output=scores"]
+    done = run("evaluate", *OWN, *named, "--perceptual")
+    assert done.returncode == 0, done.stderr
+    assert "SSIMULACRA2: 100 if equal; FLIP: 0 if equal" in done.stdout
+    result = json.loads((tmp_path / "scores/result.json").read_text())
+    scores = result["frames"][3]["scores"]["none"]
+    for method, folder in {"blurred": "pictures/blur", "softer": "softer"}.items():
+        theirs = told_by_their_commands(tmp_path / "sharp/03.png", tmp_path / folder / "03.png")
+        ours = [scores[method][name] for name in ("ssimulacra2", "flip")]
+        assert ours == pytest.approx(theirs, abs=1e-6)
+    table = result["tables"]["none"]
+    assert (table["sharp"]["ssimulacra2"], table["sharp"]["flip"]) == (100, 0)
+    assert table["softer"]["ssimulacra2"] < table["blurred"]["ssimulacra2"] < 100
+    assert table["softer"]["flip"] > table["blurred"]["flip"] > 0
+    for text in (done.stdout, (tmp_path / "scores/table.md").read_text()):
+        means = table["softer"]
+        assert f"{means['ssimulacra2']:.3f}" in text and f"{means['flip']:.4f}" in text
+    header = (tmp_path / "scores/pictures.csv").read_text().splitlines()[0]
+    assert "ssimulacra2,flip" in header
+
+    done = run("evaluate", *OWN, *named, "--resume")
+    assert done.returncode == 1 and "its perceptual are others" in done.stderr
+    # in the way of the package, as if it were not installed
+    (tmp_path / "flip_evaluator.py").write_text("raise ImportError('none here')")
+    done = run("evaluate", *OWN, *named, "--perceptual")
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert "(none here); pip install 'tf-deblur[perceptual]'" in done.stderr
+    done = run("evaluate", *OWN, *named)
+    assert done.returncode == 0 and "FLIP" not in done.stdout, done.stderr
+
+
 def test_contact_sheets_and_plots(run, own_pairs, small_workdir, tmp_path):
     more = [f"--model=mine={small_workdir}", "--figures=2", "--place=07:5,3", "--plots"]
     done = run("evaluate", *OWN, *more, "--output=scores")
@@ -379,6 +426,7 @@ def test_a_wrong_command_line_is_one_line(run, own_pairs, tmp_path):
         (["--output=x", "--place=99:1,1"], 1, "--place=99:1,1: no picture '99'"),
         (["--output=x", "--place=07:here"], 1, "'here' is no X,Y"),
         (["--align=diagonal"], 2, "--align"),
+        (["--perceptual", "--align=realblur"], 1, "--perceptual: realblur has metrics of its own"),
     ]:
         done = run("evaluate", *OWN, *arguments)
         assert done.returncode == status and message in done.stderr, (arguments, done.stderr)

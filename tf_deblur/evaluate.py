@@ -4,6 +4,7 @@ python -m tf_deblur.evaluate --model=compact --model=runs/paper --dataset=gopro 
 python -m tf_deblur.evaluate --restored=Whyte=FOLDER --dataset=lai/uniform --output=scores
 """
 
+import importlib
 import os
 import pathlib
 import sys
@@ -63,6 +64,9 @@ _PRECISION = flags.DEFINE_enum(
 _CHECK = flags.DEFINE_bool(
     "check", False, "Score what `deblur` writes: the original where the result cannot be right."
 )
+_PERCEPTUAL = flags.DEFINE_bool(
+    "perceptual", False, "SSIMULACRA2 and FLIP too; wants the extra [perceptual]."
+)
 _PUBLISHED = flags.DEFINE_bool("published", False, "The paper's published rows too.")
 _PER_SEQUENCE = flags.DEFINE_bool("per_sequence", False, "A table of the sequences too.")
 _OUTPUT = flags.DEFINE_string(
@@ -82,12 +86,15 @@ def main(argv):
     if len(argv) > 1:
         raise errors.UserError(f"{argv[1]}: not a flag; evaluation takes flags only")
     folder = output_folder()
+    if _PERCEPTUAL.value:
+        require("perceptual", "tf_deblur.scoring.perceptual", "perceptual")
     from tf_deblur import datasets
     from tf_deblur.scoring import methods, report, scoring
 
     models = [methods.of_model(name, _PRECISION.value) for name in model_names()]
     builder = datasets.prepare(_DATASET.value, _DATA_DIR.value, _MANUAL_DIR.value)
     alignments = scoring.alignments_of(builder, _ALIGN.value)
+    measure, measured_by = further_measures(alignments)
     pictures = scoring.Pictures(builder, _SPLIT.value)
     refuse_small_pictures(builder, alignments)
     places = named_places(pictures)
@@ -98,12 +105,13 @@ def main(argv):
         "dataset": builder.info.full_name,
         "split": pictures.split,
         "check": _CHECK.value,
+        "perceptual": measured_by,
         "alignments": {name: scoring.ALIGNMENTS[name].told for name in alignments},
         "methods": {method.name: method.facts for method in scored},
         "versions": report.versions(),
     }
     log = scoring.Log(folder, settings, _RESUME.value) if folder else None
-    records = records_of(pictures, scored, settings, log)
+    records = records_of(pictures, scored, settings, log, measure)
     good = [number for number, record in enumerate(records) if "scores" in record]
     problems = len(records) - len(good)
     if not good:
@@ -138,18 +146,38 @@ def model_names():
 def output_folder():
     """--output, or None; UserError if a flag wants what is not there."""
     if _PLOTS.value:
-        try:
-            import matplotlib  # noqa: F401  before hours of scoring
-        except ImportError as error:
-            raise errors.UserError(
-                f"--plots: wants matplotlib ({error}); pip install 'tf-deblur[evaluate]'"
-            ) from error
+        require("plots", "matplotlib", "evaluate")
     if _OUTPUT.value:
         return pathlib.Path(_OUTPUT.value)
     for flag in (_RESUME, _FIGURES, _PLACES, _PLOTS):
         if flag.value:
             raise errors.UserError(f"--{flag.name}: wants --output, the folder for its files")
     return None
+
+
+def require(flag, module, extra):
+    """UserError, before hours of scoring, where a flag's packages are not installed."""
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        raise errors.UserError(
+            f"--{flag}: wants what is missing ({error}); pip install 'tf-deblur[{extra}]'"
+        ) from error
+
+
+def further_measures(alignments):
+    """What pictures are scored by, and the versions of the packages that --perceptual wants."""
+    from tf_deblur.scoring import scoring
+
+    if not _PERCEPTUAL.value:
+        return scoring.MEASURE, {}
+    from tf_deblur.scoring import perceptual
+
+    if any(scoring.ALIGNMENTS[name].own for name in alignments):
+        raise errors.UserError(
+            f"--perceptual: {alignments[0]} has metrics of its own; leave it out"
+        )
+    return perceptual.scores, perceptual.versions()
 
 
 def refuse_small_pictures(builder, alignments):
@@ -183,7 +211,7 @@ def named_places(pictures):
     return found
 
 
-def records_of(pictures, scored, settings, log):
+def records_of(pictures, scored, settings, log, measure):
     """The record of every picture; those of a run that was stopped are not made again."""
     from tqdm import tqdm
 
@@ -194,7 +222,9 @@ def records_of(pictures, scored, settings, log):
     bar = tqdm(total=len(pictures), initial=len(records), unit="pair", leave=False, disable=None)
     rest = range(len(records), len(pictures))
     try:
-        for record in scoring.records(pictures, rest, scored, settings["alignments"], _CHECK.value):
+        for record in scoring.records(
+            pictures, rest, scored, settings["alignments"], _CHECK.value, measure
+        ):
             records.append(record)
             if log:
                 log.add(record)

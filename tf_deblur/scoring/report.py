@@ -22,9 +22,12 @@ LABELS = {
     "ssim_y_reduced": "SSIM of Y reduced",
     "psnr_luma": "PSNR of luma dB",
     "ms_ssim": "MS-SSIM",
+    "ssimulacra2": "SSIMULACRA2",
+    "flip": "FLIP",
 }
 ROUNDING = "8-bit RGB, rounded half to even"
 SSIM = "SSIM of each channel alone; (MATLAB, RGB): its window crosses the channels"
+PERCEPTUAL = "SSIMULACRA2: 100 if equal; FLIP: 0 if equal"
 NOTES = {
     "at_limit": "with the best shift on the border of the search, where it may be larger",
     "failed": "not to be registered, and scored as they lie",
@@ -128,11 +131,12 @@ def _title(result, alignment):
     count = f"partial: {scored} of {of} pairs" if partial else f"{scored} pairs"
     shifted = alignment == "none" and not result["registered"]
     shifted = ", though this data set's halves are shifted" if shifted else ""
-    kinds = f"; {SSIM}" if "ssim_matlab_rgb" in result["tables"][alignment][BLURRED] else ""
+    told = {"ssim_matlab_rgb": SSIM, "flip": PERCEPTUAL}
+    metrics = result["tables"][alignment][BLURRED]
     return [
         f"{name_of(result)}, split {result['split']}, {count}",
         f"{ROUNDING}; {ALIGNMENTS[alignment].told}{shifted}",
-        f"means of per-picture values{kinds}",
+        "; ".join(["means of per-picture values", *(told[m] for m in told if m in metrics)]),
     ]
 
 
@@ -214,7 +218,7 @@ def by_sequence(result, alignment):
 
 
 def _number(metric, value):
-    return f"{value:.3f}" if metric.startswith("psnr") else f"{value:.4f}"
+    return f"{value:.3f}" if metric.startswith(("psnr", "ssimulacra2")) else f"{value:.4f}"
 
 
 def as_text(title, rows, below):

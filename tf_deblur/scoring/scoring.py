@@ -18,6 +18,7 @@ from tf_deblur.scoring import align, metrics
 from tf_deblur.training import stream
 
 AHEAD = 4  # pictures that are read or restored before the one whose scores are waited for
+MEASURE = functools.partial(metrics.scores, data_range=255)  # of pictures that are compared whole
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,40 +27,43 @@ class Alignment:
 
     Attributes:
       told: in words, with its limits.
-      score: (restored, sharp), uint8 -> {metric: value}, {note: value}.
+      score: (restored, sharp, measure), uint8 -> {metric: value}, {note: value}; the measure
+        is a function such as `MEASURE`, of what lies upon each other.
       smallest_side: of the pictures that can be scored so, in pixels.
       headline: the metric by which pictures count as made worse.
+      own: whether the data set's procedure has its own metrics, and takes no other measure.
     """
 
     told: str
     score: object
     smallest_side: int = 11  # the window of SSIM
     headline: str = "psnr"
+    own: bool = False
 
 
-def _as_they_are(restored, sharp):
-    return metrics.scores(restored, sharp, data_range=255), {}
+def _as_they_are(restored, sharp, measure):
+    return measure(restored, sharp), {}
 
 
-def _shifted(restored, sharp, limits):
+def _shifted(restored, sharp, measure, limits):
     found = align.best_shift(restored, sharp, **limits)
-    scores = metrics.scores(found.restored, found.sharp, data_range=255)
+    scores = measure(found.restored, found.sharp)
     note = {"down": found.down, "right": found.right, "at_limit": found.at_limit}
     return scores | metrics.y_scores(found.restored, found.sharp), note
 
 
-def _turned(restored, sharp):
+def _turned(restored, sharp, measure):
     start = align.best_shift(restored, sharp, **align.SHIFTS["shift10"])
     restored, sharp, warp = align.euclidean(restored, sharp, (start.down, start.right))
-    return metrics.scores(restored, sharp, data_range=255), {"failed": warp is None}
+    return measure(restored, sharp), {"failed": warp is None}
 
 
-def _realblur(restored, sharp):
+def _realblur(restored, sharp, _):
     scores, warp = align.realblur(restored, sharp)
     return scores, {"failed": warp is None}
 
 
-def _kohler(restored, frames):
+def _kohler(restored, frames, _):
     best = align.kohler(restored, frames)
     return {"psnr_luma": best["psnr"], "ms_ssim": best["ms_ssim"]}, {}
 
@@ -80,12 +84,15 @@ ALIGNMENTS = {
         _turned,
         smallest_side=41,
     ),
-    "realblur": Alignment("RealBlur's procedure: scaled, warped by a homography", _realblur),
+    "realblur": Alignment(
+        "RealBlur's procedure: scaled, warped by a homography", _realblur, own=True
+    ),
     "kohler": Alignment(
         "Köhler's procedure: scaled, shifted by whole pixels, the best of the sharp frames",
         _kohler,
         smallest_side=161,  # five scales of MS-SSIM
         headline="psnr_luma",
+        own=True,
     ),
 }
 OWN = {"lai": ("none", *align.SHIFTS), "kohler": ("kohler",)}
@@ -173,7 +180,7 @@ def _truths(builder):
     return found
 
 
-def records(pictures, numbers, methods, alignments, check):
+def records(pictures, numbers, methods, alignments, check, measure=MEASURE):
     """Yields the record of each picture, in order, as soon as it is known.
 
     Args:
@@ -182,6 +189,7 @@ def records(pictures, numbers, methods, alignments, check):
       methods: list of `methods.Method`.
       alignments: names of `ALIGNMENTS`.
       check: whether networks give the input back where the check of `deblur` fails.
+      measure: (restored, sharp) in 0…255 -> {metric: value}, as `MEASURE`.
 
     Yields:
       {"sequence", "frame"}, and "scores": {alignment: {method: {metric: value}}}, "notes" of the
@@ -198,7 +206,9 @@ def records(pictures, numbers, methods, alignments, check):
             restored = restorer.submit(
                 lambda read=read: restored_by_all(read.result(), methods, check)
             )
-            under_way.append(scorer.submit(lambda it=restored: record(*it.result(), alignments)))
+            under_way.append(
+                scorer.submit(lambda it=restored: record(*it.result(), alignments, measure))
+            )
             if len(under_way) > AHEAD:
                 yield under_way.popleft().result()
         while under_way:
@@ -225,7 +235,7 @@ def restored_by_all(pair, methods, check):
     return pair, restored, kept
 
 
-def record(pair, restored, kept, alignments):
+def record(pair, restored, kept, alignments, measure):
     named = {"sequence": pair["sequence"], "frame": pair["frame"]}
     needed = max(ALIGNMENTS[alignment].smallest_side for alignment in alignments)
     if min(pair["blurred"].shape[:2]) < needed:
@@ -235,7 +245,7 @@ def record(pair, restored, kept, alignments):
     scores, notes = {}, {}
     for alignment in alignments:
         score = ALIGNMENTS[alignment].score
-        told = {method: score(picture, pair["sharp"]) for method, picture in restored.items()}
+        told = {name: score(each, pair["sharp"], measure) for name, each in restored.items()}
         scores[alignment] = {method: values for method, (values, _) in told.items()}
         notes[alignment] = {method: values for method, (_, values) in told.items() if values}
     return named | {"scores": scores, "notes": notes, "kept": kept}
