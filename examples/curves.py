@@ -2,13 +2,11 @@
 
 python examples/curves.py runs/mine runs/other --output=curves.png
 
-Each is a --workdir, whose logs say it all. They are read without TensorFlow, which would take
-longer to start than the rest to run.
+Each is a --workdir, whose logs say it all.
 """
 
 import pathlib
 import re
-import struct
 
 from absl import flags
 
@@ -39,15 +37,12 @@ def curve(folder):
         raise errors.UserError(f"{folder}: no such folder; name the --workdir of a training")
     batch_size, scores = batch_size_of(folder / "flags.flags"), {}
     for file in sorted(folder.glob("logs/events.out.tfevents.*")):
-        try:
-            for step, tag, value in scalars(file):
-                scores.setdefault(step, {})[tag] = value
-        except (IndexError, KeyError, struct.error) as error:
-            raise errors.UserError(f"{file}: damaged; take it away") from error
+        for step, tag, value in scalars(file):
+            scores.setdefault(step, {})[tag] = value
     points = [
-        (step * batch_size, told[b"psnr"], told[b"blurred_psnr"])
+        (step * batch_size, told["psnr"], told["blurred_psnr"])
         for step, told in sorted(scores.items())
-        if told.keys() >= {b"psnr", b"blurred_psnr"}
+        if told.keys() >= {"psnr", "blurred_psnr"}
     ]
     if not points:
         raise errors.UserError(f"{folder}: no validation in its logs")
@@ -62,47 +57,18 @@ def batch_size_of(path):
 
 
 def scalars(file):
-    """(step, tag, value) of everything in TensorBoard's file that is one float32."""
-    for record in records(file.read_bytes()):
-        event = dict(fields(record))
-        for number, value in fields(event.get(5, b"")):  # the summary's values
-            told = dict(fields(value)) if number == 1 else {}
-            tensor = dict(fields(told.get(8, b"")))
-            held = tensor.get(4, tensor.get(5, b""))  # as bytes, or as a list of floats
-            if len(held) == 4:
-                yield event.get(2, 0), told[1], struct.unpack("<f", held)[0]
+    """(step, tag, value) of every number in TensorBoard's file."""
+    import tensorflow as tf
 
-
-def records(data):
-    """What a TFRecord file holds; of a run that was killed the last one may lack its end."""
-    at = 0
-    while at + 12 <= len(data):  # a length and its checksum before each, another one behind
-        (length,) = struct.unpack_from("<Q", data, at)
-        if at + 12 + length > len(data):
-            return
-        yield data[at + 12 : at + 12 + length]
-        at += 12 + length + 4
-
-
-def fields(message):
-    """(number, value) of the fields of a protocol buffer: an integer, or bytes."""
-    at = 0
-    while at < len(message):
-        key, at = varint(message, at)
-        if key & 7 == 0:
-            value, at = varint(message, at)
-        else:
-            length, at = varint(message, at) if key & 7 == 2 else ({1: 8, 5: 4}[key & 7], at)
-            value, at = message[at : at + length], at + length
-        yield key >> 3, value
-
-
-def varint(message, at):
-    """The integer at a place, seven bits a byte, the lowest first; and the place behind it."""
-    value, shift = 0, 0
-    while message[at] > 127:
-        value, shift, at = value | (message[at] & 127) << shift, shift + 7, at + 1
-    return value | message[at] << shift, at + 1
+    try:
+        for event in tf.compat.v1.train.summary_iterator(str(file)):
+            for value in event.summary.value:
+                number = tf.make_ndarray(value.tensor)
+                if number.dtype == "float32" and number.size == 1:
+                    yield event.step, value.tag, float(number)
+    except tf.errors.DataLossError as error:
+        if "truncated" not in str(error):  # so a run ends that was killed
+            raise errors.UserError(f"{file}: damaged; take it away") from error
 
 
 def drawn(curves):
@@ -134,4 +100,4 @@ def save(figure, path):
 
 
 if __name__ == "__main__":
-    errors.run(main, tensorflow=False)
+    errors.run(main)
