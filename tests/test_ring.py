@@ -143,7 +143,7 @@ def test_a_training_on_photographs_and_pairs_that_is_stopped_ends_as_one_that_wa
             *("--data_dir=prepared", f"--workdir={workdir}"),
         )
         assert done.returncode == 0, done.stderr
-        assert "2 to train on, 1 to validate on" in done.stdout
+        assert "2 photographs to train on, 1 to validate on" in done.stdout
         return load_file(tmp_path / workdir / "generator.safetensors")
 
     whole = train("whole", 12)

@@ -208,15 +208,15 @@ def open_data(team):
         spec, weight = split_weight(part)
         if spec.partition("@")[0].partition("/")[0] == PHOTOGRAPHS:
             source, held_out = open_photographs(spec)
-            whole = stream.made_frames
+            kind, whole = "photographs", stream.made_frames
             folders.append((source, weight))
             names += [f"{path.name} {path.stat().st_size}" for path in source]
         else:
             source, held_out = open_pairs(spec)
-            whole = stream.whole_frames
+            kind, whole = "pairs", stream.whole_frames
             prepared.append((source, weight))
             names.append(f"{source.builder.info.full_name} {len(source)}")
-        counts = f"{len(source)} to train on, {len(held_out)} to validate on"
+        counts = f"{len(source)} {kind} to train on, {len(held_out)} to validate on"
         print(f"{spec}: {counts}", flush=True)
         if frames is None and len(held_out) and team.chief:
             frames = whole(held_out, _VALIDATION_PAIRS.value)
