@@ -140,7 +140,7 @@ def test_a_training_writes_what_it_promises(whole):
     notes = weights.describe(whole)
     assert notes["data"] == "image_pairs" and notes["trained"].startswith(f"{STEPS} steps")
     [strip] = (whole / "pictures").iterdir()
-    assert photographs.read(strip).shape == (40, 3 * 48, 3)  # blurred, restored, sharp
+    assert photographs.read(strip).shape == (2 * 40, 3 * 48, 3)  # blurred, restored, sharp
     assert tf_deblur.load(whole)(np.zeros((9, 7, 3), np.uint8)).shape == (9, 7, 3)
 
 
