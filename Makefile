@@ -24,7 +24,8 @@ check-gpu: env
 	$(BIN)/pip install -q --disable-pip-version-check -c $(CONSTRAINTS) -e '.[gpu,test]'
 	@$(BIN)/python -c 'import tensorflow as tf, sys; sys.exit(not tf.config.list_physical_devices("GPU"))' \
 	  || { echo "error: TensorFlow sees no GPU; nvidia-smi, and the driver's version, tell more" >&2; exit 1; }
-	$(BIN)/python -m pytest tests/test_networks.py tests/test_gan.py tests/test_train.py tests/test_restorer.py
+	$(BIN)/python -m pytest tests/test_networks.py tests/test_gan.py tests/test_train.py tests/test_resume.py \
+	  tests/test_restorer.py
 	$(BIN)/python benchmarks/train_step.py --noworkers
 
 env: $(VENV)/made

@@ -85,6 +85,36 @@ def exported(small_workdir, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def pairs(picture, tmp_path_factory):
+    """A folder with pairs of two sequences; the first by name is held out."""
+    from trainings import write_pairs
+
+    folder = tmp_path_factory.mktemp("pairs")
+    write_pairs(folder / "pictures", picture)
+    (folder / "prepared").mkdir()
+    return folder
+
+
+@pytest.fixture
+def place(pairs, tmp_path):
+    """A test's own folder with those pairs; what is trained in it goes with the test."""
+    for name in ("pictures", "prepared"):
+        (tmp_path / name).symlink_to(pairs / name)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def whole(pairs):
+    """A training of three phases, begun and finished at once: its folder."""
+    from trainings import PHASES, TINY, train
+
+    status, out, err = train(pairs, *TINY, *PHASES, "--workdir=whole")
+    assert status == 0, err
+    assert "2 pairs to train on, 2 to validate on" in out
+    return pairs / "whole"
+
+
+@pytest.fixture(scope="session")
 def golden():
     """The recordings, by kind."""
     folder = pathlib.Path(__file__).parents[2] / "shared/serving"

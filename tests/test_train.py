@@ -1,127 +1,36 @@
-"""Training, as a user runs it: what it writes, how it goes on, how it stops."""
+"""Training, as a user runs it: what it writes, and what it refuses."""
 
 import json
 import pathlib
-import re
-import resource
 import shutil
-import signal
 import subprocess
 import sys
-import time
 import types
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from scipy import ndimage
+from trainings import (
+    PHASES,
+    SMALL,
+    STEPS,
+    TINY,
+    checkpoints,
+    opened,
+    same_weights,
+    train,
+    write_pairs,
+)
 
 import tf_deblur
 from tf_deblur.errors import UserError
-from tf_deblur.models import gan, networks, weights
+from tf_deblur.models import weights
 from tf_deblur.pictures import photographs
 from tf_deblur.training import schedule as schedules
-from tf_deblur.training import trainer, workdir
+from tf_deblur.training import trainer
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
-SMALL = {"filters": [8, 8, 8], "down": [1, 1], "middle": 1, "up": [1, 1]}
-TINY = [
-    "--dataset=image_pairs",
-    "--manual_dir=pictures",
-    "--data_dir=prepared",
-    "--generator=compact",
-    f"--generator_arguments={json.dumps(SMALL)}",
-    "--patch_size=16",
-    "--batch_size=2",
-    "--precision=float32",
-]
-STEPS = 40
-PHASES = [f"--steps={STEPS}", "--content_fraction=0.3", "--sgd_fraction=0.3"]
-PHASES += ["--discriminator_warmup_steps=5"]
 NETWORKS = ("generator", "discriminator")
-OFTEN = "--checkpoint_minutes=0.0001"  # after every step
-
-
-@pytest.fixture(scope="session")
-def place(picture, tmp_path_factory):
-    """A folder with pairs of two sequences; the first by name is held out."""
-    folder = tmp_path_factory.mktemp("place")
-    write_pairs(folder / "pictures", picture)
-    return folder
-
-
-def write_pairs(folder, picture, height=40, width=48):
-    for number, name in enumerate(["first/0", "first/1", "second/0", "second/1"]):
-        sharp = picture(height, width, seed=number)
-        sequence, frame = name.split("/")
-        photographs.write(folder / sequence / "sharp" / f"{frame}.png", sharp)
-        blurred = ndimage.uniform_filter(sharp, (1, 5, 1))
-        photographs.write(folder / sequence / "blur" / f"{frame}.png", blurred)
-
-
-def begin(place, *arguments):
-    line = [sys.executable, "-m", "tf_deblur.train", *map(str, arguments)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(line, cwd=place, text=True, **pipes)
-
-
-def train(place, *arguments):
-    """Runs to the end: status, standard output, standard error."""
-    process = begin(place, *arguments)
-    out, err = process.communicate(timeout=300)
-    return process.returncode, out, err
-
-
-def begin_and_signal(place, name, which, *arguments):
-    """Begins, sends a signal after the second checkpoint: status, standard error."""
-    process = begin(place, *TINY, f"--workdir={name}", OFTEN, *arguments)
-    while process.poll() is None and len(checkpoints(place / name)) < 2:
-        time.sleep(0.01)
-    process.send_signal(which)
-    return process.communicate(timeout=300)[1], process.returncode
-
-
-def checkpoints(folder):
-    """Steps of the checkpoints that are whole, as TensorFlow lists them."""
-    state = tf.train.get_checkpoint_state(str(folder / "checkpoints"))
-    return [int(name.split("-")[-1]) for name in state.all_model_checkpoint_paths] if state else []
-
-
-def opened(folder):
-    """A training's folder, restored in this process; its optimisers are not needed."""
-    generator, average = (networks.build_generator("compact", **SMALL) for _ in range(2))
-    critic = networks.with_logits(networks.build_discriminator(16))
-    run = workdir.Workdir(folder, {"patch_size": 16})
-    run.restore(gan.DeblurGAN(generator, critic, average), {})
-    return run
-
-
-def same_weights(one, other, **tolerance):
-    for name, value in weights.read_variables(weights.load(one)).items():
-        theirs = weights.read_variables(weights.load(other))[name]
-        np.testing.assert_allclose(value, theirs, **tolerance)
-
-
-@pytest.fixture(scope="session")
-def whole(place):
-    """A training of three phases, begun and finished at once: its folder."""
-    status, out, err = train(place, *TINY, *PHASES, "--workdir=whole")
-    assert status == 0, err
-    assert "2 pairs to train on, 2 to validate on" in out
-    assert f"finished after {STEPS} steps" in out and "validation" in err and "error" not in err
-    return place / "whole"
-
-
-@pytest.fixture(scope="session")
-def resumed(place, whole):
-    """The same training killed in the middle and gone on with: folder, step, best before."""
-    err, status = begin_and_signal(place, "resumed", signal.SIGKILL, *PHASES)
-    assert status == -signal.SIGKILL, err
-    step, best = checkpoints(place / "resumed")[-1], opened(place / "resumed").best
-    status, out, err = train(place, *TINY, *PHASES, "--workdir=resumed")
-    assert status == 0 and f"resumed: going on from step {step}\n" in out, err
-    assert f"finished after {STEPS} steps" in out
-    return place / "resumed", step, best
 
 
 def test_a_training_writes_what_it_promises(whole):
@@ -154,7 +63,7 @@ def test_the_weights_to_restore_with_are_the_moving_average(whole):
 
 def test_g_waits_while_d_warms_up(whole, place):
     steps = ["--steps=6", "--discriminator_warmup_steps=6", "--sgd_fraction=0"]
-    line = [*TINY, *steps, "--init_from=whole", "--workdir=warming"]
+    line = [*TINY, *steps, f"--init_from={whole}", "--workdir=warming"]
     assert train(place, *line)[0] == 0
     run = opened(place / "warming")
     for name, value in weights.read_variables(run.gan.generator).items():
@@ -162,7 +71,7 @@ def test_g_waits_while_d_warms_up(whole, place):
     assert int(run.gan.step) == 6
 
 
-def test_the_logs_hold_every_promised_scalar(whole, place):
+def test_the_logs_hold_every_promised_scalar(whole, pairs):
     logged = {}
     for file in (whole / "logs").iterdir():
         for event in tf.compat.v1.train.summary_iterator(str(file)):
@@ -178,7 +87,7 @@ def test_the_logs_hold_every_promised_scalar(whole, place):
         assert 0 <= min(logged[name]) <= max(logged[name]) <= 1
     pairs = [
         [
-            photographs.read(place / f"pictures/first/{kind}/{frame}.png").astype(float)
+            photographs.read(pairs / f"pictures/first/{kind}/{frame}.png").astype(float)
             for frame in "01"
         ]
         for kind in ("blur", "sharp")
@@ -187,120 +96,12 @@ def test_the_logs_hold_every_promised_scalar(whole, place):
     assert logged["blurred_psnr"][-1] == pytest.approx(by_hand.mean(), abs=1e-3)
 
 
-def test_its_flag_file_can_be_used_again_and_a_finished_run_says_so(whole, place):
+def test_its_flag_file_can_be_used_again_and_a_finished_run_says_so(whole, pairs):
     before = (whole / "flags.flags").read_text()
-    status, out, err = train(place, "--flagfile=whole/flags.flags")
+    status, out, err = train(pairs, "--flagfile=whole/flags.flags")
     assert (status, err) == (0, "")
     assert f"whole: finished already, after {STEPS} steps" in out
     assert (whole / "flags.flags").read_text() == before
-
-
-def test_a_killed_training_goes_on_and_ends_as_if_it_had_not_been(resumed, whole):
-    folder, step, _ = resumed
-    assert 0 < step < STEPS and checkpoints(folder)[-1] == STEPS
-    same_weights(folder, whole, rtol=1e-4, atol=1e-5)
-
-
-def test_the_best_score_is_remembered(resumed, tmp_path):
-    folder, _, best = resumed
-    assert np.isfinite(best) and opened(folder).best >= best
-    run = opened(tmp_path)
-    run.begin("")
-    run.save_best(99.5)
-    run.save()
-    assert opened(tmp_path).best == 99.5
-
-
-EXACT = [*PHASES, "--deterministic"]
-
-
-@pytest.fixture(scope="session")
-def exact(place):
-    status, _, err = train(place, *TINY, *EXACT, "--workdir=exact")
-    assert status == 0, err
-    return place / "exact"
-
-
-def test_killed_ten_times_it_ends_with_the_same_bits(place, exact):
-    rng, kills, arguments = np.random.default_rng(1), 0, [*TINY, *EXACT, OFTEN, "--workdir=mortal"]
-    for step in sorted(rng.choice(np.arange(1, STEPS - 1), 10, replace=False)):
-        process = begin(place, *arguments)
-        while process.poll() is None and (checkpoints(place / "mortal") or [0])[-1] < step:
-            time.sleep(0.002)
-        time.sleep(rng.uniform(0, 0.2))  # so that some die while they write
-        process.kill()
-        kills += process.wait() == -signal.SIGKILL
-        process.communicate()
-        if kills == 5:  # and the newest checkpoint is cut short
-            newest = checkpoints(place / "mortal")[-1]
-            cut(place / f"mortal/checkpoints/ckpt-{newest}.data-00000-of-00001")
-    status, out, err = train(place, *arguments)
-    assert status == 0 and kills == 10, err
-    assert list((place / "mortal/checkpoints").glob("damaged-ckpt-*"))
-    same_state(place / "mortal", exact)
-
-
-def same_state(folder, other):
-    """To the bit: networks, optimisers, step."""
-    readers = [
-        tf.train.load_checkpoint(tf.train.latest_checkpoint(path / "checkpoints"))
-        for path in (folder, other)
-    ]
-    names = {n for n in readers[0].get_variable_to_shape_map() if "VARIABLE_VALUE" in n}
-    assert len(names) > 100
-    for name in names - {f"{own}/.ATTRIBUTES/VARIABLE_VALUE" for own in OWN}:
-        mine, theirs = (reader.get_tensor(name) for reader in readers)
-        np.testing.assert_array_equal(mine, theirs, err_msg=name)
-
-
-# Seconds are the clock's; the best score depends on when validation was, which a kill moves.
-OWN = ("seconds", "best", "save_counter")
-
-
-def test_sigterm_saves_and_the_same_bits_come_of_it(place, exact):
-    err, status = begin_and_signal(place, "preempted", signal.SIGTERM, *EXACT)
-    assert status == 128 + signal.SIGTERM and "Traceback" not in err, err
-    step = checkpoints(place / "preempted")[-1]
-    expected = f"error: preempted: interrupted, and saved at step {step}; run again to go on"
-    assert err.splitlines()[-1] == expected
-    status, out, err = train(place, *TINY, *EXACT, "--workdir=preempted")
-    assert status == 0 and f"going on from step {step}\n" in out, err
-    same_state(place / "preempted", exact)
-
-
-def test_a_second_run_on_the_same_folder_is_refused(place):
-    first = begin(place, *TINY, "--workdir=shared", "--steps=100000")
-    while first.poll() is None and not (place / "shared/logs").exists():
-        time.sleep(0.05)
-    status, _, err = train(place, *TINY, "--workdir=shared", "--steps=100000")
-    first.kill()
-    first.communicate()
-    assert status == 1 and err.count("\n") == 1
-    assert err.startswith("error: shared: another process trains here")
-
-
-def test_a_full_disk_stops_in_one_line_and_the_last_checkpoint_stands(resumed, tmp_path):
-    shutil.copytree(resumed[0], tmp_path / "run")
-    run = opened(tmp_path / "run")
-    run.begin("")
-    run.gan.step.assign_add(5)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))  # no file may grow beyond
-    try:
-        with pytest.raises(UserError, match="run: cannot be written"):
-            run.save()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert opened(tmp_path / "run").step == STEPS
-
-
-def test_ctrl_c_keeps_what_was_done(place, whole):
-    err, status = begin_and_signal(place, "stopped", signal.SIGINT, "--steps=100000")
-    assert status == 130 and "Traceback" not in err, err
-    step = checkpoints(place / "stopped")[-1]
-    expected = f"error: stopped: interrupted, and saved at step {step}; run again to go on"
-    assert err.splitlines()[-1] == expected
-    assert opened(place / "stopped").step == step
 
 
 def test_by_the_clock_from_other_weights(place, whole):
@@ -314,18 +115,7 @@ def test_by_the_clock_from_other_weights(place, whole):
     assert weights.describe(place / "clock")["started_from"] == whole.name
 
 
-def test_a_loss_that_is_not_finite_stops_and_the_last_checkpoint_stands(place, resumed):
-    shutil.copytree(resumed[0], place / "wild")
-    arguments = ["--workdir=wild", "--steps=80", "--sgd_fraction=0", "--learning_rate=1e30"]
-    status, _, err = train(place, *TINY, *arguments)
-    assert status == 1 and re.fullmatch(r"error: step 4\d: .*--learning_rate .*\n", err), err
-    assert f"wild/checkpoints/ckpt-{STEPS} stands" in err
-    assert checkpoints(place / "wild") == checkpoints(resumed[0])
-    same_weights(place / "wild", resumed[0], rtol=0)
-
-
-def test_a_silent_network_stops_with_the_way_out(run, picture, tmp_path):
-    write_pairs(tmp_path / "pictures", picture)
+def test_a_silent_network_stops_with_the_way_out(place, run):
     paper = ["--generator=paper", '--generator_arguments={"filters": 16, "blocks": 2}']
     silent = ["--initializer=he", "--learning_rate=0.01", "--workdir=silent", "--steps=200"]
     done = run("train", *TINY, *paper, *silent)
@@ -382,58 +172,10 @@ def test_phases_are_shares_of_the_run_and_none_is_empty():
     assert schedule(total=60, by_clock=True).progress(at(step=1000, seconds=45)) == 0.75
 
 
-def cut_data(folder):
-    cut(folder / f"ckpt-{STEPS}.data-00000-of-00001")
-
-
-def cut_index(folder):
-    cut(folder / f"ckpt-{STEPS}.index")
-
-
-def lose_data(folder):
-    (folder / f"ckpt-{STEPS}.data-00000-of-00001").unlink()
-
-
-def cut(path):
-    path.write_bytes(path.read_bytes()[:100])
-
-
-@pytest.mark.parametrize("damage", [cut_data, cut_index, lose_data])
-def test_a_damaged_checkpoint_is_passed_over_and_said(damage, resumed, tmp_path, capsys):
-    shutil.copytree(resumed[0], tmp_path / "run")
-    damage(tmp_path / "run/checkpoints")
-    run, before = opened(tmp_path / "run"), checkpoints(resumed[0])[-2]
-    assert run.step == before
-    assert f"ckpt-{STEPS}: damaged (" in capsys.readouterr().out
-    run.begin("")
-    run.save()
-    assert checkpoints(tmp_path / "run")[-1] == before
-
-
-def test_a_checkpoint_that_a_kill_cut_short_is_passed_over(resumed, tmp_path):
-    shutil.copytree(resumed[0], tmp_path / "run")
-    (tmp_path / "run/checkpoints/ckpt-77.index").write_bytes(b"")  # not in TensorFlow's list yet
-    assert opened(tmp_path / "run").step == STEPS
-
-
-@pytest.mark.parametrize("state", [None, "", 'model_checkpoint_path: "ckpt-77"'])
-def test_tensorflows_list_of_checkpoints_need_not_be_there(state, resumed, tmp_path):
-    shutil.copytree(resumed[0], tmp_path / "run")
-    (tmp_path / "run/checkpoints/checkpoint").unlink()
-    if state is not None:
-        (tmp_path / "run/checkpoints/checkpoint").write_text(state)
-    run = opened(tmp_path / "run")
-    assert run.step == STEPS
-    run.begin("")
-    run.gan.step.assign_add(5)
-    run.save()
-    assert checkpoints(tmp_path / "run") == [*checkpoints(resumed[0])[-2:], STEPS + 5]
-
-
-def test_another_architecture_is_refused_and_named(place, whole):
+def test_another_architecture_is_refused_and_named(pairs, whole):
     wider = {**SMALL, "middle": 2}
     status, _, err = train(
-        place, *TINY, *PHASES, "--workdir=whole", f"--generator_arguments={json.dumps(wider)}"
+        pairs, *TINY, *PHASES, "--workdir=whole", f"--generator_arguments={json.dumps(wider)}"
     )
     assert status == 1 and err.count("\n") == 1
     assert err.startswith("error: whole: was made with arguments") and '"middle": 2' in err

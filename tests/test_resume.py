@@ -1,0 +1,203 @@
+"""A training that is killed, stopped or out of room goes on from what it wrote."""
+
+import re
+import resource
+import shutil
+import signal
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from trainings import (
+    OFTEN,
+    PHASES,
+    STEPS,
+    TINY,
+    begin,
+    begin_and_signal,
+    checkpoints,
+    opened,
+    same_weights,
+    train,
+)
+
+from tf_deblur.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def resumed(pairs, whole):
+    """The same training killed in the middle and gone on with: folder, step, best before."""
+    err, status = begin_and_signal(pairs, "resumed", signal.SIGKILL, *PHASES)
+    assert status == -signal.SIGKILL, err
+    step, best = checkpoints(pairs / "resumed")[-1], opened(pairs / "resumed").best
+    status, out, err = train(pairs, *TINY, *PHASES, "--workdir=resumed")
+    assert status == 0 and f"resumed: going on from step {step}\n" in out, err
+    assert f"finished after {STEPS} steps" in out
+    return pairs / "resumed", step, best
+
+
+def test_a_killed_training_goes_on_and_ends_as_if_it_had_not_been(resumed, whole):
+    folder, step, _ = resumed
+    assert 0 < step < STEPS and checkpoints(folder)[-1] == STEPS
+    same_weights(folder, whole, rtol=1e-4, atol=1e-5)
+
+
+def test_the_best_score_is_remembered(resumed, tmp_path):
+    folder, _, best = resumed
+    assert np.isfinite(best) and opened(folder).best >= best
+    run = opened(tmp_path)
+    run.begin("")
+    run.save_best(99.5)
+    run.save()
+    assert opened(tmp_path).best == 99.5
+
+
+EXACT = [*PHASES, "--deterministic"]
+
+
+@pytest.fixture(scope="module")
+def exact(pairs):
+    status, _, err = train(pairs, *TINY, *EXACT, "--workdir=exact")
+    assert status == 0, err
+    return pairs / "exact"
+
+
+def test_killed_ten_times_it_ends_with_the_same_bits(place, exact):
+    rng, kills, arguments = np.random.default_rng(1), 0, [*TINY, *EXACT, OFTEN, "--workdir=mortal"]
+    for step in sorted(rng.choice(np.arange(1, STEPS - 1), 10, replace=False)):
+        process = begin(place, *arguments)
+        while process.poll() is None and (checkpoints(place / "mortal") or [0])[-1] < step:
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0, 0.2))  # so that some die while they write
+        process.kill()
+        kills += process.wait() == -signal.SIGKILL
+        process.communicate()
+        if kills == 5:  # and the newest checkpoint is cut short
+            newest = checkpoints(place / "mortal")[-1]
+            cut(place / f"mortal/checkpoints/ckpt-{newest}.data-00000-of-00001")
+    status, out, err = train(place, *arguments)
+    assert status == 0 and kills == 10, err
+    assert list((place / "mortal/checkpoints").glob("damaged-ckpt-*"))
+    same_state(place / "mortal", exact)
+
+
+def same_state(folder, other):
+    """To the bit: networks, optimisers, step."""
+    readers = [
+        tf.train.load_checkpoint(tf.train.latest_checkpoint(path / "checkpoints"))
+        for path in (folder, other)
+    ]
+    names = {n for n in readers[0].get_variable_to_shape_map() if "VARIABLE_VALUE" in n}
+    assert len(names) > 100
+    for name in names - {f"{own}/.ATTRIBUTES/VARIABLE_VALUE" for own in OWN}:
+        mine, theirs = (reader.get_tensor(name) for reader in readers)
+        np.testing.assert_array_equal(mine, theirs, err_msg=name)
+
+
+# Seconds are the clock's; the best score depends on when validation was, which a kill moves.
+OWN = ("seconds", "best", "save_counter")
+
+
+def test_sigterm_saves_and_the_same_bits_come_of_it(place, exact):
+    err, status = begin_and_signal(place, "preempted", signal.SIGTERM, *EXACT)
+    assert status == 128 + signal.SIGTERM and "Traceback" not in err, err
+    step = checkpoints(place / "preempted")[-1]
+    expected = f"error: preempted: interrupted, and saved at step {step}; run again to go on"
+    assert err.splitlines()[-1] == expected
+    status, out, err = train(place, *TINY, *EXACT, "--workdir=preempted")
+    assert status == 0 and f"going on from step {step}\n" in out, err
+    same_state(place / "preempted", exact)
+
+
+def test_a_second_run_on_the_same_folder_is_refused(place):
+    first = begin(place, *TINY, "--workdir=shared", "--steps=100000")
+    while first.poll() is None and not (place / "shared/logs").exists():
+        time.sleep(0.05)
+    status, _, err = train(place, *TINY, "--workdir=shared", "--steps=100000")
+    first.kill()
+    first.communicate()
+    assert status == 1 and err.count("\n") == 1
+    assert err.startswith("error: shared: another process trains here")
+
+
+def test_a_full_disk_stops_in_one_line_and_the_last_checkpoint_stands(resumed, tmp_path):
+    shutil.copytree(resumed[0], tmp_path / "run")
+    run = opened(tmp_path / "run")
+    run.begin("")
+    run.gan.step.assign_add(5)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))  # no file may grow beyond
+    try:
+        with pytest.raises(UserError, match="run: cannot be written"):
+            run.save()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert opened(tmp_path / "run").step == STEPS
+
+
+def test_ctrl_c_keeps_what_was_done(place):
+    err, status = begin_and_signal(place, "stopped", signal.SIGINT, "--steps=100000")
+    assert status == 130 and "Traceback" not in err, err
+    step = checkpoints(place / "stopped")[-1]
+    expected = f"error: stopped: interrupted, and saved at step {step}; run again to go on"
+    assert err.splitlines()[-1] == expected
+    assert opened(place / "stopped").step == step
+
+
+def test_a_loss_that_is_not_finite_stops_and_the_last_checkpoint_stands(place, resumed):
+    shutil.copytree(resumed[0], place / "wild")
+    arguments = ["--workdir=wild", "--steps=80", "--sgd_fraction=0", "--learning_rate=1e30"]
+    status, _, err = train(place, *TINY, *arguments)
+    assert status == 1 and re.fullmatch(r"error: step 4\d: .*--learning_rate .*\n", err), err
+    assert f"wild/checkpoints/ckpt-{STEPS} stands" in err
+    assert checkpoints(place / "wild") == checkpoints(resumed[0])
+    same_weights(place / "wild", resumed[0], rtol=0)
+
+
+def cut_data(folder):
+    cut(folder / f"ckpt-{STEPS}.data-00000-of-00001")
+
+
+def cut_index(folder):
+    cut(folder / f"ckpt-{STEPS}.index")
+
+
+def lose_data(folder):
+    (folder / f"ckpt-{STEPS}.data-00000-of-00001").unlink()
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:100])
+
+
+@pytest.mark.parametrize("damage", [cut_data, cut_index, lose_data])
+def test_a_damaged_checkpoint_is_passed_over_and_said(damage, resumed, tmp_path, capsys):
+    shutil.copytree(resumed[0], tmp_path / "run")
+    damage(tmp_path / "run/checkpoints")
+    run, before = opened(tmp_path / "run"), checkpoints(resumed[0])[-2]
+    assert run.step == before
+    assert f"ckpt-{STEPS}: damaged (" in capsys.readouterr().out
+    run.begin("")
+    run.save()
+    assert checkpoints(tmp_path / "run")[-1] == before
+
+
+def test_a_checkpoint_that_a_kill_cut_short_is_passed_over(resumed, tmp_path):
+    shutil.copytree(resumed[0], tmp_path / "run")
+    (tmp_path / "run/checkpoints/ckpt-77.index").write_bytes(b"")  # not in TensorFlow's list yet
+    assert opened(tmp_path / "run").step == STEPS
+
+
+@pytest.mark.parametrize("state", [None, "", 'model_checkpoint_path: "ckpt-77"'])
+def test_tensorflows_list_of_checkpoints_need_not_be_there(state, resumed, tmp_path):
+    shutil.copytree(resumed[0], tmp_path / "run")
+    (tmp_path / "run/checkpoints/checkpoint").unlink()
+    if state is not None:
+        (tmp_path / "run/checkpoints/checkpoint").write_text(state)
+    run = opened(tmp_path / "run")
+    assert run.step == STEPS
+    run.begin("")
+    run.gan.step.assign_add(5)
+    run.save()
+    assert checkpoints(tmp_path / "run") == [*checkpoints(resumed[0])[-2:], STEPS + 5]
