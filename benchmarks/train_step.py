@@ -176,7 +176,7 @@ def in_tensorflow(network, precision, recompute, batch):
     loop = together.compiled(model.train_step)
 
     def looped():
-        loop(batch, [0.0, 0.0, 0.0])
+        loop(batch, [0.0, 0.0, 0.0])()
 
     if together.count > 1:
         told = {"looped": fastest(looped)[0]}

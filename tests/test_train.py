@@ -146,6 +146,24 @@ def test_weights_that_are_not_finite_are_not_kept(value, tmp_path):
         training(run.gan).save()
 
 
+def test_the_next_step_is_under_way_before_the_host_waits_for_one():
+    told = []
+
+    class Team:
+        def compiled(self, train_step):
+            def step(batch, wishes):
+                told.append(f"begun {batch}")
+                return lambda: told.append(f"read {batch}") or ({"zeros": 0.0}, (0.5, 0, 0))
+
+            return step
+
+    run = types.SimpleNamespace(step=0, seconds=0.0)
+    one = trainer.Trainer(types.SimpleNamespace(train_step=None), Team(), run, schedule(total=3))
+    one.train(iter("abcd"), 1, 3, [], 1e-4)
+    assert told == ["begun a", "begun b", "read a", "begun c", "read b", "read c"]
+    assert (run.step, run.seconds) == (3, 1.5)
+
+
 def schedule(total=100, by_clock=False, content=0.0, sgd=0.0, warmup=0, cosine=False):
     return schedules.Schedule(total, by_clock, content, sgd, warmup, cosine)
 

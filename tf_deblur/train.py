@@ -326,7 +326,7 @@ def open_run(gan, optimizers, team):
         weights.load_into(gan.generator, _INIT_FROM.value)
         gan.copy_to_average()
         print(f"{run.path}: starting from the weights of {_INIT_FROM.value}", flush=True)
-    team.take_chiefs(run.state)
+    run.share(team)
     if run.step:
         print(f"{run.path}: going on from step {run.step}", flush=True)
     return run

@@ -103,8 +103,9 @@ class Team:
 
         Returns:
           A function of a batch, a pair of (batch_size / count, …) tensors, and a float64
-          vector of wishes. It returns the scalars of the whole batch, a dict of floats,
-          and the sum of all processes' wishes, a float64 array.
+          vector of wishes. It returns what waits for the step to end and reads, at once, the
+          scalars of the whole batch, a dict of floats, and the sum of all processes' wishes,
+          a float64 array.
         """
         names = []
 
@@ -121,8 +122,13 @@ class Team:
             )
 
         def run(batch, wishes):
-            vector = step(self._parted(batch), tf.constant(wishes, tf.float64)).numpy()
-            return dict(zip(names, vector[: len(names)].tolist())), vector[len(names) :]
+            vector = step(self._parted(batch), tf.constant(wishes, tf.float64))
+
+            def read():
+                values = vector.numpy()
+                return dict(zip(names, values[: len(names)].tolist())), values[len(names) :]
+
+            return read
 
         return run
 

@@ -41,7 +41,7 @@ class Trainer:
           steered: optimisers whose full learning rate is `learning_rate`.
         """
         step = self.team.compiled(self.gan.train_step)
-        before = time.monotonic()
+        before, last = time.monotonic(), None
         for batch in itertools.islice(batches, steps):
             rate = learning_rate * self.schedule.rate(self.run)
             for optimizer in steered:
@@ -51,12 +51,11 @@ class Trainer:
             chief = self.monitor is not None
             wishes = [spent * chief, chief and self.monitor.due(), self.signal]
             with self.profile():
-                scalars, (spent, save, stop) = step(batch, wishes)
-            # the chief's clock for all, one step late; what follows is then the same everywhere
-            self.run.add_seconds(spent)
-            self.check(scalars)
-            if self.monitor:
-                self.monitor.after(scalars)
+                this = step(batch, wishes)
+            # Only now, so that the device has the next step to make while the host looks back.
+            save, stop = self.look_at(last)
+            last = this
+            self.run.step += 1
             if stop:
                 self.stop()
             if save:
@@ -64,6 +63,18 @@ class Trainer:
                 before = time.monotonic()
             if self.schedule.progress(self.run) >= end:
                 break
+        self.look_at(last)
+
+    def look_at(self, step):
+        """Waits for a step: whether the processes, who all see the same, wish to save, to stop."""
+        if step is None:
+            return False, False
+        scalars, (spent, save, stop) = step()
+        self.run.seconds += spent  # the chief's clock for all
+        self.check(scalars)
+        if self.monitor:
+            self.monitor.after(scalars)
+        return save, stop
 
     @contextlib.contextmanager
     def keeping(self):

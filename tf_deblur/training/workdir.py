@@ -37,6 +37,10 @@ class Workdir:
       architecture: dict that says which networks; a resumed training must have the same.
       chief: whether this process reads and writes the folder. If not, it only counts steps.
 
+    Attributes:
+      step, seconds: training steps done, and seconds spent in them, those of earlier sittings
+        included. Whoever trains counts them here: to read a variable would wait for the device.
+
     Raises:
       UserError: the folder belongs to another architecture, or to something else.
     """
@@ -158,18 +162,23 @@ class Workdir:
                 why = str(error).splitlines()[0][:80]
                 print(f"{name}: damaged ({why}); the one before is used", flush=True)
             else:
-                return True
-        if there:
-            raise UserError(f"{self.path}: every checkpoint is damaged; name a new --workdir")
-        return False
+                break
+        else:
+            if there:
+                raise UserError(f"{self.path}: every checkpoint is damaged; name a new --workdir")
+        self._count()
+        return bool(there)
 
-    @property
-    def state(self):
-        """The variables that every process must hold alike."""
+    def share(self, team):
+        """All processes together: what the chief has restored, or begun with, everywhere."""
         networks = self.gan.generator, self.gan.critic, self.gan.average
         owners = [*networks, *self._optimizers.values()]
         counts = [self.gan.step, self._seconds, self.gan.loss_scale]
-        return counts + [v for owner in owners for v in owner.variables]
+        team.take_chiefs(counts + [v for owner in owners for v in owner.variables])
+        self._count()
+
+    def _count(self):
+        self.step, self.seconds = int(self.gan.step.numpy()), float(self._seconds)
 
     @property
     def latest(self):
@@ -183,22 +192,9 @@ class Workdir:
         return self.path / weights.IN_WORKDIR
 
     @property
-    def step(self):
-        """Training steps done."""
-        return int(self.gan.step.numpy())
-
-    @property
-    def seconds(self):
-        """Seconds spent in training steps, those of earlier sittings included."""
-        return float(self._seconds)
-
-    @property
     def best(self):
         """Best validation PSNR so far, in dB; minus infinity before the first."""
         return float(self._best)
-
-    def add_seconds(self, seconds):
-        self._seconds.assign_add(seconds)
 
     def save(self, **notes):
         """Writes a checkpoint and the weights to restore with."""
@@ -216,6 +212,7 @@ class Workdir:
 
     @contextlib.contextmanager
     def _written(self):
+        self._seconds.assign(self.seconds)
         try:
             yield
         except (OSError, tf.errors.OpError) as error:  # a full disk, most often
