@@ -1,5 +1,6 @@
 """How commands start: quickly, without chatter, and with one line for a mistake."""
 
+import os
 import pathlib
 import re
 import subprocess
@@ -97,3 +98,12 @@ def test_only_commands_define_flags():
         for parts in modules
     }
     assert defining == commands
+
+
+def test_a_reader_that_leaves_help_early_hears_nothing():
+    reading, writing = os.pipe()
+    os.close(reading)
+    line = [sys.executable, "-m", "tf_deblur.deblur", "--help"]
+    done = subprocess.run(line, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=300)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")

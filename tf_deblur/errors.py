@@ -56,7 +56,10 @@ def run(main, tensorflow=True):
             return _fail("interrupted", status=130)
 
     if HELP & set(sys.argv[1:]):
-        print(_help(main))
+        try:
+            print(_help(main), flush=True)
+        except BrokenPipeError:  # `| head` has read enough; the exit must not flush it again
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     else:
         app.run(guarded, flags_parser=_parse)
 
