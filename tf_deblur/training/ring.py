@@ -22,6 +22,7 @@ from tf_deblur.errors import UserError
 from tf_deblur.opencv import cv2
 from tf_deblur.pictures import arrays, photographs
 from tf_deblur.training import stream
+from tf_deblur.training.jpeg import jpeg
 
 EVERY = 8  # steps from making to making: so often is a pair drawn, on average
 FILLS = 32  # makings in the ring
@@ -282,17 +283,9 @@ def eight_bits(pictures):
 
 
 def compressed(seed, pictures):
-    """A share of (n, s, s, 3) uint8 pictures as JPEG leaves them; on the processor."""
+    """A share of (n, s, s, 3) uint8 pictures as JPEG leaves them."""
     seeds, count = on_device.split(seed, 2), pictures.shape[0]
     share, (low, high) = JPEG
-    chosen = on_device.spread(next(seeds), [count]) < share
+    chosen = on_device.spread(next(seeds), [count, 1, 1, 1]) < share
     quality = tf.random.stateless_uniform([count], next(seeds), low, high + 1, tf.int32)
-
-    def one(each):
-        picture, is_chosen, own = each
-        return tf.cond(
-            is_chosen, lambda: tf.image.adjust_jpeg_quality(picture, own), lambda: picture
-        )
-
-    with tf.device("CPU:0"):  # there and back once, not picture by picture
-        return tf.map_fn(one, (pictures, chosen, quality), fn_output_signature=pictures.dtype)
+    return tf.where(chosen, jpeg(pictures, quality), pictures)
