@@ -2,6 +2,7 @@
 
 python examples/contact_sheet.py                  # blur.jpg, from the photographs beside this file
 python examples/contact_sheet.py --held_out=DIR   # before_after.jpg and restored.jpg, from others
+python examples/contact_sheet.py --held_out=DIR --beside=runs/mine  # beside.jpg: other weights too
 """
 
 import pathlib
@@ -12,6 +13,7 @@ from absl import app, flags
 
 _OUTPUT = flags.DEFINE_string("output", "docs", "Folder of the pictures.")
 _HELD_OUT = flags.DEFINE_string("held_out", None, "Photographs that no weights were trained on.")
+_BESIDE = flags.DEFINE_string("beside", None, "Weights to show beside those that ship.")
 
 PHOTOGRAPHS = pathlib.Path(__file__).parent / "photographs"
 SIDE = 256
@@ -29,11 +31,16 @@ RESTORED = [
     ("gb82_city", 7, 2, (120, 200)),
     ("budgie_beacon-street-sunset", 7, 2, (480, 220)),
 ]
+SIXTH = ("clic_28d24b9c83de", 7, 2, (300, 300))
 
 
 def main(_):
     if not _HELD_OUT.value:
         return write("blur", np.vstack([row(*told) for told in ROWS]))
+    if _BESIDE.value:
+        models = "compact", _BESIDE.value
+        told = [*RESTORED, SIXTH]
+        return write("beside", np.vstack([restored_row(*row, models=models) for row in told]))
     rows = [restored_row(*told) for told in RESTORED]
     write("restored", np.vstack(rows))
     write("before_after", np.vstack(rows[:2]))
@@ -44,13 +51,13 @@ def write(name, picture):
     (pathlib.Path(_OUTPUT.value) / f"{name}.jpg").write_bytes(encoded.tobytes())
 
 
-def restored_row(name, extent, seed, corner, size=(340, 200)):
-    """A photograph blurred, restored by the weights that ship, and sharp, side by side."""
+def restored_row(name, extent, seed, corner, size=(340, 200), models=("compact",)):
+    """A photograph blurred, restored by each of the models, and sharp, side by side."""
     import tf_deblur
 
     fields = {"extent": (extent, extent), "moving": 0, "side": 1024}
     blurred, sharp = pair(pathlib.Path(_HELD_OUT.value) / f"{name}.jpg", seed, fields)
-    pictures = blurred, tf_deblur.load("compact")(blurred), sharp
+    pictures = blurred, *(tf_deblur.load(model)(blurred) for model in models), sharp
     (x, y), (width, height) = corner, size
     return np.hstack([picture[y : y + height, x : x + width] for picture in pictures])
 

@@ -110,7 +110,8 @@ def whole(pairs):
 
     status, out, err = train(pairs, *TINY, *PHASES, "--workdir=whole")
     assert status == 0, err
-    assert "2 pairs to train on, 2 to validate on" in out
+    assert "2 pairs to train on, 2 to validate on" in out and "finished after" in out
+    assert "validation" in err and "error" not in err
     return pairs / "whole"
 
 

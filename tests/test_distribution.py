@@ -60,7 +60,11 @@ def begin_workers(place, *arguments, own=((), ())):
 
 def ended(processes, timeout=900):
     """Status, standard output and standard error of each."""
-    told = [process.communicate(timeout=timeout) for process in processes]
+    try:
+        told = [process.communicate(timeout=timeout) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()  # nothing, to one that has ended
     return [(process.returncode, *texts) for process, texts in zip(processes, told)]
 
 

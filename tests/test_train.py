@@ -26,8 +26,7 @@ import tf_deblur
 from tf_deblur.errors import UserError
 from tf_deblur.models import weights
 from tf_deblur.pictures import photographs
-from tf_deblur.training import schedule as schedules
-from tf_deblur.training import trainer
+from tf_deblur.training import monitor, schedule, trainer
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 NETWORKS = ("generator", "discriminator")
@@ -146,48 +145,64 @@ def test_weights_that_are_not_finite_are_not_kept(value, tmp_path):
         training(run.gan).save()
 
 
+class Clockwork:
+    """A team whose steps give nothing but word of when they begin, and when they are waited for."""
+
+    def __init__(self):
+        self.told = []
+
+    def compiled(self, train_step):
+        def step(batch, wishes):
+            self.told.append(f"{batch} begins")
+
+            def read():
+                self.told.append(f"{batch} is read")
+                return {"zeros": 0.0}, wishes
+
+            return read
+
+        return step
+
+
+def clocked(batches, watch=None):
+    """What a phase of three steps does, in order, and the run."""
+    team, run = Clockwork(), types.SimpleNamespace(step=0, seconds=0.0, latest="")
+    plan = schedule.Schedule(3, False, 0.0, 0.0, 0, False)
+    one = trainer.Trainer(types.SimpleNamespace(train_step=None), team, run, plan, watch)
+    one.save = lambda: team.told.append(f"{run.step} steps are saved") or watch.reset()
+    one.train(iter(batches), 1, 3, [], 1e-4)
+    return team.told, run
+
+
 def test_the_next_step_is_under_way_before_the_host_waits_for_one():
-    told = []
-
-    class Team:
-        def compiled(self, train_step):
-            def step(batch, wishes):
-                told.append(f"begun {batch}")
-                return lambda: told.append(f"read {batch}") or ({"zeros": 0.0}, (0.5, 0, 0))
-
-            return step
-
-    run = types.SimpleNamespace(step=0, seconds=0.0)
-    one = trainer.Trainer(types.SimpleNamespace(train_step=None), Team(), run, schedule(total=3))
-    one.train(iter("abcd"), 1, 3, [], 1e-4)
-    assert told == ["begun a", "begun b", "read a", "begun c", "read b", "read c"]
-    assert (run.step, run.seconds) == (3, 1.5)
+    told, run = clocked("abc")
+    assert told == ["a begins", "b begins", "a is read", "c begins", "b is read", "c is read"]
+    assert run.step == 3
 
 
-def schedule(total=100, by_clock=False, content=0.0, sgd=0.0, warmup=0, cosine=False):
-    return schedules.Schedule(total, by_clock, content, sgd, warmup, cosine)
+def test_a_step_is_saved_once_and_not_before_it_was_looked_at():
+    class Watch:
+        wanted, reset = True, lambda self: setattr(self, "wanted", False)
+
+        def due(self):
+            return self.wanted
+
+        def after(self, scalars):
+            pass
+
+    told, _ = clocked("abc", Watch())
+    assert told[3:] == ["b is read", "2 steps are saved", "c begins", "c is read"]
 
 
-def at(step=0, seconds=0.0):
-    return types.SimpleNamespace(step=step, seconds=seconds)
-
-
-def test_the_rate_rises_over_the_warm_up_and_falls_by_a_cosine():
-    assert [schedule(warmup=10).rate(at(n)) for n in (0, 4, 9, 50)] == [0.1, 0.5, 1, 1]
-    falling = [schedule(cosine=True).rate(at(n)) for n in (0, 25, 50, 100)]
-    np.testing.assert_allclose(falling, [1, (2 + 2**0.5) / 4, 0.5, 0], atol=1e-12)
-    both = schedule(total=60, by_clock=True, warmup=10, cosine=True)
-    assert both.rate(at(step=4, seconds=30)) == pytest.approx(0.25)
-
-
-def test_phases_are_shares_of_the_run_and_none_is_empty():
-    assert list(schedule(content=0.8).phases()) == [("content", 0.8), ("adversarial", 1)]
-    assert list(schedule(content=1.0).phases()) == [("content", 1)]
-    three = schedule(content=0.25, sgd=0.1)
-    assert list(three.phases()) == [("content", 0.25), ("adversarial", 0.9), ("sgd", 1)]
-    ends = [three.steps_until(end, at()) for _, end in three.phases()]
-    assert ends == [25, 90, 100]
-    assert schedule(total=60, by_clock=True).progress(at(step=1000, seconds=45)) == 0.75
+def test_steps_that_end_at_once_have_no_endless_speed(monkeypatch):
+    seconds = iter([0, 0, 2, 2, 4, 4])  # made, begun; then steps of a second, two at a time
+    monkeypatch.setattr(monitor.time, "monotonic", lambda: next(seconds))
+    watch = monitor.Monitor(None, None, None, 10, 5, {})
+    watch.begin("content", dict)
+    watch.tell = lambda: None
+    for _ in range(4):
+        watch.after({})
+    assert watch.speed == pytest.approx(10, rel=0.06)
 
 
 def test_another_architecture_is_refused_and_named(pairs, whole):

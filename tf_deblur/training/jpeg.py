@@ -41,8 +41,11 @@ def jpeg(pictures, quality):
       (n, h, w, 3) uint8: libjpeg's own but for its rounding between the steps.
     """
     height, width = pictures.shape[1:3]
-    whole = tf.pad(pictures, [(0, 0), (0, -height % 16), (0, -width % 16), (0, 0)], "SYMMETRIC")
-    ycc = tf.round(tf.tensordot(tf.cast(whole, tf.float32), YCC.T, 1))
+    whole = tf.cast(pictures, tf.float32)
+    for axis, length in enumerate((height, width), 1):
+        if more := -length % 16:  # whole blocks: the last row, and column, over again
+            whole = tf.gather(whole, [*range(length), *[length - 1] * more], axis=axis)
+    ycc = tf.round(tf.tensordot(whole, YCC.T, 1))
     luma, colours = ycc[..., :1] - 128, tf.nn.avg_pool2d(ycc[..., 1:], 2, 2, "VALID")
     luma = quantised(luma, LUMA, quality) + 128
     blue, red = (quantised(one, CHROMA, quality) for one in tf.split(colours, 2, -1))
@@ -54,7 +57,7 @@ def jpeg(pictures, quality):
 def quantised(plane, table, quality):
     """(n, h, w, 1) values whose blocks' frequencies are whole multiples of a table's steps."""
     quality = tf.cast(quality, tf.float32)[:, None, None, None]
-    percent = tf.where(quality < 50, 5000 / quality, 200 - 2 * quality)
+    percent = tf.where(quality < 50, 5000 // quality, 200 - 2 * quality)
     steps = tf.clip_by_value((table * percent + 50) // 100, 1, 255)
     frequencies = tf.tensordot(tf.nn.space_to_depth(plane, 8), DCT.T, 1)
     return tf.nn.depth_to_space(tf.tensordot(tf.round(frequencies / steps) * steps, DCT, 1), 8)

@@ -29,7 +29,7 @@ class Monitor:
         self.batch_size, self.notes = batch_size, notes
         self.between = checkpoint_minutes * 60
         self.bar = tqdm(total=1.0, disable=None, bar_format="{percentage:3.0f}%|{bar:10}| {desc}")
-        self.speed, self.score = None, ""
+        self.speed, self.steps, self.spent, self.score = None, 0, 0, ""
         self.saved = time.monotonic()
 
     def begin(self, phase, learning_rates):
@@ -44,8 +44,9 @@ class Monitor:
     def after(self, scalars):
         """After each step."""
         self.scalars, now = scalars, time.monotonic()
-        speed, self.before = self.batch_size / (now - self.before), now
-        self.speed = 0.9 * (self.speed or speed) + 0.1 * speed
+        self.steps = 0.9 * self.steps + 1
+        self.spent, self.before = 0.9 * self.spent + now - self.before, now
+        self.speed = self.batch_size * self.steps / self.spent
         if now - self.told > 2:
             self.tell()
 

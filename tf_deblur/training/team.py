@@ -103,9 +103,9 @@ class Team:
 
         Returns:
           A function of a batch, a pair of (batch_size / count, …) tensors, and a float64
-          vector of wishes. It returns what waits for the step to end and reads, at once, the
-          scalars of the whole batch, a dict of floats, and the sum of all processes' wishes,
-          a float64 array.
+          vector of wishes. It begins the step, and returns a function that waits for it and
+          returns the scalars of the whole batch, a dict of floats, and the sum of all
+          processes' wishes, a float64 array.
         """
         names = []
 

@@ -50,12 +50,14 @@ class Trainer:
             spent, before = now - before, now
             chief = self.monitor is not None
             wishes = [spent * chief, chief and self.monitor.due(), self.signal]
-            with self.profile():
+            with self.profile():  # the device has a step to make while the host looks at the last
                 this = step(batch, wishes)
-            # Only now, so that the device has the next step to make while the host looks back.
-            save, stop = self.look_at(last)
-            last = this
+                save, stop = self.look_at(last)
             self.run.step += 1
+            last = this
+            if save or stop:  # no step is kept that was not looked at
+                self.look_at(last)
+                last = None
             if stop:
                 self.stop()
             if save:
@@ -65,11 +67,11 @@ class Trainer:
                 break
         self.look_at(last)
 
-    def look_at(self, step):
+    def look_at(self, read):
         """Waits for a step: whether the processes, who all see the same, wish to save, to stop."""
-        if step is None:
+        if read is None:
             return False, False
-        scalars, (spent, save, stop) = step()
+        scalars, (spent, save, stop) = read()
         self.run.seconds += spent  # the chief's clock for all
         self.check(scalars)
         if self.monitor:
@@ -78,7 +80,7 @@ class Trainer:
 
     @contextlib.contextmanager
     def keeping(self):
-        """Ends with a checkpoint and a validation; Ctrl-C and SIGTERM wait for the next step."""
+        """Ends with a checkpoint and a validation; Ctrl-C and SIGTERM wait for two steps more."""
         asked = signal.SIGINT, signal.SIGTERM
         before = [signal.signal(number, self.hear) for number in asked]
         try:
