@@ -15,7 +15,7 @@ import pytest
 import tf_deblur
 from tf_deblur.errors import BadPicture, UserError
 from tf_deblur.pictures import arrays, photographs
-from tf_deblur.restoring import tflite_backend
+from tf_deblur.restoring import restorer, tflite_backend
 
 VARIANTS = ("float32", "float16", "dynamic_int8", "int8")
 WIDTH, HEIGHT = 320, 256
@@ -69,6 +69,7 @@ def alone(files, real, tmp_path_factory):
     script = f"""{BLOCKED}
 import numpy, pathlib, tf_deblur
 from tf_deblur.pictures import photographs
+from tf_deblur.restoring import restorer
 picture = numpy.float32(photographs.read({str(real / "blur/0.png")!r}) / 255)
 for file in sys.argv[1:]:
     restore = tf_deblur.load(file, threads=1)
@@ -199,6 +200,15 @@ def test_tiles_of_one_size_give_kerass_picture_of_the_whole(files, small_workdir
     keras = tf_deblur.load(small_workdir, precision="float32")(blurred)
     assert (len(restore.tiles(*size)) > 1) == (size != (HEIGHT, WIDTH))
     assert np.abs(restore(blurred) - keras).max() < 1e-4
+
+
+def test_the_time_told_counts_what_tiles_overlap(files, monkeypatch):
+    restore = tf_deblur.load(files[f"compact-float32-{WIDTH}x{HEIGHT}"])
+    monkeypatch.setattr(restorer.Restorer, "seconds_a_pixel", lambda *_: 1.0)
+    tiles = restore.tiles(40 * HEIGHT, 40 * WIDTH)
+    computed = len(tiles) * tiles.largest
+    expected = computed / (40 * HEIGHT * 40 * WIDTH)
+    assert restore.seconds_a_pixel() == pytest.approx(expected, rel=0.1)
 
 
 def test_a_byte_of_the_picture_is_a_byte_of_the_int8_file(files):

@@ -1,6 +1,7 @@
 """A .tflite file on LiteRT, or on TensorFlow's own interpreter."""
 
 import hashlib
+import math
 import pathlib
 from importlib import metadata
 
@@ -83,7 +84,12 @@ class TFLiteRestorer(restorer.Restorer):
         return tiles
 
     def seconds_a_pixel(self, size=(256, 256)):
-        return super().seconds_a_pixel(self.fixed_size or size)
+        if not self.fixed_size:
+            return super().seconds_a_pixel(size)
+        margins = 2 * tiling.margin_of(self.radius, self.size_multiple)
+        # a tile that is all margins takes pictures of its own size alone
+        kept = math.prod(side - margins if side > margins else side for side in self.fixed_size)
+        return super().seconds_a_pixel(self.fixed_size) * math.prod(self.fixed_size) / kept
 
     def told(self):
         if not self.fixed_size:
