@@ -69,7 +69,6 @@ def alone(files, real, tmp_path_factory):
     script = f"""{BLOCKED}
 import numpy, pathlib, tf_deblur
 from tf_deblur.pictures import photographs
-from tf_deblur.restoring import restorer
 picture = numpy.float32(photographs.read({str(real / "blur/0.png")!r}) / 255)
 for file in sys.argv[1:]:
     restore = tf_deblur.load(file, threads=1)
