@@ -75,15 +75,18 @@ def test_while_g_is_frozen_d_alone_learns():
     assert changed(before[1], values(model.critic)) and int(model.step) == 1
 
 
-def test_gs_step_is_gradient_descent_on_the_sum_of_both_losses():
-    model = small_gan(adversarial_weight=0.5, rates=(0.01, 0.0))
+def test_gs_step_is_gradient_descent_on_the_sum_of_its_losses():
+    model = small_gan(adversarial_weight=0.5, rates=(0.01, 0.0), spectral_weight=0.3)
     blurred, sharp = BATCH
     bias = model.generator.get_layer("tail").bias
 
     def loss():  # by hand, in NumPy, from the networks' outputs
         restored = np.asarray(model.generator(blurred), "float64")
         logits = np.asarray(model.critic(restored.astype("float32")), "float64")
-        return ((restored - sharp) ** 2).mean() + 0.5 * np.log2(1 + np.exp(-logits)).mean()
+        waves = np.fft.rfft2(restored - sharp, axes=(1, 2), norm="ortho")
+        spectral = np.mean([np.abs(waves.real), np.abs(waves.imag)])
+        adversarial = np.log2(1 + np.exp(-logits)).mean()
+        return ((restored - sharp) ** 2).mean() + 0.3 * spectral + 0.5 * adversarial
 
     start, nudge = bias.numpy(), 1e-3
     slopes = []

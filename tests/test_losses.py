@@ -1,4 +1,4 @@
-"""Equations 2 to 5, by hand."""
+"""Equations 2 to 5 and the spectral loss, by hand."""
 
 import numpy as np
 import pytest
@@ -22,6 +22,14 @@ def test_content_is_the_mean_squared_difference():
 def test_charbonnier_is_a_smooth_absolute_difference():
     expected = np.sqrt((RESTORED - SHARP) ** 2 + 1e-6).mean()
     assert float(losses.charbonnier(RESTORED, SHARP)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_spectral_is_the_mean_difference_of_numpys_unitary_spectra():
+    restored, sharp = RESTORED[:, :, :5], SHARP[:, :, :5]  # an odd width, another height
+    waves = np.fft.rfft2(restored, axes=(1, 2), norm="ortho")
+    waves -= np.fft.rfft2(sharp, axes=(1, 2), norm="ortho")
+    expected = np.mean([np.abs(waves.real), np.abs(waves.imag)])
+    assert float(losses.spectral(restored, sharp)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_adversarial_is_minus_log2_of_the_probability():

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from tf_deblur.blurring import motion
-from tf_deblur.models import networks, weights
+from tf_deblur.models import losses, networks, weights
 from tf_deblur.pictures import arrays
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install '.[bench]'")
 EXAMPLES = pathlib.Path(__file__).parents[1] / "examples"
+COMPACT_FLAGS = EXAMPLES.parent / "configs/compact.flags"
 SIZE = 160
 
 
@@ -43,6 +44,16 @@ def test_keras_gives_the_same_picture_from_the_weights_that_ship(pretrain, pictu
     expected = weights.load("compact")(blurred[None]).numpy()[0]
     assert np.abs(expected - blurred).max() > 0.02  # these weights do something
     assert np.abs(restored - expected).max() < 1e-5
+
+
+def test_its_loss_is_that_of_compact_flags(pretrain, picture):
+    pair = [arrays.to_float(picture(64, 96, seed))[None] for seed in (0, 1)]
+    stated = dict(line.split("=") for line in COMPACT_FLAGS.read_text().split() if "=" in line)
+    assert stated["--content_loss"] == "charbonnier"
+    expected = float(stated["--content_weight"]) * float(losses.charbonnier(*pair))
+    expected += float(stated["--spectral_weight"]) * float(losses.spectral(*pair))
+    loss = pretrain.loss_of(*(planes(each[0]) for each in pair))
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
 
 
 @torch.no_grad()

@@ -58,6 +58,9 @@ _CONTENT_LOSS = flags.DEFINE_enum(
     "content_loss", "squared", ["squared", "charbonnier"], "The content loss."
 )
 _CONTENT_WEIGHT = flags.DEFINE_float("content_weight", 1.0, "Of the content loss.", 0)
+_SPECTRAL_WEIGHT = flags.DEFINE_float(
+    "spectral_weight", 0.0, "Of the difference of the spectra, added to the content loss.", 0
+)
 _ADVERSARIAL_WEIGHT = flags.DEFINE_float(
     "adversarial_weight", 1e-4, "Of the adversarial loss; 0 trains no discriminator.", 0
 )
@@ -379,6 +382,7 @@ def losses_and_optimizers(phase, optimizers):
         "discriminator_optimizer": optimizers[f"{kind}_discriminator"],
         "content": _CONTENT_LOSS.value,
         "content_weight": _CONTENT_WEIGHT.value,
+        "spectral_weight": _SPECTRAL_WEIGHT.value,
         "adversarial_weight": 0.0 if phase == "content" else _ADVERSARIAL_WEIGHT.value,
         "discriminator_steps": _DISCRIMINATOR_STEPS.value,
         "freeze_generator": phase == "discriminator",

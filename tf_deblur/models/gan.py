@@ -50,6 +50,7 @@ class DeblurGAN(keras.Model):
         discriminator_optimizer,
         content="squared",
         content_weight=1.0,
+        spectral_weight=0.0,
         adversarial_weight=1e-4,
         discriminator_steps=1,
         freeze_generator=False,
@@ -59,8 +60,8 @@ class DeblurGAN(keras.Model):
         Args:
           generator_optimizer, discriminator_optimizer: each its own, built already.
           content: "squared" (eq. 2) or "charbonnier".
-          content_weight, adversarial_weight: of the two losses; with an adversarial
-            weight of 0 the discriminator is neither run nor trained.
+          content_weight, spectral_weight, adversarial_weight: of the losses; with an
+            adversarial weight of 0 the discriminator is neither run nor trained.
           discriminator_steps: D's updates for each of G's, on the same patches.
           freeze_generator: whether D alone learns, from what G restores as it is.
         """
@@ -69,6 +70,7 @@ class DeblurGAN(keras.Model):
         self.discriminator_optimizer = reduced_already(discriminator_optimizer)
         self.content = losses.CONTENT[content]
         self.content_weight, self.adversarial_weight = content_weight, adversarial_weight
+        self.spectral_weight = spectral_weight
         self.discriminator_steps = discriminator_steps
         self.freeze_generator = freeze_generator
         self.of_generator, self.of_discriminator = self.generator_step, self.discriminator_step
@@ -113,6 +115,10 @@ class DeblurGAN(keras.Model):
             content = self.content(restored, sharp)
             loss = self.content_weight * content
             scalars = {"content": content}
+            if self.spectral_weight:
+                spectral = losses.spectral(restored, sharp)
+                loss += self.spectral_weight * spectral
+                scalars["spectral"] = spectral
             if self.adversarial_weight:
                 adversarial = losses.adversarial(self.critic(restored, training=True))
                 loss += self.adversarial_weight * adversarial
