@@ -1,4 +1,4 @@
-"""Equations 2 to 5, and two additions. Logarithms are to base 2, and from logits: never infinite."""
+"""Equations 2 to 5, and two additions. Logarithms are to base 2 and of logits: never infinite."""
 
 import math
 
