@@ -75,6 +75,18 @@ def test_while_g_is_frozen_d_alone_learns():
     assert changed(before[1], values(model.critic)) and int(model.step) == 1
 
 
+def test_ds_noise_has_its_spread_and_is_the_same_in_the_same_step_alone():
+    model = small_gan(discriminator_noise=0.3)
+    model.critic = lambda pictures, training: pictures
+    grey = tf.fill((4, 32, 32, 3), 0.5)
+    first, again, other = (model.judged(grey, draw).numpy() for draw in (0, 0, 1))
+    model.step.assign_add(1)
+    later = model.judged(grey, 0).numpy()
+    assert first.mean() == pytest.approx(0.5, abs=0.01) and first.std() == pytest.approx(0.3, 0.02)
+    np.testing.assert_array_equal(first, again)
+    assert max(abs(np.corrcoef(first.ravel(), x.ravel())[0, 1]) for x in (other, later)) < 0.05
+
+
 def test_gs_step_is_gradient_descent_on_the_sum_of_its_losses():
     model = small_gan(adversarial_weight=0.5, rates=(0.01, 0.0), spectral_weight=0.3)
     blurred, sharp = BATCH

@@ -348,6 +348,8 @@ def test_what_the_paper_leaves_open_is_a_flag_with_this_default():
         "content_fraction": 0,
         "discriminator_steps": 1,
         "discriminator_warmup_steps": 0,
+        "discriminator_noise_stddev": 0,
+        "spectral_weight": 0,
         "rotation": "any",
         "noise_stddev": pytest.approx(2 / 255, rel=1e-3),
         "identity_fraction": 0,

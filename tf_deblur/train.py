@@ -67,6 +67,9 @@ _ADVERSARIAL_WEIGHT = flags.DEFINE_float(
 _DISCRIMINATOR_STEPS = flags.DEFINE_integer(
     "discriminator_steps", 1, "D's updates for each of G's.", lower_bound=1
 )
+_DISCRIMINATOR_NOISE_STDDEV = flags.DEFINE_float(
+    "discriminator_noise_stddev", 0.0, "Of noise in all that D sees, which hides grain.", 0, 1
+)
 _DISCRIMINATOR_WARMUP_STEPS = flags.DEFINE_integer(
     "discriminator_warmup_steps", 0, "D's first updates, in which G waits.", lower_bound=0
 )
@@ -385,6 +388,7 @@ def losses_and_optimizers(phase, optimizers):
         "spectral_weight": _SPECTRAL_WEIGHT.value,
         "adversarial_weight": 0.0 if phase == "content" else _ADVERSARIAL_WEIGHT.value,
         "discriminator_steps": _DISCRIMINATOR_STEPS.value,
+        "discriminator_noise": _DISCRIMINATOR_NOISE_STDDEV.value,
         "freeze_generator": phase == "discriminator",
     }
 

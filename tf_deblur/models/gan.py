@@ -53,6 +53,7 @@ class DeblurGAN(keras.Model):
         spectral_weight=0.0,
         adversarial_weight=1e-4,
         discriminator_steps=1,
+        discriminator_noise=0.0,
         freeze_generator=False,
     ):
         """Sets a phase's optimisers and weights.
@@ -63,6 +64,8 @@ class DeblurGAN(keras.Model):
           content_weight, spectral_weight, adversarial_weight: of the losses; with an
             adversarial weight of 0 the discriminator is neither run nor trained.
           discriminator_steps: D's updates for each of G's, on the same patches.
+          discriminator_noise: standard deviation of noise in all that D sees ("instance
+            noise"): grain as fine as that tells restored from sharp no longer.
           freeze_generator: whether D alone learns, from what G restores as it is.
         """
         super().compile(jit_compile=False)
@@ -72,6 +75,7 @@ class DeblurGAN(keras.Model):
         self.content_weight, self.adversarial_weight = content_weight, adversarial_weight
         self.spectral_weight = spectral_weight
         self.discriminator_steps = discriminator_steps
+        self.discriminator_noise = discriminator_noise
         self.freeze_generator = freeze_generator
         self.of_generator, self.of_discriminator = self.generator_step, self.discriminator_step
         if self.jit_compiled:
@@ -120,7 +124,7 @@ class DeblurGAN(keras.Model):
                 loss += self.spectral_weight * spectral
                 scalars["spectral"] = spectral
             if self.adversarial_weight:
-                adversarial = losses.adversarial(self.critic(restored, training=True))
+                adversarial = losses.adversarial(self.judged(restored, 0))
                 loss += self.adversarial_weight * adversarial
                 scalars["adversarial"] = adversarial
             scaled = loss * self.loss_scale
@@ -133,8 +137,8 @@ class DeblurGAN(keras.Model):
     def discriminator_step(self, restored, sharp):
         """Eq. 5, on patches that G has restored, and their sharp ones: gradients and scalars."""
         with tf.GradientTape() as tape:
-            logits_sharp = self.critic(sharp, training=True)
-            logits_restored = self.critic(tf.stop_gradient(restored), training=True)
+            logits_sharp = self.judged(sharp, 1)
+            logits_restored = self.judged(tf.stop_gradient(restored), 2)
             loss = losses.discriminator(logits_sharp, logits_restored)
             scaled = loss * self.loss_scale
         return tape.gradient(scaled, self.critic.trainable_variables), {
@@ -142,6 +146,14 @@ class DeblurGAN(keras.Model):
             "d_sharp": tf.reduce_mean(tf.sigmoid(logits_sharp)),
             "d_restored": tf.reduce_mean(tf.sigmoid(logits_restored)),
         }
+
+    def judged(self, pictures, draw):
+        """D's logits, of pictures with D's noise: a function of the step and of `draw`."""
+        if self.discriminator_noise:
+            seed = tf.stack([tf.cast(self.step, tf.int32), draw])
+            noise = tf.random.stateless_normal(tf.shape(pictures), seed)
+            pictures += self.discriminator_noise * noise
+        return self.critic(pictures, training=True)
 
     def reduced(self, gradients):
         """The mean of the gradients over all replicas, of losses that are means, and its norm.
