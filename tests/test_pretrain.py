@@ -48,7 +48,8 @@ def test_keras_gives_the_same_picture_from_the_weights_that_ship(pretrain, pictu
 
 def test_its_loss_is_that_of_compact_flags(pretrain, picture):
     pair = [arrays.to_float(picture(64, 96, seed))[None] for seed in (0, 1)]
-    stated = dict(line.split("=") for line in COMPACT_FLAGS.read_text().split() if "=" in line)
+    lines = COMPACT_FLAGS.read_text().splitlines()
+    stated = dict(line.split("=") for line in lines if line.startswith("--"))
     assert stated["--content_loss"] == "charbonnier"
     expected = float(stated["--content_weight"]) * float(losses.charbonnier(*pair))
     expected += float(stated["--spectral_weight"]) * float(losses.spectral(*pair))

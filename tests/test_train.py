@@ -76,7 +76,16 @@ def test_the_logs_hold_every_promised_scalar(whole, pairs):
         for event in tf.compat.v1.train.summary_iterator(str(file)):
             for value in event.summary.value:
                 logged.setdefault(value.tag, []).append(tf.make_ndarray(value.tensor))
-    steps = {"loss", "content", "adversarial", "discriminator", "d_sharp", "d_restored", "zeros"}
+    steps = {
+        "loss",
+        "content",
+        "spectral",
+        "adversarial",
+        "discriminator",
+        "d_sharp",
+        "d_restored",
+        "zeros",
+    }
     both = {f"{what}_{of}" for what in ("gradient", "learning_rate") for of in NETWORKS}
     scores = {"psnr", "blurred_psnr", "patches_per_second"}
     assert set(logged) == steps | both | scores | {"blurred, restored, sharp", "flags"}
@@ -327,6 +336,21 @@ def parsed(flag_file):
     line = [sys.executable, "-c", code, f"--flagfile={flag_file}", "--workdir=run"]
     done = subprocess.run(line, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
+
+
+def test_every_flag_of_the_losses_reaches_the_training_step():
+    code = (
+        "import collections, json, sys; from absl import flags; from tf_deblur import train; "
+        "flags.FLAGS(sys.argv); optimizers = collections.defaultdict(str); "
+        "print(json.dumps(train.losses_and_optimizers('adversarial', optimizers)))"
+    )
+    said = ["content_weight=2", "spectral_weight=3", "adversarial_weight=4"]
+    said += ["discriminator_steps=5", "discriminator_noise_stddev=0.6", "content_loss=charbonnier"]
+    line = [sys.executable, "-c", code, "--workdir=run", *(f"--{flag}" for flag in said)]
+    told = json.loads(subprocess.run(line, capture_output=True, check=True).stdout)
+    weights_told = [told[f"{name}_weight"] for name in ("content", "spectral", "adversarial")]
+    assert weights_told == [2, 3, 4] and told["content"] == "charbonnier"
+    assert told["discriminator_steps"] == 5 and told["discriminator_noise"] == 0.6
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in CONFIGS.glob("*.flags")))

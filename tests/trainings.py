@@ -27,6 +27,7 @@ TINY = [
 STEPS = 40
 PHASES = [f"--steps={STEPS}", "--content_fraction=0.3", "--sgd_fraction=0.3"]
 PHASES += ["--discriminator_warmup_steps=5", "--discriminator_noise_stddev=0.1"]
+PHASES += ["--spectral_weight=0.05"]
 OFTEN = "--checkpoint_minutes=0.0001"  # after every step
 
 

@@ -7,6 +7,8 @@ from tf_deblur.models import losses
 from tf_deblur.models.layers import reduced_already, tf_variables
 from tf_deblur.models.networks import recomputing, restore
 
+split = tf.random.experimental.stateless_split
+
 LOSS_SCALE = 2.0**15  # where float16 begins
 LOSS_SCALE_GROWTH = 2 ** (1 / 2000)  # a step: twice as much in 2,000 without an overflow
 
@@ -16,7 +18,8 @@ class DeblurGAN(keras.Model):
 
     `compile` once for each phase (content only, adversarial, SGD). `train_step` may run in
     every replica of a `tf.distribute.Strategy`, on an equal part of the batch each: all
-    replicas together make the update that one would make of the whole batch.
+    replicas together make the update that one would make of the whole batch (but for the
+    noise in what D sees, of which each has its own).
 
     Args:
       generator: (n, h, w, 3) -> the same, in [0, 1].
@@ -64,8 +67,9 @@ class DeblurGAN(keras.Model):
           content_weight, spectral_weight, adversarial_weight: of the losses; with an
             adversarial weight of 0 the discriminator is neither run nor trained.
           discriminator_steps: D's updates for each of G's, on the same patches.
-          discriminator_noise: standard deviation of noise in all that D sees ("instance
-            noise"): grain as fine as that tells restored from sharp no longer.
+          discriminator_noise: standard deviation, for pictures in [0, 1], of noise in all
+            that D sees ("instance noise", Sønderby et al. 2017): what is fainter tells
+            restored from sharp no longer. A function of the step, update and replica.
           freeze_generator: whether D alone learns, from what G restores as it is.
         """
         super().compile(jit_compile=False)
@@ -97,12 +101,15 @@ class DeblurGAN(keras.Model):
     def train_step(self, data):
         """One update of each network. Returns the scalars of the step, by name."""
         blurred, sharp = data
-        restored, gradients, scalars = self.of_generator(blurred, sharp)
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        seed = tf.stack([tf.cast(self.step, tf.int32), tf.cast(replica, tf.int32)])
+        first, *seeds = tf.unstack(split(seed, 1 + self.discriminator_steps))
+        restored, gradients, scalars = self.of_generator(blurred, sharp, first)
         if gradients:  # D's updates come between, and change no gradient of G's
             gradients, scalars["gradient_generator"] = self.reduced(gradients)
         if self.adversarial_weight:
-            for _ in range(self.discriminator_steps):
-                d_gradients, d_scalars = self.of_discriminator(restored, sharp)
+            for seed in seeds:
+                d_gradients, d_scalars = self.of_discriminator(restored, sharp, seed)
                 d_gradients, d_scalars["gradient_discriminator"] = self.reduced(d_gradients)
                 update(self.discriminator_optimizer, d_gradients, self.critic)
                 scalars.update(d_scalars)
@@ -112,7 +119,7 @@ class DeblurGAN(keras.Model):
         self.update_average()
         return scalars
 
-    def generator_step(self, blurred, sharp):
+    def generator_step(self, blurred, sharp, seed):
         """Eq. 2 to 4: what G restores, its loss's gradients (none while frozen), the scalars."""
         with tf.GradientTape() as tape:
             restored = self.run_generator(blurred)
@@ -124,7 +131,7 @@ class DeblurGAN(keras.Model):
                 loss += self.spectral_weight * spectral
                 scalars["spectral"] = spectral
             if self.adversarial_weight:
-                adversarial = losses.adversarial(self.judged(restored, 0))
+                adversarial = losses.adversarial(self.judged(restored, seed))
                 loss += self.adversarial_weight * adversarial
                 scalars["adversarial"] = adversarial
             scaled = loss * self.loss_scale
@@ -134,11 +141,12 @@ class DeblurGAN(keras.Model):
             return restored, [], scalars
         return restored, tape.gradient(scaled, self.generator.trainable_variables), scalars
 
-    def discriminator_step(self, restored, sharp):
+    def discriminator_step(self, restored, sharp, seed):
         """Eq. 5, on patches that G has restored, and their sharp ones: gradients and scalars."""
+        seeds = tf.unstack(split(seed, 2))
         with tf.GradientTape() as tape:
-            logits_sharp = self.judged(sharp, 1)
-            logits_restored = self.judged(tf.stop_gradient(restored), 2)
+            logits_sharp = self.judged(sharp, seeds[0])
+            logits_restored = self.judged(tf.stop_gradient(restored), seeds[1])
             loss = losses.discriminator(logits_sharp, logits_restored)
             scaled = loss * self.loss_scale
         return tape.gradient(scaled, self.critic.trainable_variables), {
@@ -147,10 +155,9 @@ class DeblurGAN(keras.Model):
             "d_restored": tf.reduce_mean(tf.sigmoid(logits_restored)),
         }
 
-    def judged(self, pictures, draw):
-        """D's logits, of pictures with D's noise: a function of the step and of `draw`."""
+    def judged(self, pictures, seed):
+        """D's logits, of pictures with the noise of a seed."""
         if self.discriminator_noise:
-            seed = tf.stack([tf.cast(self.step, tf.int32), draw])
             noise = tf.random.stateless_normal(tf.shape(pictures), seed)
             pictures += self.discriminator_noise * noise
         return self.critic(pictures, training=True)

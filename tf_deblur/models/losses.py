@@ -22,7 +22,7 @@ def spectral(restored, sharp):
     """Mean absolute difference, of real and imaginary parts, of the unitary 2-D spectra.
 
     Each patch and channel has its own, over the non-negative half of its width's frequencies.
-    The content loss alone gives fine texture little weight, so that a network leaves it out.
+    The loss of `examples/pretrain.py`, and like MIMO-UNet's (Cho et al. 2021) but for its scales.
     """
     difference = tf.transpose(restored - sharp, (0, 3, 1, 2))
     height, width = tf.unstack(tf.cast(tf.shape(difference)[2:], tf.float32))
