@@ -48,7 +48,9 @@ def main(_):
 
 def write(name, picture):
     encoded = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1]
-    (pathlib.Path(_OUTPUT.value) / f"{name}.jpg").write_bytes(encoded.tobytes())
+    folder = pathlib.Path(_OUTPUT.value)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.jpg").write_bytes(encoded.tobytes())
 
 
 def restored_row(name, extent, seed, corner, size=(340, 200), models=("compact",)):
