@@ -68,11 +68,7 @@ _DISCRIMINATOR_STEPS = flags.DEFINE_integer(
     "discriminator_steps", 1, "D's updates for each of G's.", lower_bound=1
 )
 _DISCRIMINATOR_NOISE_STDDEV = flags.DEFINE_float(
-    "discriminator_noise_stddev",
-    0.0,
-    "Spread of noise in all that D sees: hides grain.",
-    0,
-    1,
+    "discriminator_noise_stddev", 0.0, "Spread of noise in all that D sees: hides grain.", 0, 1
 )
 _DISCRIMINATOR_WARMUP_STEPS = flags.DEFINE_integer(
     "discriminator_warmup_steps", 0, "D's first updates, in which G waits.", lower_bound=0
