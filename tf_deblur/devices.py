@@ -65,6 +65,8 @@ def be_deterministic():
     import tensorflow as tf
 
     tf.config.experimental.enable_op_determinism()
+    # it joins sums into AddN, which of three or more begins with a buffer that is free just then
+    tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
 
 
 def device_name():

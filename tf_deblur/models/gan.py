@@ -123,11 +123,14 @@ class DeblurGAN(keras.Model):
         """Eq. 2 to 4: what G restores, its loss's gradients (none while frozen), the scalars."""
         with tf.GradientTape() as tape:
             restored = self.run_generator(blurred)
-            content = self.content(restored, sharp)
+            # two gradients meet here and two at `restored`: of three, which two are added first
+            # would be a matter of timing (see devices.be_deterministic), and so the bits
+            compared = tf.identity(restored)
+            content = self.content(compared, sharp)
             loss = self.content_weight * content
             scalars = {"content": content}
             if self.spectral_weight:
-                spectral = losses.spectral(restored, sharp)
+                spectral = losses.spectral(compared, sharp)
                 loss += self.spectral_weight * spectral
                 scalars["spectral"] = spectral
             if self.adversarial_weight:
