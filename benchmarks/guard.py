@@ -18,13 +18,13 @@ _MODEL = flags.DEFINE_string("model", "compact", "What deblur's --model takes.")
 
 def main(_):
     with errors.quiet():
-        from tf_deblur.training import stream
+        from tf_deblur.datasets import prepared
     restore = loading.load(_MODEL.value)
     print("levels of 255: largest and 99.9th percentile of the blocks; share of blocks that fail")
     print("| pairs | n | light | contrast | perfect | network | shifted by 32 | noise |")
     print("|" + "---|" * 8)
     for name in _DATASETS.value:
-        pairs = stream.open_pairs(datasets.prepare(name, _DATA_DIR.value), _SPLIT.value)
+        pairs = prepared.open_pairs(datasets.prepare(name, _DATA_DIR.value), _SPLIT.value)
         numbers = np.unique(np.linspace(0, len(pairs) - 1, _PAIRS.value).round().astype(int))
         light, contrast, shares = [], [], []
         for number in numbers:

@@ -13,6 +13,7 @@ from unittest import mock
 from absl import flags
 
 from tf_deblur import errors
+from tf_deblur.training.patches import PatchSettings
 
 _DATASET = flags.DEFINE_string("dataset", "gopro", "A prepared data set, or one to prepare.")
 _DATA_DIR = flags.DEFINE_string("data_dir", "~/tensorflow_datasets", "Where it is prepared.")
@@ -24,8 +25,8 @@ _STEPS = flags.DEFINE_integer("steps", 16, "Of `compact`, trained in each round.
 _PAPER_STEPS = flags.DEFINE_integer("paper_steps", 2, "Of `paper`, some 10 s each; 0 skips.", 0)
 
 # configs/compact.flags; all augmentations are on
-PATCHES = {"batch_size": 16, "patch_size": 128, "seed": 0, "min_texture": 12}
-AUGMENTATION = {"rotation": "any", "noise_stddev": 0.00784, "identity_fraction": 0.1}
+PATCHES = PatchSettings(noise_stddev=0.00784, identity_fraction=0.1, min_texture=12)
+BATCH_SIZE, SEED = 16, 0
 PAPER_FLOP = 6 * 3.901e6 * 128**2  # a patch: forward once, backward twice, two to a MAC
 TARGETS = {"b/a": 4, "c": 600, "memory": 1.5}
 # Of one fixed batch's speed; making pairs of photographs may cost a fifth of a step.
@@ -37,9 +38,10 @@ def main(argv):
     if len(argv) > 1:
         raise errors.UserError(f"{argv[1]}: not a flag; this benchmark takes flags only")
     from tf_deblur import datasets, devices
+    from tf_deblur.datasets import prepared
     from tf_deblur.training import stream
 
-    pairs = stream.open_pairs(
+    pairs = prepared.open_pairs(
         datasets.prepare(_DATASET.value, _DATA_DIR.value, _MANUAL_DIR.value), "train"
     )
     cores = devices.cores()
@@ -103,20 +105,21 @@ def rate(pairs, threads, **options):
     read(batches, 2 * window)
     count = _WINDOWS.value * window
     return Rate.best(
-        Rate.of(count * PATCHES["batch_size"], read, batches, count) for _ in range(_ROUNDS.value)
+        Rate.of(count * BATCH_SIZE, read, batches, count) for _ in range(_ROUNDS.value)
     )
 
 
 def batches_of(pairs, **options):
     from tf_deblur.training import stream
 
-    return stream.training_batches([(pairs, 1.0)], **PATCHES, **AUGMENTATION, **options)
+    batches = {"batch_size": BATCH_SIZE, "seed": SEED, **options}
+    return stream.training_batches([(pairs, 1.0)], PATCHES, **batches)
 
 
 def window_batches():
     from tf_deblur.training import stream
 
-    return max(1, stream.WINDOW_PAIRS * stream.PATCHES_A_PAIR // PATCHES["batch_size"])
+    return max(1, stream.WINDOW_PAIRS * stream.PATCHES_A_PAIR // BATCH_SIZE)
 
 
 def read(batches, count):
@@ -134,7 +137,7 @@ def timed(function, *arguments):
 def warm(pairs):
     """Fills the cache."""
     for index in range(len(pairs)):
-        pairs.decoded(index)
+        pairs.load(index)
 
 
 def decode_seconds(pairs):
@@ -172,7 +175,7 @@ def trainings(pairs):
     rates = {name: [] for name in steppers}
     for _ in range(_ROUNDS.value):  # in turn, so that what else the machine does meets all alike
         for name, stepper in steppers.items():
-            rates[name].append(Rate.of(_STEPS.value * PATCHES["batch_size"], stepper, _STEPS.value))
+            rates[name].append(Rate.of(_STEPS.value * BATCH_SIZE, stepper, _STEPS.value))
     best = {name: Rate.best(found) for name, found in rates.items()}
     fastest = best["one fixed batch"]
     print("\n| training in float32, content loss only | patches a second | core time a patch |")
@@ -200,11 +203,8 @@ def made_of(folder):
     from tf_deblur import datasets
     from tf_deblur.training.ring import Ring
 
-    patches = {**PATCHES, "count": PATCHES["batch_size"]}
-    del patches["batch_size"]
     paths, _ = datasets.photographs(folder)
-    noise = {name: AUGMENTATION[name] for name in ("noise_stddev", "identity_fraction")}
-    return Ring([(paths, 1.0)], **patches, **noise).batches(0)
+    return Ring([(paths, 1.0)], PATCHES, count=BATCH_SIZE, seed=SEED).batches(0)
 
 
 def compiled(preset):
@@ -214,8 +214,8 @@ def compiled(preset):
     from tf_deblur.models import gan, networks
 
     generator, average = (networks.build_generator(preset) for _ in range(2))
-    critic = networks.with_logits(networks.build_discriminator(8))  # not run
-    model = gan.DeblurGAN(generator, critic, average)
+    discriminator = networks.cut_at_logit(networks.build_discriminator(8))  # not run
+    model = gan.DeblurGAN(generator, discriminator, average)
     optimizers = [keras.optimizers.Adam(1e-4) for _ in range(2)]
     model.compile(*optimizers, content="charbonnier", adversarial_weight=0.0)
     return model

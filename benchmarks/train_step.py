@@ -159,24 +159,24 @@ def in_tensorflow(network, precision, recompute, batch):
 
     from tf_deblur import devices
     from tf_deblur.models import gan, networks
-    from tf_deblur.training.team import Team
+    from tf_deblur.training.team import Agreement, Team
 
     together = Team()
     devices.set_precision(precision)
     with together.strategy.scope():
         generator, average = (networks.build_generator(network) for _ in range(2))
-        critic = networks.with_logits(networks.build_discriminator(128))
-        model = gan.DeblurGAN(generator, critic, average, recompute=recompute)
+        discriminator = networks.cut_at_logit(networks.build_discriminator(128))
+        model = gan.DeblurGAN(generator, discriminator, average, recompute=recompute)
         optimizers = [keras.optimizers.Adam(1e-5) for _ in range(2)]
-        for optimizer, owner in zip(optimizers, (generator, critic)):
+        for optimizer, owner in zip(optimizers, (generator, discriminator)):
             optimizer.build(owner.trainable_variables)
     model.compile(*optimizers)
     own = BATCH[network] // together.count
     batch = tuple(tf.constant(half[:own]) for half in batch)
-    loop = together.compiled(model.train_step)
+    loop = together.compile(model.train_step)
 
     def looped():
-        loop(batch, [0.0, 0.0, 0.0])()
+        loop(batch, Agreement())()
 
     if together.count > 1:
         told = {"looped": fastest(looped)[0]}
@@ -185,12 +185,12 @@ def in_tensorflow(network, precision, recompute, batch):
         steps = looped, lambda: float(bare(batch)["loss"]), product(precision)
         told = dict(zip(("looped", "seconds", "product"), fastest(*steps)))
         most = 2 * 2048**3 / told["product"]  # operations a second
-        told["share"] = operations(network, critic) / told["seconds"] / most
+        told["share"] = operations(network, discriminator) / told["seconds"] / most
     together.meet()
     return told
 
 
-def operations(network, critic):
+def operations(network, discriminator):
     """Floating-point operations of a step: forward, and twice that for the gradients.
 
     D runs on restored patches for G's loss (its weights' gradients are not wanted), and on
@@ -198,7 +198,7 @@ def operations(network, critic):
     """
     g = MACS[network] * 128 * 128
     d = 0
-    for layer in critic.layers:
+    for layer in discriminator.layers:
         if layer.weights:
             places = np.prod(layer.output.shape[1:-1], dtype=int)  # 1 for a dense layer
             d += int(places) * layer.get_weights()[0].size
@@ -228,15 +228,20 @@ def in_torch(network, precision, batch):
         weights.save(pathlib.Path(folder, engines.WEIGHTS), keras_model)
         steps, tensors = engines.read(pathlib.Path(folder))
     parameters = {name: torch.from_numpy(value).requires_grad_() for name, value in tensors.items()}
-    critic, channels = [], 3
+    discriminator, channels = [], 3
     for stage in range(5):
         for strides in (1, 2):
             filters = max(32, 512 >> (4 - stage))
-            critic += [nn.Conv2d(channels, filters, 3, strides, 1), nn.LeakyReLU(0.2)]
+            discriminator += [nn.Conv2d(channels, filters, 3, strides, 1), nn.LeakyReLU(0.2)]
             channels = filters
-    critic += [nn.Flatten(), nn.Linear(4 * 4 * 512, 1024), nn.LeakyReLU(0.2), nn.Linear(1024, 1)]
-    critic = nn.Sequential(*critic).to(memory_format=torch.channels_last)
-    adam = [torch.optim.Adam(p, 1e-5) for p in (parameters.values(), critic.parameters())]
+    discriminator += [
+        nn.Flatten(),
+        nn.Linear(4 * 4 * 512, 1024),
+        nn.LeakyReLU(0.2),
+        nn.Linear(1024, 1),
+    ]
+    discriminator = nn.Sequential(*discriminator).to(memory_format=torch.channels_last)
+    adam = [torch.optim.Adam(p, 1e-5) for p in (parameters.values(), discriminator.parameters())]
     blurred, sharp = (torch.from_numpy(half).permute(0, 3, 1, 2) for half in batch)
     cast = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16")
 
@@ -244,14 +249,17 @@ def in_torch(network, precision, batch):
         restored = engines.torch_network(steps, parameters, getattr(torch, precision))(blurred)
         with cast:
             loss = ((restored - sharp) ** 2).mean()
-            loss = loss + 1e-4 * functional.softplus(-critic(restored).float()).mean()
+            loss = loss + 1e-4 * functional.softplus(-discriminator(restored).float()).mean()
         g = torch.autograd.grad(loss, list(parameters.values()))
         with cast:
-            of_sharp, of_restored = critic(sharp).float(), critic(restored.detach()).float()
+            of_sharp, of_restored = (
+                discriminator(sharp).float(),
+                discriminator(restored.detach()).float(),
+            )
             loss = functional.softplus(-of_sharp).mean() + functional.softplus(of_restored).mean()
-        d = torch.autograd.grad(loss, list(critic.parameters()))
+        d = torch.autograd.grad(loss, list(discriminator.parameters()))
         for optimizer, owned, gradients in zip(
-            adam, (parameters.values(), critic.parameters()), (g, d)
+            adam, (parameters.values(), discriminator.parameters()), (g, d)
         ):
             for parameter, gradient in zip(owned, gradients):
                 parameter.grad = gradient

@@ -49,12 +49,14 @@ def prepare(spec, data_dir, manual_dir=None, **fields):
       UserError: no such data set, configuration or field, or a source that is missing or
         damaged.
     """
-    name, config, told, folder = _parse(spec)
-    module = _module(name)
-    config = _configured(module.Builder.BUILDER_CONFIGS, config, told, fields, spec)
+    name, config, texts, folder = _parse(spec)
+    module = _import(name)
+    config = _configure(module.Builder.BUILDER_CONFIGS, config, texts, fields, spec)
     folder = folder or manual_dir
     prepared = pathlib.Path(data_dir).expanduser() / name
-    ending = _listing(module, config, folder) if folder else _only(module, config, prepared)
+    ending = (
+        _hash_source(module, config, folder) if folder else _find_only(module, config, prepared)
+    )
     config = dataclasses.replace(config, name=f"{config.name}-{ending}")
     with quiet():
         builder = module.Builder(config=config, data_dir=prepared.parent, file_format=FORMAT)
@@ -73,22 +75,24 @@ def photographs(folder):
     Raises:
       UserError: no such folder, or no photographs in it.
     """
-    module = _module("synthetic_blur")
+    module = _import("synthetic_blur")
     config = module.Builder.BUILDER_CONFIGS[0]
-    root, files = _source(module, config, folder)
-    train, held_out = module.divided(files)
-    return train, [functools.partial(module.first_pair, path, root, config) for path in held_out]
+    root, files = _find_source(module, config, folder)
+    train, held_out = module.divide(files)
+    return train, [
+        functools.partial(module.make_first_pair, path, root, config) for path in held_out
+    ]
 
 
-def _module(name):
+def _import(name):
     with quiet():
         return importlib.import_module(f"tf_deblur.datasets.{name}.{name}_dataset_builder")
 
 
 def _parse(spec):
     """NAME[/CONFIG][/FIELD=VALUE…][@FOLDER] -> name, config or None, {field: text}, folder."""
-    told, _, folder = spec.partition("@")
-    name, *parts = told.split("/")
+    texts, _, folder = spec.partition("@")
+    name, *parts = texts.split("/")
     if name not in NAMES:
         raise UserError(f"{name}: no such data set; use one of {', '.join(NAMES)}")
     config = parts.pop(0) if parts and "=" not in parts[0] else None
@@ -98,7 +102,7 @@ def _parse(spec):
     return name, config, dict(part.split("=", 1) for part in parts), folder
 
 
-def _configured(configs, name, told, fields, spec):
+def _configure(configs, name, texts, fields, spec):
     """The configuration of this name, its fields replaced, its name ending in their hash."""
     configs = {config.name: config for config in configs}
     config = configs.get(name or next(iter(configs)))
@@ -107,24 +111,27 @@ def _configured(configs, name, told, fields, spec):
     own = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
     for common in ("name", "version", "release_notes", "supported_versions", "description", "tags"):
         del own[common]  # every TFDS configuration has these
-    for field in [*told, *fields]:
+    for field in [*texts, *fields]:
         if field not in own:
             has = f"it has {', '.join(own)}" if own else "it has none"
             raise UserError(f"{spec}: no field {field}; {has}")
-    fields = {**{field: _value(field, text, own[field]) for field, text in told.items()}, **fields}
+    fields = {
+        **{field: _parse_value(field, text, own[field]) for field, text in texts.items()},
+        **fields,
+    }
     decisive = {field: value for field, value in {**own, **fields}.items() if field != "beam"}
     return dataclasses.replace(config, **fields, name=f"{config.name}-{_digest(decisive)}")
 
 
-def _value(field, text, default):
+def _parse_value(field, text, default):
     """A field's value from its text, of the kind that its default has."""
     try:
         if isinstance(default, tuple):
             low, high = text.split("-")
-            return _number(low), _number(high)
+            return _parse_number(low), _parse_number(high)
         if isinstance(default, str):
             return text
-        value = _number(text)
+        value = _parse_number(text)
         if isinstance(default, int) and not isinstance(value, int):
             raise ValueError
         return value
@@ -133,24 +140,24 @@ def _value(field, text, default):
         raise UserError(f"{field}={text}: must be {kinds[type(default)]}") from None
 
 
-def _number(text):
+def _parse_number(text):
     return int(text) if text.isdecimal() else float(text)
 
 
-def _digest(told):
+def _digest(texts):
     """Six hexadecimal digits of anything that JSON can hold."""
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:6]
+    return hashlib.sha256(json.dumps(texts, sort_keys=True).encode()).hexdigest()[:6]
 
 
-def _listing(module, config, folder):
+def _hash_source(module, config, folder):
     """The hash of a source's files: their names and sizes."""
     if folder == DOWNLOAD and getattr(config, "url", None):
         return DOWNLOAD
-    root, files = _source(module, config, folder)
+    root, files = _find_source(module, config, folder)
     return _digest([[p.relative_to(root).as_posix(), p.stat().st_size] for p in files])
 
 
-def _source(module, config, folder):
+def _find_source(module, config, folder):
     """Where a source's files are, and which they are."""
     folder = pathlib.Path(folder).expanduser()
     wanted = module.Builder.MANUAL_DOWNLOAD_INSTRUCTIONS
@@ -162,7 +169,7 @@ def _source(module, config, folder):
     return root, files
 
 
-def _only(module, config, prepared):
+def _find_only(module, config, prepared):
     """The ending of the one build that this configuration has; half-built ones do not count."""
     info = f"{config.name}-*/{module.Builder.VERSION}/dataset_info.json"
     endings = [path.parts[-3].removeprefix(f"{config.name}-") for path in prepared.glob(info)]
@@ -194,7 +201,7 @@ def _make(builder, folder, extract_dir):
             builder.download_and_prepare(download_config=options)
     except (OSError, *_archive_errors()) as error:
         raise UserError(f"{builder.name}: not prepared: {' '.join(str(error).split())}") from error
-    _say(f"prepared {builder.name}: {', '.join(_account(builder.info))}")
+    _say(f"prepared {builder.name}: {', '.join(_count_splits(builder.info))}")
 
 
 def _all_cores():
@@ -204,7 +211,7 @@ def _all_cores():
     return PipelineOptions(["--direct_num_workers=0", "--direct_running_mode=multi_threading"])
 
 
-def _account(info):
+def _count_splits(info):
     """How much each split has, of how much, and what is missing."""
     for name, split in info.splits.items():
         official = info.metadata["official"].get(name)

@@ -81,7 +81,7 @@ def match(folder, blurred_name="blur", sharp_name="sharp"):
 
 
 def _match_sequence(sequence, blurred, sharp):
-    halves = [by_name(blurred), by_name(sharp)]
+    halves = [index_folder(blurred), index_folder(sharp)]
     alone = sorted(halves[0].keys() ^ halves[1].keys())
     if alone:
         there = halves[0].get(alone[0]) or halves[1][alone[0]]
@@ -93,12 +93,12 @@ def _match_sequence(sequence, blurred, sharp):
     return [(sequence, frame, path, halves[1][frame]) for frame, path in halves[0].items()]
 
 
-def by_name(folder):
+def index_folder(folder):
     """{name without suffix: path} of the pictures in a folder; UserError if two share one."""
-    return named(sorted(folder.iterdir()) if folder.is_dir() else ())
+    return index_by_name(sorted(folder.iterdir()) if folder.is_dir() else ())
 
 
-def named(paths):
+def index_by_name(paths):
     """{name without suffix: path} of the pictures among `paths`; UserError if two share one."""
     pictures = {}
     for path in filter(_is_picture, paths):
@@ -158,16 +158,16 @@ def examples(builder, pairs):
       UserError: a file that cannot be decoded to its end.
     """
     for number, (sequence, frame, *paths) in enumerate(pairs):
-        halves, shapes = zip(*map(half, paths))
+        halves, shapes = zip(*map(read_half, paths))
         shape = max(shapes)  # that of the half which is there
         yield number, example(builder, *halves, sequence, frame, shape)
 
 
-def half(path):
+def read_half(path):
     """A picture's file, or None -> the bytes of a PNG file, (height, width, 3)."""
     image = read(path) if path else ABSENT
     kept = path and path.suffix.lower() == ".png"
-    return path.read_bytes() if kept else encoded(image), image.shape
+    return path.read_bytes() if kept else encode_png(image), image.shape
 
 
 def example(builder, blurred, sharp, sequence, frame, shape):
@@ -203,7 +203,7 @@ def read(path):
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def encoded(image):
+def encode_png(image):
     """(h, w, 3) uint8 RGB -> the bytes of a PNG file, compressed little, and so quickly."""
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     return cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()

@@ -88,7 +88,7 @@ def pair(path, seed, fields):
         from tf_deblur.datasets.synthetic_blur import synthetic_blur_dataset_builder as synthetic
 
     config = synthetic.BlurConfig(name="sheet", shrink=1.0, **fields)
-    return synthetic.blurred_pair(photographs.read(path), config, np.random.default_rng(seed))
+    return synthetic.blur_pair(photographs.read(path), config, np.random.default_rng(seed))
 
 
 def titled(picture, text):

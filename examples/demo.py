@@ -69,9 +69,9 @@ def write_example(dataset, split, data_dir, path):
     try:
         builder = datasets.prepare(dataset, data_dir)
         with errors.quiet():
-            from tf_deblur.training import stream
+            from tf_deblur.datasets import prepared
 
-            pairs = stream.open_pairs(builder, split)
+            pairs = prepared.open_pairs(builder, split)
             if not len(pairs):
                 raise errors.UserError(f"{dataset}: one sequence alone; two are wanted, or test/")
             blurred = pairs.decode(pairs.read(len(pairs) - 1))["blurred"].numpy()

@@ -27,7 +27,7 @@ from torch import nn
 from torch.optim import swa_utils
 
 HELD_OUT = 8  # every eighth photograph by name is validated on; so does `synthetic_blur`
-VALIDATION = ("GOPR0374_11_00", "GOPR0384_11_02")  # never trained on, as in training/stream.py
+VALIDATION = ("GOPR0374_11_00", "GOPR0384_11_02")  # never trained on, as in datasets/gopro
 MARGIN = 48  # pixels round a crop that blur may reach into: the largest extent
 FINE = 64  # moments at which a path is drawn
 MOST_POSES = 48

@@ -47,7 +47,7 @@ def restore(model, pictures, most_pixels):
         cut, begin, end, inside = pictures[number], [number], [number + 1], []
         for axis, place in enumerate((tile // columns, tile % columns)):
             kept, seen = tiling.span(place, sides[axis], core[axis], margin, tf)
-            taken = networks.mirrored(tf.range(*seen), size[axis + 1])
+            taken = networks.mirror(tf.range(*seen), size[axis + 1])
             cut = tf.gather(cut, taken, axis=axis)
             begin.append(kept[0])
             end.append(tf.minimum(kept[1], size[axis + 1]))  # what was mirrored is not kept

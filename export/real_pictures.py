@@ -49,10 +49,10 @@ def blurred(named, data_dir, most):
         return Pictures(folder.name, [arrays.to_uint8(arrays.to_float(one)) for one in read])
     if "@" not in named and "/" in named:
         raise UserError(f"{folder}: no such folder")
-    from tf_deblur.training import stream
+    from tf_deblur.datasets import prepared
 
     builder = datasets.prepare(named, data_dir)
-    found = stream.open_pairs(builder, "train")
+    found = prepared.open_pairs(builder, "train")
     read = [found.decode(found.read(number)) for number in _evenly(range(len(found)), most)]
     return Pictures(f"{builder.name}, train", [pair["blurred"].numpy() for pair in read])
 

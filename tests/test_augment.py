@@ -1,6 +1,7 @@
 """The augmentations, against NumPy, OpenCV and the standard library."""
 
 import colorsys
+import dataclasses
 
 import cv2
 import numpy as np
@@ -8,10 +9,11 @@ import pytest
 import tensorflow as tf
 
 from tf_deblur.training import augment
+from tf_deblur.training.patches import PatchSettings
 
 PATCH = 32
 CROP = augment.crop_size(PATCH)
-OPTIONS = {"patch_size": PATCH, "rotation": "any", "identity_fraction": 0.0}
+PLAIN = PatchSettings(patch_size=PATCH, noise_stddev=0.0)
 IMAGE = np.random.default_rng(0).random((CROP, CROP, 3), "float32")
 MIDDLE = slice((CROP - PATCH) // 2, (CROP + PATCH) // 2)
 
@@ -35,7 +37,7 @@ def test_a_rotation_is_opencvs(degrees):
     where = np.concatenate([matrix, shift[:, None]], axis=1)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     expected = cv2.warpAffine(smooth, where, (PATCH, PATCH), flags=flags)
-    turned = augment.cut_turned(smooth[None], matrix.ravel().astype("float32"), PATCH)[0]
+    turned = augment.turn_and_cut(smooth[None], matrix.ravel().astype("float32"), PATCH)[0]
     np.testing.assert_allclose(turned, expected, atol=3e-3)
 
 
@@ -43,7 +45,7 @@ def test_no_corner_is_empty_at_any_angle():
     white = np.ones((1, CROP, CROP, 1), "float32")
     for angle in np.linspace(0, np.pi, 61):
         matrix = np.array([np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)], "float32")
-        assert np.min(augment.cut_turned(white, matrix, PATCH)) > 0.999
+        assert np.min(augment.turn_and_cut(white, matrix, PATCH)) > 0.999
 
 
 def test_unrotated_patches_are_the_middle_or_its_mirrors_to_the_bit():
@@ -71,9 +73,9 @@ def test_right_angles_keep_every_pixel():
 def test_addons_and_the_fallback_give_the_same_pixels(monkeypatch):
     pytest.importorskip("tensorflow_addons", reason="no wheels for this Python")
     matrix = np.array([0.8, -0.6, 0.6, 0.8], "float32")
-    addons = augment.cut_turned(IMAGE[None], matrix, PATCH)
-    monkeypatch.setattr(augment, "_addons", lambda: None)
-    np.testing.assert_array_equal(augment.cut_turned(IMAGE[None], matrix, PATCH), addons)
+    addons = augment.turn_and_cut(IMAGE[None], matrix, PATCH)
+    monkeypatch.setattr(augment, "_import_addons", lambda: None)
+    np.testing.assert_array_equal(augment.turn_and_cut(IMAGE[None], matrix, PATCH), addons)
 
 
 def test_channels_are_permuted_all_six_ways():
@@ -107,29 +109,29 @@ def test_noise_has_a_level_of_its_own_for_each_patch():
 
 def test_an_identical_pair_stays_identical():
     for seed in seeds(20):
-        blurred, sharp = augment.augment(pair_of(IMAGE), seed, noise_stddev=0.0, **OPTIONS)
+        blurred, sharp = augment.augment(pair_of(IMAGE), seed, PLAIN)
         np.testing.assert_array_equal(blurred, sharp)
 
 
 def test_noise_reaches_the_blurred_half_only():
     pair, seed = pair_of(IMAGE * 0.5 + 0.25), seeds(1)[0]
-    clean = augment.augment(pair, seed, noise_stddev=0.0, **OPTIONS)
-    noisy = augment.augment(pair, seed, noise_stddev=0.05, **OPTIONS)
+    clean = augment.augment(pair, seed, PLAIN)
+    noisy = augment.augment(pair, seed, dataclasses.replace(PLAIN, noise_stddev=0.05))
     np.testing.assert_array_equal(noisy[1], clean[1])
     assert np.std(noisy[0] - clean[0]) > 1e-3
 
 
 def test_a_share_of_the_patches_is_sharp_already():
     pair = np.stack([np.zeros_like(IMAGE), IMAGE * 255]).astype("uint8")
-    options = {**OPTIONS, "identity_fraction": 0.3, "noise_stddev": 0.0}
-    same = [np.array_equal(*augment.augment(pair, seed, **options)) for seed in seeds(200)]
+    settings = dataclasses.replace(PLAIN, identity_fraction=0.3)
+    same = [np.array_equal(*augment.augment(pair, seed, settings)) for seed in seeds(200)]
     assert np.mean(same) == pytest.approx(0.3, abs=0.1)  # three standard deviations
 
 
 def test_patches_stay_between_0_and_1_and_follow_from_their_seed():
-    options = {**OPTIONS, "noise_stddev": 0.5}
+    settings = dataclasses.replace(PLAIN, noise_stddev=0.5)
     one, again, other = (
-        np.stack(augment.augment(pair_of(IMAGE), seed, **options))
+        np.stack(augment.augment(pair_of(IMAGE), seed, settings))
         for seed in (seeds(1)[0], seeds(1)[0], seeds(2)[1])
     )
     assert one.min() >= 0 and one.max() <= 1

@@ -14,7 +14,7 @@ import tensorflow as tf
 from trainings import OFTEN, TINY, checkpoints, opened, train
 
 from tf_deblur.errors import UserError
-from tf_deblur.training import stream, team
+from tf_deblur.training import patches, team
 
 # One step of Adam that moves nothing, whose moments hold the gradients; then twenty of SGD.
 STEPS = ["--steps=21", "--sgd_fraction=0.953", "--learning_rate=0", "--sgd_learning_rate=2e-4"]
@@ -71,7 +71,7 @@ def ended(processes, timeout=900):
 def trained(folder):
     """What a training ends with: the weights of G and D, and its optimisers' moments by name."""
     gan = opened(folder).gan
-    weights = gan.generator.get_weights() + gan.critic.get_weights()
+    weights = gan.generator.get_weights() + gan.discriminator.get_weights()
     reader = tf.train.load_checkpoint(tf.train.latest_checkpoint(folder / "checkpoints"))
     names = [n for n in reader.get_variable_to_shape_map() if n.startswith(("adam_", "sgd_"))]
     moments = {n: reader.get_tensor(n) for n in names}
@@ -205,4 +205,4 @@ def test_several_workers_want_tf_config(monkeypatch):
 
 def test_a_batch_that_replicas_cannot_share_is_refused():
     with pytest.raises(UserError, match="a batch of 6 patches cannot be shared evenly by 4"):
-        stream.share(6, 4)
+        patches.share_batch(6, 4)

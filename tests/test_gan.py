@@ -15,8 +15,8 @@ BATCH = tuple(RNG.random((2, 4, 8, 8, 3), "float32"))
 def small_gan(adversarial_weight=1e-4, rates=(1e-3, 1e-3), decay=0.0, faster=None, **options):
     keras.utils.set_random_seed(1)
     generator, average = (networks.build_generator("paper", **SMALL) for _ in range(2))
-    critic = networks.with_logits(networks.build_discriminator(8))
-    model = gan.DeblurGAN(generator, critic, average, average_decay=decay, **(faster or {}))
+    discriminator = networks.cut_at_logit(networks.build_discriminator(8))
+    model = gan.DeblurGAN(generator, discriminator, average, average_decay=decay, **(faster or {}))
     optimizers = [keras.optimizers.SGD(rate) for rate in rates]
     model.compile(*optimizers, adversarial_weight=adversarial_weight, **options)
     return model
@@ -36,9 +36,11 @@ def step(model, batch=BATCH):
 
 def test_a_step_updates_both_networks_and_counts():
     model = small_gan()
-    before = values(model.generator), values(model.critic)
+    before = values(model.generator), values(model.discriminator)
     scalars = step(model)
-    assert changed(before[0], values(model.generator)) and changed(before[1], values(model.critic))
+    assert changed(before[0], values(model.generator)) and changed(
+        before[1], values(model.discriminator)
+    )
     assert int(model.step) == 1
     assert {"loss", "content", "adversarial", "discriminator", "d_sharp", "d_restored"} <= set(
         scalars
@@ -47,9 +49,9 @@ def test_a_step_updates_both_networks_and_counts():
 
 def test_gs_update_leaves_d_and_ds_leaves_g():
     only_g, only_d = small_gan(rates=(1e-3, 0.0)), small_gan(rates=(0.0, 1e-3))
-    before = values(only_g.critic), values(only_d.generator)
+    before = values(only_g.discriminator), values(only_d.generator)
     step(only_g), step(only_d)
-    assert not changed(before[0], values(only_g.critic))
+    assert not changed(before[0], values(only_g.discriminator))
     assert not changed(before[1], values(only_d.generator))
 
 
@@ -62,17 +64,17 @@ def test_without_content_gs_gradient_comes_from_d_alone_and_is_not_zero():
 
 def test_a_content_phase_neither_runs_nor_trains_d():
     model = small_gan(adversarial_weight=0.0)
-    before = values(model.critic)
+    before = values(model.discriminator)
     scalars = step(model)
-    assert not changed(before, values(model.critic)) and "discriminator" not in scalars
+    assert not changed(before, values(model.discriminator)) and "discriminator" not in scalars
 
 
 def test_while_g_is_frozen_d_alone_learns():
     model = small_gan(freeze_generator=True)
-    before = values(model.generator), values(model.critic)
+    before = values(model.generator), values(model.discriminator)
     step(model)
     assert not changed(before[0], values(model.generator))
-    assert changed(before[1], values(model.critic)) and int(model.step) == 1
+    assert changed(before[1], values(model.discriminator)) and int(model.step) == 1
 
 
 class Eye:
@@ -91,7 +93,7 @@ def test_all_that_d_sees_has_noise_of_its_own_and_again_when_the_step_is_run_aga
     model = small_gan(rates=(0.0, 0.0), discriminator_noise=0.3, discriminator_steps=2)
     for layer in model.generator.layers:  # restores nothing: what it is given is what D sees
         layer.set_weights([np.zeros_like(weight) for weight in layer.get_weights()])
-    model.critic = eye = Eye()
+    model.discriminator = eye = Eye()
     for start in (0, 0, 1):
         model.step.assign(start)
         step(model, (grey, grey))
@@ -110,7 +112,7 @@ def test_gs_step_is_gradient_descent_on_the_sum_of_its_losses():
 
     def loss():  # by hand, in NumPy, from the networks' outputs
         restored = np.asarray(model.generator(blurred), "float64")
-        logits = np.asarray(model.critic(restored.astype("float32")), "float64")
+        logits = np.asarray(model.discriminator(restored.astype("float32")), "float64")
         waves = np.fft.rfft2(restored - sharp, axes=(1, 2), norm="ortho")
         spectral = np.mean([np.abs(waves.real), np.abs(waves.imag)])
         adversarial = np.log2(1 + np.exp(-logits)).mean()
@@ -134,7 +136,7 @@ def test_recomputed_or_compiled_a_step_is_the_same(faster):
     plain, other = small_gan(0.1), small_gan(0.1, faster=faster)
     same, scalars = step(plain), step(other)
     assert scalars == pytest.approx(same, rel=1e-4)
-    for network in ("generator", "critic"):
+    for network in ("generator", "discriminator"):
         for a, b in zip(values(getattr(plain, network)), values(getattr(other, network))):
             np.testing.assert_allclose(a, b, atol=1e-6)
 
@@ -144,7 +146,7 @@ def test_recomputing_restores_the_same_and_keeps_every_gradient(preset):
     model = networks.build_generator(preset)
     blurred = tf.constant(BATCH[0][:1])
     gradients = []
-    for run in (model, networks.recomputing(model)):
+    for run in (model, networks.recompute_blocks(model)):
         with tf.GradientTape() as tape:
             loss = tf.reduce_sum(run(blurred) ** 2)
         gradients.append(tape.gradient(loss, model.trainable_variables))
@@ -163,9 +165,9 @@ def test_in_float16_an_overflow_changes_nothing_and_halves_the_scale():
     for a, b in zip(values(model.generator), values(plain.generator)):
         np.testing.assert_allclose(a, b, atol=2e-4)
     model.loss_scale.assign(1e30)
-    before = values(model.generator) + values(model.critic)
+    before = values(model.generator) + values(model.discriminator)
     step(model)
-    assert not changed(before, values(model.generator) + values(model.critic))
+    assert not changed(before, values(model.generator) + values(model.discriminator))
     assert float(model.loss_scale) == pytest.approx(0.25e30)  # G's and D's overflow
 
 
@@ -202,8 +204,8 @@ def test_validation_reports_the_blurred_inputs_psnr(level):
 def test_the_paper_overfits_a_batch_until_it_beats_the_blurred_input():
     keras.utils.set_random_seed(0)
     generator, average = (networks.build_generator("paper", blocks=2, filters=16) for _ in range(2))
-    critic = networks.with_logits(networks.build_discriminator(8))
-    model = gan.DeblurGAN(generator, critic, average)
+    discriminator = networks.cut_at_logit(networks.build_discriminator(8))
+    model = gan.DeblurGAN(generator, discriminator, average)
     model.compile(keras.optimizers.Adam(3e-3), keras.optimizers.Adam(1e-4))
     sharp = RNG.random((2, 2, 2, 3)).astype("float32").repeat(4, 1).repeat(4, 2)
     blurred = sum(np.roll(sharp, k, 2) for k in (-1, 0, 1)) / 3

@@ -16,7 +16,9 @@ def probability(logit):
 
 def test_content_is_the_mean_squared_difference():
     total = sum((a - b) ** 2 for a, b in zip(RESTORED.ravel(), SHARP.ravel()))
-    assert float(losses.squared(RESTORED, SHARP)) == pytest.approx(total / RESTORED.size, rel=1e-5)
+    assert float(losses.mean_square(RESTORED, SHARP)) == pytest.approx(
+        total / RESTORED.size, rel=1e-5
+    )
 
 
 def test_charbonnier_is_a_smooth_absolute_difference():

@@ -88,8 +88,10 @@ def a_block_of_paper(tmp_path_factory):
     from tf_deblur.models import generators, networks, weights
 
     model = networks.build_generator("paper", blocks=1)
-    whole = generators.most_values(generators.steps("paper", {}))
-    assert generators.most_values(networks.steps(model)) == whole == 2 * 64  # Fig. 1b: x and y
+    whole = generators.most_values(generators.list_layers("paper", {}))
+    assert (
+        generators.most_values(networks.list_layers(model)) == whole == 2 * 64
+    )  # Fig. 1b: x and y
     path = tmp_path_factory.mktemp("paper") / "paper.safetensors"
     weights.save(path, model)
     return path

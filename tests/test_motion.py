@@ -184,7 +184,7 @@ def test_beyond_the_margin_no_pixel_saw_the_border(picture):
 
 def test_noise_has_the_deviation_asked_for():
     grey = np.full((100, 100, 3), 0.5, np.float32)
-    noise = motion.noisy(np.random.default_rng(0), grey, 0.02) - grey
+    noise = motion.add_noise(np.random.default_rng(0), grey, 0.02) - grey
     assert noise.dtype == np.float32
     assert (noise.mean(), noise.std()) == pytest.approx((0, 0.02), abs=5e-4)
 
@@ -201,9 +201,7 @@ def synthetic():
 def test_a_pair_follows_from_the_seed_and_the_fields_alone(synthetic, picture):
     photograph = picture(200, 300)
     config = synthetic.BlurConfig(name="mixed", extent=(4, 8), side=96)
-    pairs = [
-        synthetic.blurred_pair(photograph, config, np.random.default_rng(s)) for s in (1, 1, 2)
-    ]
+    pairs = [synthetic.blur_pair(photograph, config, np.random.default_rng(s)) for s in (1, 1, 2)]
     for blurred, sharp in pairs:
         assert blurred.shape == sharp.shape and max(sharp.shape) <= 96
         assert blurred.dtype == sharp.dtype == np.uint8
@@ -221,7 +219,7 @@ def test_the_camera_of_a_pair_follows_a_recording_where_the_share_says(synthetic
     for recorded in (1, 0):
         config = synthetic.BlurConfig(name="mixed", recorded=recorded, **fields)
         rng = np.random.default_rng(4)
-        blurred, sharp = synthetic.blurred_pair(stripes, config, rng, [recording])
+        blurred, sharp = synthetic.blur_pair(stripes, config, rng, [recording])
         error = np.abs(blurred.astype(int) - sharp).mean()
         assert error < 0.5 if recorded else error > 5
 

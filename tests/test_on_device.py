@@ -86,7 +86,7 @@ def test_motions_move_the_centre_in_a_box_of_the_extent():
 
 def test_a_grid_is_enlarged_as_opencv_does_it():
     coarse = np.random.default_rng(0).normal(size=(2, 5, 5)).astype("float32")
-    found = on_device.enlarged(tf.constant(coarse), 100, 20, 35, 48)
+    found = on_device.enlarge(tf.constant(coarse), 100, 20, 35, 48)
     for ours, grid in zip(found.numpy(), coarse):
         whole = cv2.resize(grid, (100, 100), interpolation=cv2.INTER_CUBIC)
         assert np.abs(ours - whole[20:68, 35:83]).max() < 1e-5

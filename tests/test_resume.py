@@ -47,7 +47,7 @@ def test_the_best_score_is_remembered(resumed, tmp_path):
     folder, _, best = resumed
     assert np.isfinite(best) and opened(folder).best >= best
     run = opened(tmp_path)
-    run.begin("")
+    run.begin()
     run.save_best(99.5)
     run.save()
     assert opened(tmp_path).best == 99.5
@@ -124,8 +124,8 @@ def test_a_second_run_on_the_same_folder_is_refused(place):
 def test_a_full_disk_stops_in_one_line_and_the_last_checkpoint_stands(resumed, tmp_path):
     shutil.copytree(resumed[0], tmp_path / "run")
     run = opened(tmp_path / "run")
-    run.begin("")
-    run.step += 5
+    run.begin()
+    run.progress.step += 5
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))  # no file may grow beyond
     try:
@@ -133,7 +133,7 @@ def test_a_full_disk_stops_in_one_line_and_the_last_checkpoint_stands(resumed, t
             run.save()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert opened(tmp_path / "run").step == STEPS
+    assert opened(tmp_path / "run").progress.step == STEPS
 
 
 def test_ctrl_c_keeps_what_was_done(place):
@@ -142,7 +142,7 @@ def test_ctrl_c_keeps_what_was_done(place):
     step = checkpoints(place / "stopped")[-1]
     expected = f"error: stopped: interrupted, and saved at step {step}; run again to go on"
     assert err.splitlines()[-1] == expected
-    assert opened(place / "stopped").step == step
+    assert opened(place / "stopped").progress.step == step
 
 
 def test_a_loss_that_is_not_finite_stops_and_the_last_checkpoint_stands(place, resumed):
@@ -176,9 +176,9 @@ def test_a_damaged_checkpoint_is_passed_over_and_said(damage, resumed, tmp_path,
     shutil.copytree(resumed[0], tmp_path / "run")
     damage(tmp_path / "run/checkpoints")
     run, before = opened(tmp_path / "run"), checkpoints(resumed[0])[-2]
-    assert run.step == before
+    assert run.progress.step == before
     assert f"ckpt-{STEPS}: damaged (" in capsys.readouterr().out
-    run.begin("")
+    run.begin()
     run.save()
     assert checkpoints(tmp_path / "run")[-1] == before
 
@@ -186,7 +186,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_said(damage, resumed, tmp_path,
 def test_a_checkpoint_that_a_kill_cut_short_is_passed_over(resumed, tmp_path):
     shutil.copytree(resumed[0], tmp_path / "run")
     (tmp_path / "run/checkpoints/ckpt-77.index").write_bytes(b"")  # not in TensorFlow's list yet
-    assert opened(tmp_path / "run").step == STEPS
+    assert opened(tmp_path / "run").progress.step == STEPS
 
 
 @pytest.mark.parametrize("state", [None, "", 'model_checkpoint_path: "ckpt-77"'])
@@ -196,8 +196,8 @@ def test_tensorflows_list_of_checkpoints_need_not_be_there(state, resumed, tmp_p
     if state is not None:
         (tmp_path / "run/checkpoints/checkpoint").write_text(state)
     run = opened(tmp_path / "run")
-    assert run.step == STEPS
-    run.begin("")
-    run.step += 5
+    assert run.progress.step == STEPS
+    run.begin()
+    run.progress.step += 5
     run.save()
     assert checkpoints(tmp_path / "run") == [*checkpoints(resumed[0])[-2:], STEPS + 5]

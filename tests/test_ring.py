@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 
 import cv2
@@ -6,11 +7,13 @@ import pytest
 import tensorflow as tf
 from safetensors.numpy import load_file
 
+from tf_deblur import memory
 from tf_deblur.errors import UserError
 from tf_deblur.training import mixture, ring
+from tf_deblur.training.patches import PatchSettings
 
 PATCH = 32
-PLAIN = {"patch_size": PATCH, "seed": 7, "noise_stddev": 0.0, "identity_fraction": 0.0}
+PLAIN = PatchSettings(patch_size=PATCH, noise_stddev=0.0)
 SMALL = '{"filters": [8, 16, 32], "down": [1, 1], "middle": 1, "up": [1, 1]}'
 
 
@@ -22,8 +25,8 @@ def photographs(tmp_path_factory, picture):
     return sorted(folder.iterdir())
 
 
-def opened(photographs, **options):
-    return ring.Ring([(photographs, 1.0)], **{"count": 4, **PLAIN, **options})
+def opened(photographs, settings=PLAIN, **options):
+    return ring.Ring([(photographs, 1.0)], settings, **{"count": 4, "seed": 7, **options})
 
 
 def taken(batches, count):
@@ -51,10 +54,12 @@ def test_what_is_not_blurred_is_the_photograph_turned_or_mirrored(tmp_path_facto
     where = np.stack([down, right, 0 * down], -1).astype(np.uint8)  # a pixel tells its place
     path = tmp_path_factory.mktemp("places") / "places.png"
     cv2.imwrite(str(path), where[..., ::-1])
-    monkeypatch.setattr(ring, "toned", lambda seed, crops: tf.cast(crops, tf.float32) / 255)
+    monkeypatch.setattr(
+        ring, "change_colours", lambda seed, crops: tf.cast(crops, tf.float32) / 255
+    )
     monkeypatch.setattr(ring, "JPEG", (0.0, (60, 98)))
     monkeypatch.setattr(ring, "LAMPS", 0.0)
-    batches = opened([path], count=16, identity_fraction=1.0).batches(0)
+    batches = opened([path], dataclasses.replace(PLAIN, identity_fraction=1.0), count=16).batches(0)
     blurred, sharp = taken(batches, 1)[0]
     assert np.array_equal(blurred, sharp)
     places = (sharp[..., :2] * 255).round().astype(int)
@@ -79,7 +84,7 @@ def test_saturation_is_that_of_tensorflow(picture, monkeypatch):
     monkeypatch.setattr(tf, "argsort", lambda values: tf.constant([[0, 1, 2]]))
     for by in (0.5, 1.5):
         monkeypatch.setattr(ring.on_device, "spread", lambda *_, by=by: tf.fill([1, 1, 1, 1], by))
-        ours = ring.toned(tf.constant([1, 2], tf.int64), tf.constant(crops))
+        ours = ring.change_colours(tf.constant([1, 2], tf.int64), tf.constant(crops))
         theirs = tf.image.adjust_saturation(tf.constant(crops / np.float32(255)), by)
         assert np.abs(ours - theirs).max() < 1e-5
 
@@ -94,8 +99,8 @@ def test_photographs_that_are_too_small_are_said(tmp_path, picture, photographs,
 
 
 def test_photographs_that_do_not_fit_are_refused_before_they_are_read(photographs, monkeypatch):
-    monkeypatch.setattr(ring.memory, "free", lambda: 1e6)
-    monkeypatch.setattr(ring, "sizes", None)
+    monkeypatch.setattr(memory, "free", lambda: 1e6)
+    monkeypatch.setattr(ring, "read_sizes", None)
     with pytest.raises(UserError, match="use fewer"):
         opened(photographs)
 
@@ -114,15 +119,18 @@ def test_crops_with_texture_are_preferred(tmp_path, picture):
     cv2.imwrite(str(path), half)
     spreads = [
         np.mean([patch.std() > 0.02 for patch in taken(made.batches(0), 1)[0][1]])
-        for made in (opened([path], count=16, min_texture=least) for least in (0, 12))
+        for made in (
+            opened([path], dataclasses.replace(PLAIN, min_texture=least), count=16)
+            for least in (0, 12)
+        )
     ]
     assert spreads[1] > spreads[0]
 
 
 def test_a_batch_without_one_of_its_data_sets_is_refused(photographs):
-    told = {"batch_size": 1, "worker": 0, "workers": 1, "rotation": "any", "cache": False}
+    batches = {"batch_size": 1, "cache": False, "seed": 7, "worker": 0, "workers": 1}
     with pytest.raises(UserError, match="has none of one of"):
-        mixture.Mixture([(None, 1.0)], [(photographs, 1.0)], **told, **PLAIN)
+        mixture.Mixture([(None, 1.0)], [(photographs, 1.0)], PLAIN, **batches)
 
 
 def test_a_training_on_photographs_and_pairs_that_is_stopped_ends_as_one_that_was_not(

@@ -7,12 +7,14 @@ import pytest
 import tensorflow as tf
 
 from tf_deblur import datasets, memory
+from tf_deblur.datasets import prepared
 from tf_deblur.errors import UserError
 from tf_deblur.pictures import photographs
-from tf_deblur.training import augment, stream
+from tf_deblur.training import augment, patches, stream
+from tf_deblur.training.patches import PatchSettings
 
-PATCHES = {"batch_size": 96, "patch_size": 16, "seed": 5}
-AUGMENTATION = {"rotation": "any", "noise_stddev": 0.01, "identity_fraction": 0.2}
+SETTINGS = PatchSettings(patch_size=16, noise_stddev=0.01, identity_fraction=0.2)
+BATCHES = {"batch_size": 96, "seed": 5}
 WINDOW = stream.WINDOW_PAIRS * stream.PATCHES_A_PAIR
 SEQUENCES = {"train": ["GOPR0372_07_00", "GOPR0374_11_00", "GOPR0857_11_00"], "test": ["GOPR0384"]}
 HEIGHT, WIDTH, FRAMES = 48, 64, 3
@@ -37,10 +39,10 @@ def write_pairs(folder, count, picture, seed):
 
 @pytest.fixture
 def train(gopro):
-    return stream.open_pairs(gopro, "train")
+    return prepared.open_pairs(gopro, "train")
 
 
-class Numbered(stream.Pairs):
+class Numbered(prepared.Pairs):
     """Pairs of flat pictures: pair n's pixels are `first` + n. Keeps count of what is read."""
 
     def __init__(self, count, first=0):
@@ -59,19 +61,20 @@ class Numbered(stream.Pairs):
 
 @pytest.fixture
 def numbers(monkeypatch):
-    """Runs a stream of `Numbered`: numbers(mix, patches) -> which pair each patch came from."""
-    monkeypatch.setattr(augment, "augment", lambda pair, seed, **_: (pair[0, 0, 0, 0], seed[1]))
+    """Runs a stream of `Numbered`: numbers(mix, count) -> which pair each patch came from."""
+    monkeypatch.setattr(augment, "augment", lambda pair, seed, _: (pair[0, 0, 0, 0], seed[1]))
 
-    def run(mix, patches, **options):
-        batches = stream.training_batches(mix, **{**PATCHES, "batch_size": 16, **options})
-        return [int(n) for batch, _ in batches.take(patches // 16) for n in batch]
+    def run(mix, count, **options):
+        options = {**BATCHES, "batch_size": 16, **options}
+        batches = stream.training_batches(mix, SETTINGS, **options)
+        return [int(n) for batch, _ in batches.take(count // 16) for n in batch]
 
     return run
 
 
 def patches_of(pairs, batches, threads=None, **options):
     """The first batches of a stream, joined: (2, patches, s, s, 3)."""
-    made = stream.training_batches([(pairs, 1)], **{**PATCHES, **AUGMENTATION, **options})
+    made = stream.training_batches([(pairs, 1)], SETTINGS, **{**BATCHES, **options})
     if threads:
         settings = tf.data.Options()
         settings.threading.private_threadpool_size = threads
@@ -108,7 +111,7 @@ def test_another_seed_is_another_stream(train):
 def test_a_batch_that_the_workers_do_not_divide_is_refused(train):
     with pytest.raises(UserError, match="96 patches cannot be shared evenly by 5"):
         patches_of(train, 1, workers=5)
-    assert stream.share(96, 4) == 24
+    assert patches.share_batch(96, 4) == 24
 
 
 def test_a_batch_holds_different_scenes(numbers):
@@ -154,7 +157,7 @@ def test_the_cache_changes_no_bit(train):
 
 def test_the_cache_decodes_every_pair_once(numbers):
     source = Numbered(10)
-    source.decoded_bytes = lambda: 0
+    source.estimate_bytes = lambda: 0
     for _ in range(2):  # a training's second phase opens a second stream
         numbers([(source, 1)], 4 * WINDOW, cache=True)
     # two threads may begin the same pair at the same time
@@ -163,22 +166,22 @@ def test_the_cache_decodes_every_pair_once(numbers):
 
 def test_a_cache_that_would_not_fit_is_refused_in_one_line(train, monkeypatch):
     size = len(train) * 2 * HEIGHT * WIDTH * 3
-    assert train.decoded_bytes() == size
-    monkeypatch.setattr(memory, "free", lambda: size / stream.CACHE_SHARE + 1)
+    assert train.estimate_bytes() == size
+    monkeypatch.setattr(memory, "free", lambda: size / patches.MEMORY_SHARE + 1)
     patches_of(train, 1, cache=True)
-    again = stream.Pairs(train.builder, train.split, train.numbers)
-    monkeypatch.setattr(memory, "free", lambda: size / stream.CACHE_SHARE - 1)
+    again = prepared.Pairs(train.builder, train.split, train.numbers)
+    monkeypatch.setattr(memory, "free", lambda: size / patches.MEMORY_SHARE - 1)
     with pytest.raises(UserError, match=r"no room for the cache: 6 decoded pairs take .* GB") as e:
         patches_of(again, 1, cache=True)
     assert "\n" not in str(e.value)
 
 
 def test_gopros_two_sequences_are_for_validation_and_never_for_training(gopro, train):
-    held = names(stream.open_pairs(gopro, "validation"))
+    held = names(prepared.open_pairs(gopro, "validation"))
     assert held == [("GOPR0374_11_00", f"{frame:06d}") for frame in range(FRAMES)]
     assert len(names(train)) == 2 * FRAMES and not set(held) & set(names(train))
-    assert len(stream.open_pairs(gopro, "test")) == FRAMES
-    assert len(stream.open_pairs(gopro, "train", hold_out=False)) == 3 * FRAMES  # for scoring
+    assert len(prepared.open_pairs(gopro, "test")) == FRAMES
+    assert len(prepared.open_pairs(gopro, "train", hold_out=False)) == 3 * FRAMES  # for scoring
 
 
 def names(pairs):
@@ -190,7 +193,7 @@ def test_elsewhere_every_eighth_sequence_is_for_validation(picture, tmp_path):
     for place in range(10):
         write_pairs(tmp_path / "mine" / f"scene{place}", 1 + place % 2, picture, 10 * place)
     builder = datasets.prepare("image_pairs", tmp_path / "prepared", tmp_path / "mine")
-    held, rest = (names(stream.open_pairs(builder, split)) for split in ("validation", "train"))
+    held, rest = (names(prepared.open_pairs(builder, split)) for split in ("validation", "train"))
     assert {sequence for sequence, _ in held} == {"scene0", "scene8"}
     assert {sequence for sequence, _ in rest} == {f"scene{n}" for n in (1, 2, 3, 4, 5, 6, 7, 9)}
     assert len(held) + len(rest) == 15
@@ -198,7 +201,7 @@ def test_elsewhere_every_eighth_sequence_is_for_validation(picture, tmp_path):
 
 def test_a_split_that_there_is_not_is_refused(gopro):
     with pytest.raises(UserError, match="no split holiday"):
-        stream.open_pairs(gopro, "holiday")
+        prepared.open_pairs(gopro, "holiday")
 
 
 def test_both_halves_are_cut_at_the_same_place(picture):
@@ -245,8 +248,8 @@ def test_a_picture_without_texture_is_cut_all_the_same():
 
 def test_whole_frames_are_evenly_spaced_and_between_0_and_1(train):
     for limit, chosen in [(None, range(6)), (2, (0, 5)), (99, range(6))]:
-        frames = list(stream.whole_frames(train, limit))
+        frames = list(prepared.read_frames(train, limit))
         assert len(frames) == len(chosen)
         for (blurred, sharp), index in zip(frames, chosen):
             pair = np.concatenate([blurred, sharp]) * 255
-            np.testing.assert_allclose(pair, train.decoded(index), atol=1e-4)
+            np.testing.assert_allclose(pair, train.load(index), atol=1e-4)

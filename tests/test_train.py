@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -24,9 +25,11 @@ from trainings import (
 
 import tf_deblur
 from tf_deblur.errors import UserError
-from tf_deblur.models import weights
+from tf_deblur.models import losses, weights
 from tf_deblur.pictures import photographs
-from tf_deblur.training import monitor, schedule, trainer
+from tf_deblur.training import monitor, trainer
+from tf_deblur.training.schedule import Optimizers, Phase, Progress, Schedule
+from tf_deblur.training.workdir import Workdir
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 NETWORKS = ("generator", "discriminator")
@@ -124,8 +127,8 @@ def test_a_silent_network_stops_with_the_way_out(place, run):
 
 
 def training(model=None):
-    run = types.SimpleNamespace(step=7, latest="here/ckpt-5")
-    return trainer.Trainer(model, None, run, None, monitor="the chief's")
+    run = types.SimpleNamespace(gan=model, progress=Progress(step=7), latest="here/ckpt-5")
+    return trainer.Trainer(None, run, None, monitor=types.SimpleNamespace(note=lambda _: None))
 
 
 def test_zeros_stop_a_run_only_when_they_stay():
@@ -152,7 +155,7 @@ class Clockwork:
     def __init__(self):
         self.told = []
 
-    def compiled(self, train_step):
+    def compile(self, train_step):
         def step(batch, wishes):
             self.told.append(f"{batch} begins")
 
@@ -167,28 +170,29 @@ class Clockwork:
 
 def clocked(batches, watch=None):
     """What a phase of three steps does, in order, and the run."""
-    team, run = Clockwork(), types.SimpleNamespace(step=0, seconds=0.0, latest="")
-    plan = schedule.Schedule(3, False, 0.0, 0.0, 0, False)
-    one = trainer.Trainer(types.SimpleNamespace(train_step=None), team, run, plan, watch)
-    one.save = lambda: team.told.append(f"{run.step} steps are saved") or watch.reset()
-    one.train(iter(batches), 1, 3, [], 1e-4)
+    gan, optimizer = types.SimpleNamespace(train_step=None), types.SimpleNamespace()
+    team, run = Clockwork(), types.SimpleNamespace(gan=gan, progress=Progress(), latest="")
+    one = trainer.Trainer(team, run, Schedule(3, False, 0.0, 0.0, 0, "none"), watch)
+    one.save = lambda: team.told.append(f"{run.progress.step} steps are saved") or watch.reset()
+    adam = Optimizers(optimizer, optimizer, 1e-4, True)
+    one.train(Phase("adversarial", 1), adam, iter(batches))
     return team.told, run
 
 
 def test_the_next_step_is_under_way_before_the_host_waits_for_one():
     told, run = clocked("abc")
     assert told == ["a begins", "b begins", "a is read", "c begins", "b is read", "c is read"]
-    assert run.step == 3
+    assert run.progress.step == 3
 
 
 def test_a_step_is_saved_once_and_not_before_it_was_looked_at():
     class Watch:
         wanted, reset = True, lambda self: setattr(self, "wanted", False)
 
-        def due(self):
+        def is_due(self):
             return self.wanted
 
-        def after(self, scalars):
+        def note(self, scalars):
             pass
 
     told, _ = clocked("abc", Watch())
@@ -198,11 +202,11 @@ def test_a_step_is_saved_once_and_not_before_it_was_looked_at():
 def test_steps_that_end_at_once_have_no_endless_speed(monkeypatch):
     seconds = iter([0, 0, 2, 2, 4, 4])  # made, begun; then steps of a second, two at a time
     monkeypatch.setattr(monitor.time, "monotonic", lambda: next(seconds))
-    watch = monitor.Monitor(None, None, None, 10, 5, {})
-    watch.begin("content", dict)
-    watch.tell = lambda: None
+    watch = monitor.Monitor(None, None, None, None, 10, 5, {})
+    watch.begin(Phase("content", 1))
+    watch.report = lambda: None
     for _ in range(4):
-        watch.after({})
+        watch.note({})
     assert watch.speed == pytest.approx(10, rel=0.06)
 
 
@@ -218,7 +222,7 @@ def test_another_architecture_is_refused_and_named(pairs, whole):
 def test_a_folder_of_something_else_is_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("all of it")
     with pytest.raises(UserError, match="a folder of something else"):
-        opened(tmp_path)
+        Workdir(tmp_path, {})
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
@@ -314,6 +318,12 @@ def test_a_wrong_flag_is_one_line_and_status_2(wrong, run, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_content_losses_to_choose_from_are_all_that_there_are(run):
+    done = run("train", "--workdir=run", "--content_loss=none")
+    choices = re.search(r"<([a-z|]+)>", done.stderr)[1]
+    assert done.returncode == 2 and choices.split("|") == list(losses.CONTENT)
+
+
 def test_shares_of_more_than_the_whole_run_are_refused(run):
     done = run("train", "--workdir=run", "--content_fraction=0.8", "--sgd_fraction=0.3")
     assert done.returncode == 2 and "more than the whole run" in done.stderr
@@ -332,9 +342,9 @@ def parsed(flag_file):
 
 def test_every_flag_of_the_losses_reaches_the_training_step():
     code = (
-        "import collections, json, sys; from absl import flags; from tf_deblur import train; "
-        "flags.FLAGS(sys.argv); optimizers = collections.defaultdict(str); "
-        "print(json.dumps(train.losses_and_optimizers('adversarial', optimizers)))"
+        "import json, sys; from absl import flags; from tf_deblur import train; "
+        "from tf_deblur.training.schedule import Phase; flags.FLAGS(sys.argv); "
+        "print(json.dumps(train.read_losses(Phase('adversarial', 1))))"
     )
     said = ["content_weight=2", "spectral_weight=3", "adversarial_weight=4"]
     said += ["discriminator_steps=5", "discriminator_noise_stddev=0.6", "content_loss=charbonnier"]

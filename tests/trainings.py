@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from tf_deblur.models import gan, networks, weights
 from tf_deblur.pictures import photographs
-from tf_deblur.training import workdir
+from tf_deblur.training.checkpoints import Checkpoints
 
 SMALL = {"filters": [8, 8, 8], "down": [1, 1], "middle": 1, "up": [1, 1]}
 TINY = [
@@ -69,11 +69,11 @@ def checkpoints(folder):
 
 
 def opened(folder):
-    """A training's folder, restored in this process; its optimisers are not needed."""
+    """A training's checkpoints, restored in this process; its optimisers are not needed."""
     generator, average = (networks.build_generator("compact", **SMALL) for _ in range(2))
-    critic = networks.with_logits(networks.build_discriminator(16))
-    run = workdir.Workdir(folder, {"patch_size": 16})
-    run.restore(gan.DeblurGAN(generator, critic, average), {})
+    discriminator = networks.cut_at_logit(networks.build_discriminator(16))
+    run = Checkpoints(folder, gan.DeblurGAN(generator, discriminator, average), {})
+    run.restore()
     return run
 
 

@@ -115,12 +115,12 @@ def blur_file(path, stem, recorded):
     extent = _EXTENT.value or focal / 50
     camera = motion.camera_motion(rng, extent, focal) if recorded is None else recorded
     if _EXTENT.value:
-        camera = motion.stretched(camera, extent, focal)
+        camera = motion.stretch(camera, extent, focal)
     motions = [camera, motion.object_motion(rng, extent, focal)][: 1 + _MOVING.value]
     paths, shares = motion.paths(motions, focal, size)
     moving = (motion.region(rng, *size), paths[1]) if _MOVING.value else None
     result = motion.blur(arrays.to_float(sharp), paths[0], shares, moving, _LINEAR.value)
-    result = motion.noisy(rng, result, _NOISE.value)
+    result = motion.add_noise(rng, result, _NOISE.value)
     photographs.write(_named(stem, BLURRED), arrays.from_float(result, sharp.dtype))
     if _KERNEL.value:
         photographs.write(_named(stem, KERNEL), kernels(paths, shares, size))

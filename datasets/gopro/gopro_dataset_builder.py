@@ -57,6 +57,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         f"the folder that holds {PAIRS}/ or {PAIRS}.zip ({URL}); "
         f"for gopro/all {FRAMES}/ or {FRAMES}.zip"
     )
+    HELD_OUT = "GOPR0374_11_00", "GOPR0384_11_02"  # of train, for validation
     BUILDER_CONFIGS = [
         GoproConfig(name="blur", description="Averages of encoded values: what most papers use."),
         GoproConfig(
@@ -70,13 +71,13 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         return pairs.info(self, OFFICIAL if comparable else None)
 
     def _split_generators(self, dl_manager):
-        root, config = self._unpacked(dl_manager), self.builder_config
+        root, config = self._unpack(dl_manager), self.builder_config
         present = [split for split in OFFICIAL if (root / split).is_dir()]
         if _averages(config):
             return pairs.splits(self, {split: runs(root / split, config) for split in present})
         return pairs.splits(self, {s: pairs.match(root / s, config.blurred) for s in present})
 
-    def _unpacked(self, dl_manager):
+    def _unpack(self, dl_manager):
         """The folder with train/ and test/: the user's, his archive's, or the published one's."""
         config = self.builder_config
         try:
@@ -98,15 +99,15 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self, found):
         if _averages(self.builder_config):
-            yield from self._averaged(found)
+            yield from self._average_runs(found)
         else:
             yield from pairs.examples(self, found)
 
-    def _averaged(self, found):
+    def _average_runs(self, found):
         for number, (sequence, frame, run) in enumerate(found):
             blurred = average(map(pairs.read, run), self.builder_config.gamma)
-            sharp, shape = pairs.half(run[len(run) // 2])
-            halves = pairs.encoded(blurred), sharp
+            sharp, shape = pairs.read_half(run[len(run) // 2])
+            halves = pairs.encode_png(blurred), sharp
             yield number, pairs.example(self, *halves, sequence, frame, shape)
 
 
@@ -152,7 +153,7 @@ def runs(folder, config):
     for where in sorted(path for path in folder.iterdir() if path.is_dir()):
         window = config.window or _window(where)
         numbered = {}
-        for stem, path in pairs.by_name(where).items():
+        for stem, path in pairs.index_folder(where).items():
             if not stem.isdecimal():
                 raise UserError(f"{path}: its name is no frame's number; take it away")
             numbered.setdefault((int(stem) - 1) // window + 1, {})[int(stem)] = path

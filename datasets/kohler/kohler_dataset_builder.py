@@ -34,7 +34,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager):
         root, files = source(pathlib.Path(dl_manager.manual_dir), self.builder_config)
-        blurred, sharp = _found(files)
+        blurred, sharp = _match(files)
         if not blurred:
             raise UserError(f"{root}: no Blurry1_1.png … in it")
         for (of, _), path in sharp.items():
@@ -60,10 +60,10 @@ def source(folder, config):
     return root, [path for path in pairs.pictures_below(root) if NAME.fullmatch(path.stem)]
 
 
-def _found(files):
+def _match(files):
     """Two of {(sequence, frame): path}: the blurred ones, the sharp ones."""
     blurred, sharp = {}, {}
-    for stem, path in pairs.named(files).items():
+    for stem, path in pairs.index_by_name(files).items():
         scene, trajectory, *frame = map(int, re.findall(r"\d+", stem))
         if frame:
             sharp[f"{scene}/{trajectory:02d}", f"{frame[0]:03d}"] = path

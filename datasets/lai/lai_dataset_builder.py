@@ -42,7 +42,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         kind = _kind(self.builder_config)
         root, _ = source(pathlib.Path(dl_manager.manual_dir), self.builder_config)
         found = {"test": [], "blurred": []}
-        for picture in _found(root, kind):
+        for picture in _match(root, kind):
             found["test" if picture[-1] else "blurred"].append(picture)
         if kind in BLURS:
             self.info.metadata["missing"] = sorted({name for name, *_ in found["blurred"]})
@@ -66,13 +66,13 @@ def _kind(config):
     return config.name.partition("-")[0]
 
 
-def _found(root, kind):
+def _match(root, kind):
     """[(sequence, frame, blurred path, sharp path or None), …] in the order of the names."""
-    blurred = pairs.by_name(root / kind)
-    sharp = pairs.by_name(root / SHARP) if kind in BLURS else {}
+    blurred = pairs.index_folder(root / kind)
+    sharp = pairs.index_folder(root / SHARP) if kind in BLURS else {}
     found = []
     for stem, path in blurred.items():
-        sequence, frame = _named(path, BLURS[kind]) if kind in BLURS else (kind, stem)
+        sequence, frame = _parse_name(path, BLURS[kind]) if kind in BLURS else (kind, stem)
         found.append((sequence, frame, path, sharp.get(sequence)))
         pairs.check_sizes(*filter(None, found[-1][2:]))
     if not found:
@@ -80,7 +80,7 @@ def _found(root, kind):
     return sorted(found)
 
 
-def _named(path, blur):
+def _parse_name(path, blur):
     """NAME_kernel_01.png -> NAME, kernel_01."""
     sequence, *frame = path.stem.rsplit("_", 2)
     if len(frame) != 2 or frame[0] != blur or not frame[1].isdecimal():

@@ -113,7 +113,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             raise UserError(f"{folder}: no JPEG or PNG photographs in it")
         for path in sharp:
             photographs.read(path)  # a damaged one is found before hours of work
-        splits = dict(zip(("train", "validation"), divided(sharp)))
+        splits = dict(zip(("train", "validation"), divide(sharp)))
         frames = [f"{variant:03d}" for variant in range(self.builder_config.variants)]
         tasks = {
             split: [(_sequence(path, folder), frame, path) for path in found for frame in frames]
@@ -123,7 +123,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self, found):
         """Pairs keyed by their number; for Beam, a transform that makes the same ones."""
-        make = functools.partial(_pair, config=self.builder_config, recordings=self.recordings)
+        make = functools.partial(
+            _make_example, config=self.builder_config, recordings=self.recordings
+        )
         work = list(enumerate(found))
         if self.builder_config.beam:
             import apache_beam
@@ -131,9 +133,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             return apache_beam.Create(work) | apache_beam.MapTuple(
                 lambda number, task: (number, pairs.example(None, *make(task)))
             )
-        return self._threaded(make, work)
+        return self._make_in_threads(make, work)
 
-    def _threaded(self, make, work):
+    def _make_in_threads(self, make, work):
         variants = self.builder_config.variants
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             for start in range(0, len(work), variants):  # a photograph, then the next one
@@ -142,25 +144,25 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                     yield number, pairs.example(self, *pair)
 
 
-def _pair(task, config, recordings):
+def _make_example(task, config, recordings):
     """(sequence, frame, photograph's path) -> what `pairs.example` takes."""
     sequence, frame, path = task
-    pair = _numbered(path, sequence, int(frame), config, recordings)
-    return *map(pairs.encoded, pair), sequence, frame, pair[0].shape
+    pair = _make_pair(path, sequence, int(frame), config, recordings)
+    return *map(pairs.encode_png, pair), sequence, frame, pair[0].shape
 
 
-def first_pair(path, folder, config):
-    """The first pair of a photograph below `folder`; see `blurred_pair`."""
-    return _numbered(path, _sequence(path, folder), 0, config, ())
+def make_first_pair(path, folder, config):
+    """The first pair of a photograph below `folder`; see `blur_pair`."""
+    return _make_pair(path, _sequence(path, folder), 0, config, ())
 
 
-def _numbered(path, sequence, number, config, recordings):
+def _make_pair(path, sequence, number, config, recordings):
     rng = np.random.default_rng([config.seed, number, *sequence.encode()])
-    return blurred_pair(_photograph(path), config, rng, recordings)
+    return blur_pair(_read(path), config, rng, recordings)
 
 
 @functools.lru_cache(maxsize=2)
-def _photograph(path):
+def _read(path):
     return arrays.to_uint8(arrays.to_float(photographs.read(path)))
 
 
@@ -177,7 +179,7 @@ def source(folder, config):
     return folder, sharp + recordings
 
 
-def divided(sharp):
+def divide(sharp):
     """Photographs, or anything, in the order of names -> those to train on, those held out."""
     if len(sharp) < 2:
         return sharp, []  # the only one is trained on
@@ -188,7 +190,7 @@ def _sequence(path, folder):
     return path.relative_to(folder).with_suffix("").as_posix()
 
 
-def blurred_pair(photograph, config, rng, recordings=()):
+def blur_pair(photograph, config, rng, recordings=()):
     """Blurs a photograph, or a crop of it, as `config` says.
 
     Args:
@@ -201,23 +203,23 @@ def blurred_pair(photograph, config, rng, recordings=()):
       blurred, sharp: uint8, of equal shape; no pixel of theirs saw beyond the border,
       unless the photograph is so small that this would leave less than half of it.
     """
-    sharp = _shrunk(photograph, rng.uniform(config.shrink, 1))
+    sharp = _shrink(photograph, rng.uniform(config.shrink, 1))
     focal = max(sharp.shape) * _between(rng, config.focal)
     extent = _between(rng, config.extent)
     motions = [motion.camera_motion(rng, extent, focal, config.roughness)]
     if rng.random() < config.recorded:
-        motions = [motion.stretched(recordings[rng.integers(len(recordings))], extent, focal)]
+        motions = [motion.stretch(recordings[rng.integers(len(recordings))], extent, focal)]
     if rng.random() < config.moving:
         own = _between(rng, config.extent)
         motions.append(motion.object_motion(rng, own, focal, config.roughness))
     size = [min(length, config.side) for length in sharp.shape[:2]]
     paths, shares = motion.paths(motions, focal, size, middle=rng.random() < config.middle)
     edge = min(motion.margin(*paths, size=size), min(sharp.shape[:2]) // 4)
-    sharp = _cropped(sharp, config.side + 2 * edge, rng)
+    sharp = _crop(sharp, config.side + 2 * edge, rng)
     moving = (motion.region(rng, *sharp.shape[:2]), paths[1]) if paths[1:] else None
     linear = rng.random() < config.linear
     blurred = motion.blur(arrays.to_float(sharp), paths[0], shares, moving, linear)
-    blurred = motion.noisy(rng, blurred, rng.uniform(0, config.noise))
+    blurred = motion.add_noise(rng, blurred, rng.uniform(0, config.noise))
     inner = slice(edge, -edge or None), slice(edge, -edge or None)
     return arrays.to_uint8(blurred[inner]), sharp[inner]
 
@@ -227,12 +229,12 @@ def _between(rng, bounds):
     return math.exp(rng.uniform(*np.log(bounds)))
 
 
-def _shrunk(photograph, factor):
+def _shrink(photograph, factor):
     if factor == 1 or min(photograph.shape[:2]) * factor < 256:
         return photograph
     return cv2.resize(photograph, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
 
 
-def _cropped(image, side, rng):
+def _crop(image, side, rng):
     top, left = (rng.integers(max(length - side, 0) + 1) for length in image.shape[:2])
     return image[top : top + side, left : left + side]

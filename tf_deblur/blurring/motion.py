@@ -64,16 +64,16 @@ def camera_motion(rng, extent, focal, roughness=0.4):
     roll = random_walk(rng, 0.5 * rng.random(), roughness)[:, 0]
     forward = random_walk(rng, 0.4 * rng.random(), roughness)[:, 0]
     motion = np.column_stack([-turned[:, 1], turned[:, 0], roll, shifted, forward])
-    return stretched(motion, extent, focal)
+    return stretch(motion, extent, focal)
 
 
 def object_motion(rng, extent, focal, roughness=0.4):
     """A thing that moves: straight in six cases of ten, else on a curve; see `camera_motion`."""
     walk = straight(rng) if rng.random() < 0.6 else random_walk(rng, 1, roughness)
-    return stretched(np.pad(walk, [(0, 0), (3, 1)]), extent, focal)
+    return stretch(np.pad(walk, [(0, 0), (3, 1)]), extent, focal)
 
 
-def stretched(motion, extent, focal):
+def stretch(motion, extent, focal):
     """A motion made larger or smaller, so that the centre moves in a box of `extent` pixels."""
     centre = focal * (motion[:, [1, 0]] * [1, -1] + motion[:, 3:5])
     return motion * (extent / max(np.ptp(centre, axis=0).max(), 1e-9))
@@ -185,7 +185,7 @@ def _warp(image, pose):
     return cv2.warpPerspective(image, matrix, (width, height), **options)
 
 
-def noisy(rng, image, sigma):
+def add_noise(rng, image, sigma):
     """Adds a sensor's noise to encoded values: their gamma makes the photons' own noise even."""
     return image + np.float32(sigma) * rng.standard_normal(image.shape, np.float32)
 

@@ -35,7 +35,7 @@ def random_walk(seed, extent, roughness):
     # speed[t] = 0.99 turn[t] speed[t - 1] + kick[t], of which this is the sum over all kicks
     decay = 0.99 ** tf.range(FINE, dtype=tf.float32)[:, None]
     speed = turns * decay * tf.cumsum(turns / decay * tf.concat([first, kicks], 1), 1)
-    return _boxed(tf.cumsum(speed, 1), extent)
+    return _fit(tf.cumsum(speed, 1), extent)
 
 
 def camera_motion(seed, extent, focal, roughness):
@@ -49,7 +49,7 @@ def camera_motion(seed, extent, focal, roughness):
         for most in (0.5, 0.4)
     )
     turn = tf.stack([-turned[..., 1], turned[..., 0]], -1)
-    return _stretched(tf.concat([turn, roll, shifted, forward], -1), extent, focal)
+    return _stretch(tf.concat([turn, roll, shifted, forward], -1), extent, focal)
 
 
 def object_motion(seed, extent, focal, roughness):
@@ -60,16 +60,16 @@ def object_motion(seed, extent, focal, roughness):
     line = tf.linspace(0.0, 1.0, FINE)[:, None] * direction
     curve = random_walk(next(seeds), tf.ones([count]), roughness)
     walk = tf.where(spread(next(seeds), [count, 1, 1]) < 0.6, line, curve)
-    return _stretched(tf.pad(walk, [(0, 0), (0, 0), (3, 1)]), extent, focal)
+    return _stretch(tf.pad(walk, [(0, 0), (0, 0), (3, 1)]), extent, focal)
 
 
-def _boxed(walk, extent):
+def _fit(walk, extent):
     """A walk made larger or smaller, so that the larger side of its box is `extent`, (n,)."""
     side = tf.reduce_max(tf.reduce_max(walk, 1) - tf.reduce_min(walk, 1), -1)
     return walk * (extent / tf.maximum(side, 1e-9))[:, None, None]
 
 
-def _stretched(motion, extent, focal):
+def _stretch(motion, extent, focal):
     turned = tf.stack([motion[..., 1], -motion[..., 0]], -1)
     centre = focal[:, None, None] * (turned + motion[..., 3:5])
     side = tf.reduce_max(tf.reduce_max(centre, 1) - tf.reduce_min(centre, 1), -1)
@@ -183,12 +183,12 @@ def region(seed, count, side, whole):
     down, right = tf.unstack(
         tf.random.stateless_uniform([2], next(seeds), 0, max(whole - side, 0) + 1, tf.int32)
     )
-    smooth = enlarged(coarse, max(side, whole), down, right, side)[..., None]
+    smooth = enlarge(coarse, max(side, whole), down, right, side)[..., None]
     edge = spread(next(seeds), [count, 1, 1, 1], 0.0, 0.8)
     return tf.clip_by_value((smooth - edge) * 15 + 0.5, 0, 1)
 
 
-def enlarged(coarse, whole, down, right, side):
+def enlarge(coarse, whole, down, right, side):
     """Windows of (n, 5, 5) grids enlarged by OpenCV's cubic: (n, side, side)."""
     weights = tf.constant(
         cv2.resize(np.eye(5, dtype="float32"), (5, whole), interpolation=cv2.INTER_CUBIC)

@@ -4,8 +4,8 @@ import keras
 import tensorflow as tf
 
 from tf_deblur.models import losses
-from tf_deblur.models.layers import reduced_already, tf_variables
-from tf_deblur.models.networks import recomputing, restore
+from tf_deblur.models.layers import skip_reduction, tf_variables
+from tf_deblur.models.networks import recompute_blocks, restore
 
 split = tf.random.experimental.stateless_split
 
@@ -23,7 +23,7 @@ class DeblurGAN(keras.Model):
 
     Args:
       generator: (n, h, w, 3) -> the same, in [0, 1].
-      critic: (n, s, s, 3) -> (n, 1), the discriminator up to its logit.
+      discriminator: (n, s, s, 3) -> (n, 1), up to its logit.
       average: a second generator of the same kind, which holds the moving average of the
         first one's weights; it is what validation scores.
       average_decay: the average's memory; 0 makes it a copy of the generator.
@@ -32,12 +32,18 @@ class DeblurGAN(keras.Model):
     """
 
     def __init__(
-        self, generator, critic, average, average_decay=0.999, recompute=False, jit_compile=False
+        self,
+        generator: keras.Model,
+        discriminator: keras.Model,
+        average: keras.Model,
+        average_decay: float = 0.999,
+        recompute: bool = False,
+        jit_compile: bool = False,
     ):
         super().__init__()
-        self.generator, self.critic, self.average = generator, critic, average
-        self.average_decay, self.jit_compiled = average_decay, jit_compile
-        self.run_generator = recomputing(generator) if recompute else generator
+        self.generator, self.discriminator, self.average = generator, discriminator, average
+        self.average_decay, self.jit_compile_gradients = average_decay, jit_compile
+        self.run_generator = recompute_blocks(generator) if recompute else generator
         once = tf.VariableAggregation.ONLY_FIRST_REPLICA
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step", aggregation=once)
         # float16 holds nothing below 6e-8: losses are multiplied by this, gradients divided
@@ -49,21 +55,21 @@ class DeblurGAN(keras.Model):
 
     def compile(
         self,
-        generator_optimizer,
-        discriminator_optimizer,
-        content="squared",
-        content_weight=1.0,
-        spectral_weight=0.0,
-        adversarial_weight=1e-4,
-        discriminator_steps=1,
-        discriminator_noise=0.0,
-        freeze_generator=False,
-    ):
+        generator_optimizer: keras.optimizers.Optimizer,
+        discriminator_optimizer: keras.optimizers.Optimizer,
+        content: str = "squared",
+        content_weight: float = 1.0,
+        spectral_weight: float = 0.0,
+        adversarial_weight: float = 1e-4,
+        discriminator_steps: int = 1,
+        discriminator_noise: float = 0.0,
+        freeze_generator: bool = False,
+    ) -> None:
         """Sets a phase's optimisers and weights.
 
         Args:
           generator_optimizer, discriminator_optimizer: each its own, built already.
-          content: "squared" (eq. 2) or "charbonnier".
+          content: of `losses.CONTENT`: "squared" (eq. 2) or "charbonnier".
           content_weight, spectral_weight, adversarial_weight: of the losses; with an
             adversarial weight of 0 the discriminator is neither run nor trained.
           discriminator_steps: D's updates for each of G's, on the same patches.
@@ -73,20 +79,19 @@ class DeblurGAN(keras.Model):
           freeze_generator: whether D alone learns, from what G restores as it is.
         """
         super().compile(jit_compile=False)
-        self.generator_optimizer = reduced_already(generator_optimizer)
-        self.discriminator_optimizer = reduced_already(discriminator_optimizer)
+        self.generator_optimizer = skip_reduction(generator_optimizer)
+        self.discriminator_optimizer = skip_reduction(discriminator_optimizer)
         self.content = losses.CONTENT[content]
         self.content_weight, self.adversarial_weight = content_weight, adversarial_weight
         self.spectral_weight = spectral_weight
         self.discriminator_steps = discriminator_steps
         self.discriminator_noise = discriminator_noise
         self.freeze_generator = freeze_generator
-        self.of_generator, self.of_discriminator = self.generator_step, self.discriminator_step
-        if self.jit_compiled:
-            self.of_generator = tf.function(self.generator_step, jit_compile=True)
-            self.of_discriminator = tf.function(self.discriminator_step, jit_compile=True)
+        self.learn = self.differentiate_generator, self.differentiate_discriminator
+        if self.jit_compile_gradients:
+            self.learn = tuple(tf.function(part, jit_compile=True) for part in self.learn)
 
-    def learning_rates(self):
+    def read_learning_rates(self) -> dict[str, float]:
         """The two optimisers' present ones, by the names of their scalars."""
         optimizers = {"generator": self.generator_optimizer}
         optimizers["discriminator"] = self.discriminator_optimizer
@@ -95,23 +100,25 @@ class DeblurGAN(keras.Model):
             for name, optimizer in optimizers.items()
         }
 
-    def call(self, blurred, training=False):
+    def call(self, blurred: tf.Tensor, training: bool = False) -> tf.Tensor:
         return self.generator(blurred, training=training)
 
-    def train_step(self, data):
+    def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
         """One update of each network. Returns the scalars of the step, by name."""
         blurred, sharp = data
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         seed = tf.stack([tf.cast(self.step, tf.int32), tf.cast(replica, tf.int32)])
         first, *seeds = tf.unstack(split(seed, 1 + self.discriminator_steps))
-        restored, gradients, scalars = self.of_generator(blurred, sharp, first)
+        of_generator, of_discriminator = self.learn
+        restored, gradients, scalars = of_generator(blurred, sharp, first)
         if gradients:  # D's updates come between, and change no gradient of G's
-            gradients, scalars["gradient_generator"] = self.reduced(gradients)
+            gradients, scalars["gradient_generator"] = self.reduce_gradients(gradients)
         if self.adversarial_weight:
             for seed in seeds:
-                d_gradients, d_scalars = self.of_discriminator(restored, sharp, seed)
-                d_gradients, d_scalars["gradient_discriminator"] = self.reduced(d_gradients)
-                update(self.discriminator_optimizer, d_gradients, self.critic)
+                d_gradients, d_scalars = of_discriminator(restored, sharp, seed)
+                d_gradients, norm = self.reduce_gradients(d_gradients)
+                update(self.discriminator_optimizer, d_gradients, self.discriminator)
+                d_scalars["gradient_discriminator"] = norm
                 scalars.update(d_scalars)
         if gradients:
             update(self.generator_optimizer, gradients, self.generator)
@@ -119,7 +126,7 @@ class DeblurGAN(keras.Model):
         self.update_average()
         return scalars
 
-    def generator_step(self, blurred, sharp, seed):
+    def differentiate_generator(self, blurred, sharp, seed):
         """Eq. 2 to 4: what G restores, its loss's gradients (none while frozen), the scalars."""
         with tf.GradientTape() as tape:
             restored = self.run_generator(blurred)
@@ -134,7 +141,7 @@ class DeblurGAN(keras.Model):
                 loss += self.spectral_weight * spectral
                 scalars["spectral"] = spectral
             if self.adversarial_weight:
-                adversarial = losses.adversarial(self.judged(restored, seed))
+                adversarial = losses.adversarial(self.discriminate(restored, seed))
                 loss += self.adversarial_weight * adversarial
                 scalars["adversarial"] = adversarial
             scaled = loss * self.loss_scale
@@ -144,28 +151,28 @@ class DeblurGAN(keras.Model):
             return restored, [], scalars
         return restored, tape.gradient(scaled, self.generator.trainable_variables), scalars
 
-    def discriminator_step(self, restored, sharp, seed):
+    def differentiate_discriminator(self, restored, sharp, seed):
         """Eq. 5, on patches that G has restored, and their sharp ones: gradients and scalars."""
         seeds = tf.unstack(split(seed, 2))
         with tf.GradientTape() as tape:
-            logits_sharp = self.judged(sharp, seeds[0])
-            logits_restored = self.judged(tf.stop_gradient(restored), seeds[1])
+            logits_sharp = self.discriminate(sharp, seeds[0])
+            logits_restored = self.discriminate(tf.stop_gradient(restored), seeds[1])
             loss = losses.discriminator(logits_sharp, logits_restored)
             scaled = loss * self.loss_scale
-        return tape.gradient(scaled, self.critic.trainable_variables), {
+        return tape.gradient(scaled, self.discriminator.trainable_variables), {
             "discriminator": loss,
             "d_sharp": tf.reduce_mean(tf.sigmoid(logits_sharp)),
             "d_restored": tf.reduce_mean(tf.sigmoid(logits_restored)),
         }
 
-    def judged(self, pictures, seed):
+    def discriminate(self, pictures: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """D's logits, of pictures with the noise of a seed."""
         if self.discriminator_noise:
             noise = tf.random.stateless_normal(tf.shape(pictures), seed)
             pictures += self.discriminator_noise * noise
-        return self.critic(pictures, training=True)
+        return self.discriminator(pictures, training=True)
 
-    def reduced(self, gradients):
+    def reduce_gradients(self, gradients: list[tf.Tensor]) -> tuple[list[tf.Tensor], tf.Tensor]:
         """The mean of the gradients over all replicas, of losses that are means, and its norm.
 
         In float16 gradients that overflow count as zero, and the loss scale is halved.
@@ -178,7 +185,7 @@ class DeblurGAN(keras.Model):
             self.loss_scale.assign(self.loss_scale * tf.where(good, LOSS_SCALE_GROWTH, 0.5))
         return gradients, tf.linalg.global_norm(gradients)
 
-    def update_average(self):
+    def update_average(self) -> None:
         """Moves the average a little towards the generator; further while it is young."""
         networks = self.average, self.generator
         pairs = zip(*(tf_variables(network.trainable_variables) for network in networks))
@@ -191,11 +198,11 @@ class DeblurGAN(keras.Model):
 
         tf.distribute.get_replica_context().merge_call(move)
 
-    def copy_to_average(self):
+    def copy_to_average(self) -> None:
         self.average.set_weights(self.generator.get_weights())
 
     @tf.function(reduce_retracing=True)
-    def score(self, blurred, sharp):
+    def score(self, blurred: tf.Tensor, sharp: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """PSNR of a whole frame as it would be saved, and the blurred input's, in dB."""
         restored = tf.round(restore(self.average, blurred) * 255) / 255
         return tf.image.psnr(restored, sharp, max_val=1.0), tf.image.psnr(
@@ -203,5 +210,7 @@ class DeblurGAN(keras.Model):
         )
 
 
-def update(optimizer, gradients, network):
+def update(
+    optimizer: keras.optimizers.Optimizer, gradients: list[tf.Tensor], network: keras.Model
+) -> None:
     optimizer.apply_gradients(zip(gradients, network.trainable_variables))

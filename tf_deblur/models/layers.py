@@ -9,7 +9,7 @@ register = keras.saving.register_keras_serializable(package="tf_deblur")
 class _Rearrange(keras.layers.Layer):
     """Moves pixels between a map's area and its depth, `block_size` a side; no parameters."""
 
-    def __init__(self, block_size=2, **kwargs):
+    def __init__(self, block_size: int = 2, **kwargs):
         super().__init__(**kwargs)
         self.block_size = block_size
 
@@ -43,13 +43,13 @@ class DepthToSpace(_Rearrange):
         return n, h and h * b, w and w * b, c // (b * b)
 
 
-def tf_variables(variables):
+def tf_variables(variables: list) -> list[tf.Variable]:
     """TensorFlow's own variables, which Keras 3 wraps."""
     return [v if isinstance(v, tf.Variable) else v.value for v in variables]
 
 
-def reduced_already(optimizer):
-    """`optimizer`, which leaves gradients as they are: no sum over replicas is made of them."""
+def skip_reduction(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+    """Makes `optimizer` leave gradients as they are: no sum over replicas is made of them."""
     optimizer.aggregate_gradients = list  # Keras 2
     optimizer._all_reduce_sum_gradients = list  # Keras 3, which has no other way
     return optimizer

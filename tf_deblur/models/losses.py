@@ -5,20 +5,20 @@ import math
 import tensorflow as tf
 
 
-def squared(restored, sharp):
+def mean_square(restored: tf.Tensor, sharp: tf.Tensor) -> tf.Tensor:
     """Eq. 2, 3: mean over batch, width, height and channels of (restored − sharp)²."""
     return tf.reduce_mean(tf.square(restored - sharp))
 
 
-def charbonnier(restored, sharp, epsilon=1e-3):
+def charbonnier(restored: tf.Tensor, sharp: tf.Tensor, epsilon: float = 1e-3) -> tf.Tensor:
     """Mean of sqrt((restored − sharp)² + ε²): absolute error, smooth at zero."""
     return tf.reduce_mean(tf.sqrt(tf.square(restored - sharp) + epsilon**2))
 
 
-CONTENT = {"squared": squared, "charbonnier": charbonnier}
+CONTENT = {"squared": mean_square, "charbonnier": charbonnier}
 
 
-def spectral(restored, sharp):
+def spectral(restored: tf.Tensor, sharp: tf.Tensor) -> tf.Tensor:
     """Mean absolute difference, of real and imaginary parts, of the unitary 2-D spectra.
 
     Each patch and channel has its own, over the non-negative half of its width's frequencies.
@@ -30,12 +30,12 @@ def spectral(restored, sharp):
     return tf.reduce_mean(tf.abs(tf.math.real(waves)) + tf.abs(tf.math.imag(waves))) / 2
 
 
-def adversarial(logits_restored):
+def adversarial(logits_restored: tf.Tensor) -> tf.Tensor:
     """Eq. 4: the mean of −log₂ D(G(B)), in bits; D undecided (logit 0) costs one."""
     return tf.reduce_mean(tf.math.softplus(-logits_restored)) / math.log(2)
 
 
-def discriminator(logits_sharp, logits_restored):
+def discriminator(logits_sharp: tf.Tensor, logits_restored: tf.Tensor) -> tf.Tensor:
     """Eq. 5: the mean of −log₂ D(S) − log₂(1 − D(G(B))), in bits; undecided costs two."""
     sharp = tf.reduce_mean(tf.math.softplus(-logits_sharp))
     restored = tf.reduce_mean(tf.math.softplus(logits_restored))

@@ -3,6 +3,7 @@
 Source: Sang, Gao and Yin 2018, Table 2 (the discriminator); generators.py has the generators.
 """
 
+import collections.abc
 import json
 
 import keras
@@ -15,7 +16,9 @@ from tf_deblur.models.generators import HE, TORCH7
 from tf_deblur.models.layers import DepthToSpace, SpaceToDepth
 
 
-def conv(x, filters, kernel, *, name, start=HE, **kwargs):
+def conv(
+    x: tf.Tensor, filters: int, kernel: int, *, name: str, start: dict = HE, **kwargs
+) -> tf.Tensor:
     """A convolution with zero padding: height and width stay."""
     if start["distribution"] == TORCH7["distribution"]:  # the bias starts so too
         limit = (kernel * kernel * x.shape[-1]) ** -0.5
@@ -26,7 +29,7 @@ def conv(x, filters, kernel, *, name, start=HE, **kwargs):
     )(x)
 
 
-def build_generator(preset="paper", **arguments):
+def build_generator(preset: str = "paper", **arguments) -> keras.Model:
     """Builds a generator that knows its own name and arguments.
 
     Args:
@@ -41,29 +44,29 @@ def build_generator(preset="paper", **arguments):
       UserError: no such preset, or an argument that it does not take.
     """
     made = {}
-    for step in generators.steps(preset, arguments):
-        inputs = [made[name] for name in step.inputs]
-        made[step.name] = _layer(step, *inputs)
-    model = keras.Model(made["image"], made[step.name], name=preset)
+    for layer in generators.list_layers(preset, arguments):
+        inputs = [made[name] for name in layer.inputs]
+        made[layer.name] = _apply(layer, *inputs)
+    model = keras.Model(made["image"], made[layer.name], name=preset)
     model.description = json.dumps({"preset": preset, "arguments": arguments})
     return model
 
 
-def _layer(step, *inputs):
-    """What a step makes of its inputs."""
-    named = {"name": step.name, "dtype": "float32" if step.exact else None}
-    if step.kind == "Input":
-        return keras.Input((None, None, step.channels), name=step.name)
-    if step.kind == "Conv2D":
-        more = {"start": step.start, "activation": step.activation}
-        return conv(*inputs, step.channels, step.size, **named, **more)
-    if step.kind == "Add":
+def _apply(layer, *inputs):
+    """What a layer makes of its inputs."""
+    named = {"name": layer.name, "dtype": "float32" if layer.exact else None}
+    if layer.kind == "Input":
+        return keras.Input((None, None, layer.channels), name=layer.name)
+    if layer.kind == "Conv2D":
+        more = {"start": layer.start, "activation": layer.activation}
+        return conv(*inputs, layer.channels, layer.size, **named, **more)
+    if layer.kind == "Add":
         return layers.Add(**named)(list(inputs))
-    kind = {"SpaceToDepth": SpaceToDepth, "DepthToSpace": DepthToSpace}[step.kind]
-    return kind(step.size, **named)(*inputs)
+    kind = {"SpaceToDepth": SpaceToDepth, "DepthToSpace": DepthToSpace}[layer.kind]
+    return kind(layer.size, **named)(*inputs)
 
 
-def build_discriminator(patch_size=128):
+def build_discriminator(patch_size: int = 128) -> keras.Model:
     """Table 2: (n, s, s, 3) in [0, 1] -> (n, 1), the probability of a real sharp patch.
 
     Args:
@@ -94,34 +97,34 @@ def build_discriminator(patch_size=128):
     return keras.Model(patch, probability, name="discriminator")
 
 
-def with_logits(discriminator):
+def cut_at_logit(discriminator: keras.Model) -> keras.Model:
     """The same layers, ending before the sigmoid: its logit keeps the logarithms finite."""
     logit = discriminator.get_layer("logit").output
     return keras.Model(discriminator.input, logit, name="discriminator_logits")
 
 
-def steps(model):
-    """The steps that a generator was built from."""
+def list_layers(model: keras.Model) -> generators.Layers:
+    """The layers that a generator was built from."""
     kind = json.loads(model.description)
-    return generators.steps(kind["preset"], kind["arguments"])
+    return generators.list_layers(kind["preset"], kind["arguments"])
 
 
-def size_multiple(model):
+def size_multiple(model: keras.Model) -> int:
     """What heights and widths must be multiples of, in pixels."""
-    return generators.size_multiple(steps(model))
+    return generators.size_multiple(list_layers(model))
 
 
-def receptive_radius(model):
+def receptive_radius(model: keras.Model) -> int:
     """How far a restored pixel sees, in pixels to each side."""
-    return generators.receptive_radius(steps(model))
+    return generators.receptive_radius(list_layers(model))
 
 
-def facts(model, **of):
+def facts(model: keras.Model, **of: str) -> dict:
     """What whoever runs a generator has to know of it, by name; `of` as in `generators.facts`."""
-    return generators.facts(steps(model), **of)
+    return generators.facts(list_layers(model), **of)
 
 
-def restore(model, blurred):
+def restore(model: keras.Model, blurred: tf.Tensor) -> tf.Tensor:
     """Runs a generator on pictures of any height and width.
 
     Sides that are no multiple of the model's are mirrored at the lower and right border,
@@ -138,20 +141,20 @@ def restore(model, blurred):
     for axis in (1, 2) if multiple > 1 else ():
         length = size[axis]
         index = tf.range(-(-length // multiple) * multiple)
-        blurred = tf.gather(blurred, mirrored(index, length), axis=axis)
+        blurred = tf.gather(blurred, mirror(index, length), axis=axis)
     restored = model(blurred, training=False)
     return tf.clip_by_value(restored[:, : size[1], : size[2]], 0, 1)
 
 
-def mirrored(index, length):
+def mirror(index: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
     """Where a row or column that may lie beyond the border is taken from: 0 1 2 1 0 1 …."""
     period = tf.maximum(2 * (length - 1), 1)  # the border itself is not repeated
     index = tf.math.floormod(index, period)
     return tf.minimum(index, period - index)
 
 
-def recomputing(model):
-    """A generator that keeps, for its gradient, only what passes between residual blocks.
+def recompute_blocks(model: keras.Model) -> collections.abc.Callable:
+    """Makes a generator keep, for its gradient, only what passes between residual blocks.
 
     What a block makes inside is made again when its gradient is taken: less memory, more time.
 
@@ -173,7 +176,7 @@ def recomputing(model):
             several = isinstance(inputs, (list, tuple))
             given = [made[id(tensor)] for tensor in (inputs if several else [inputs])]
             if rest:
-                made[id(rest[-1].output)] = _block_again(first, *rest)(*given)
+                made[id(rest[-1].output)] = _recompute(first, *rest)(*given)
             else:
                 made[id(first.output)] = first(given if several else given[0])
         return made[id(model.output)]
@@ -181,5 +184,5 @@ def recomputing(model):
     return apply
 
 
-def _block_again(first, second, add):
+def _recompute(first, second, add):
     return tf.recompute_grad(lambda x: add([x, second(first(x))]))

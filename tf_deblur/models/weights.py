@@ -8,6 +8,7 @@ same file for both Keras versions.
 import hashlib
 import json
 import pathlib
+import typing
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -18,11 +19,14 @@ from tf_deblur.errors import UserError
 from tf_deblur.files import whole
 from tf_deblur.models import generators
 
+if typing.TYPE_CHECKING:  # what reads weights may do without
+    import keras
+
 PACKAGED = pathlib.Path(__file__).parents[1] / "pretrained"
 IN_WORKDIR = "generator.safetensors"
 
 
-def find(name):
+def find(name: str | pathlib.Path) -> pathlib.Path:
     """The `.safetensors` file that a preset, working directory or file name stands for."""
     name = str(name)
     if is_preset(name):
@@ -40,17 +44,17 @@ def find(name):
     return path
 
 
-def is_preset(name):
+def is_preset(name: str | pathlib.Path) -> bool:
     """Whether weights of this name ship; a folder of the same name is ./NAME."""
     return str(name) in presets()
 
 
-def presets():
+def presets() -> list[str]:
     """The names of the weights that ship."""
     return sorted(path.stem for path in PACKAGED.glob("*.safetensors"))
 
 
-def save(path, model, dtype="float32", **notes):
+def save(path: pathlib.Path, model: "keras.Model", dtype: str = "float32", **notes: str) -> None:
     """Writes a generator's weights; the file appears whole or not at all.
 
     Args:
@@ -62,12 +66,12 @@ def save(path, model, dtype="float32", **notes):
     tensors = {key: value.astype(dtype) for key, value in read_variables(model).items()}
     notes = {key: str(value) for key, value in notes.items()}
     metadata = {"code_version": __version__, "licence": "Apache-2.0", **notes}
-    data = serialized(tensors, metadata={**metadata, **described(model)})
+    data = serialized(tensors, metadata={**metadata, **describe_network(model)})
     with whole(path) as part:
         part.write_bytes(data)  # `save_file` would hide it from all other users
 
 
-def load(name):
+def load(name: str | pathlib.Path) -> "keras.Model":
     """Builds the generator that a file describes and gives it the file's weights.
 
     Args:
@@ -88,20 +92,20 @@ def load(name):
     return model
 
 
-def read(name):
+def read(name: str | pathlib.Path) -> tuple[generators.Layers, dict[str, np.ndarray]]:
     """What a file holds, read without TensorFlow; for names and errors as `load`.
 
     Returns:
-      (steps, tensors): as `generators.steps` makes them; name -> float32 array.
+      (layers, tensors): as `generators.list_layers` has them; name -> float32 array.
     """
     path = find(name)
     preset, arguments = _kind(path, describe(path))
-    steps = generators.steps(preset, arguments)
+    layers = generators.list_layers(preset, arguments)
     kind = {"preset": preset, "arguments": arguments}
-    return steps, _tensors(path, kind, generators.shapes(steps))
+    return layers, _read_tensors(path, kind, generators.shapes(layers))
 
 
-def load_into(model, name):
+def load_into(model: "keras.Model", name: str | pathlib.Path) -> None:
     """Gives `model` the weights in a file, or in a SavedModel of this project's.
 
     Raises:
@@ -109,31 +113,31 @@ def load_into(model, name):
     """
     shapes = {key: value.shape for key, value in read_variables(model).items()}
     path = find_saved_model(name) or find(name)
-    tensors = _tensors(path, json.loads(model.description), shapes)
+    tensors = _read_tensors(path, json.loads(model.description), shapes)
     for layer in model.layers:
         if layer.weights:
             names = ("kernel", "bias")[: len(layer.weights)]
             layer.set_weights([tensors[f"{layer.name}/{n}"] for n in names])
 
 
-def describe(name):
+def describe(name: str | pathlib.Path) -> dict[str, str]:
     """A file's metadata, read without TensorFlow: a dict of strings."""
     with _open(find(name)) as file:
         return dict(file.metadata() or {})
 
 
-def described(model):
+def describe_network(model: "keras.Model") -> dict[str, str]:
     """Preset and arguments of a generator, as the metadata holds them."""
     kind = json.loads(model.description)
     return {"preset": kind["preset"], "arguments": json.dumps(kind["arguments"])}
 
 
-def file_hash(name):
+def file_hash(name: str | pathlib.Path) -> str:
     """SHA-256 of the file behind `name`, in hexadecimal."""
     return hashlib.sha256(find(name).read_bytes()).hexdigest()
 
 
-def read_variables(model):
+def read_variables(model: "keras.Model") -> dict[str, np.ndarray]:
     """Layer and variable name -> array, for every weight of a functional model."""
     return {
         f"{layer.name}/{name}": np.ascontiguousarray(value)
@@ -142,7 +146,7 @@ def read_variables(model):
     }
 
 
-def _tensors(path, kind, mine):
+def _read_tensors(path, kind, mine):
     """Weights in float32; UserError where their shapes are other than `mine`."""
     if path.is_dir():
         tensors = _read_saved_model(path)
@@ -159,7 +163,7 @@ def _tensors(path, kind, mine):
     return tensors
 
 
-def find_saved_model(name):
+def find_saved_model(name: str | pathlib.Path) -> pathlib.Path | None:
     """The SavedModel that a folder is, or its newest version; None if it is no such thing."""
     if is_preset(name):
         return None

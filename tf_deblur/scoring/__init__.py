@@ -1,4 +1,4 @@
 """How good a restored picture is: metrics, registration, methods side by side, tables, figures.
 
-Imports restoring, training (which reads prepared data) and pictures.
+Imports restoring, datasets (which reads prepared data) and pictures.
 """

@@ -11,11 +11,11 @@ import time
 import tensorflow as tf
 
 from tf_deblur import devices
+from tf_deblur.datasets import prepared
 from tf_deblur.errors import BadPicture, UserError
 from tf_deblur.files import whole
 from tf_deblur.restoring import guard
 from tf_deblur.scoring import align, metrics
-from tf_deblur.training import stream
 
 AHEAD = 4  # pictures that are read or restored before the one whose scores are waited for
 MEASURE = functools.partial(metrics.scores, data_range=255)  # of pictures that are compared whole
@@ -123,7 +123,7 @@ class Pictures:
         self._truths = None
         if builder.name == "kohler":  # one blurred picture, many sharp ones: the best one counts
             self.split, self._truths = "blurred", _truths(builder)
-        self._pairs = stream.open_pairs(builder, self.split, hold_out=False)
+        self._pairs = prepared.open_pairs(builder, self.split, hold_out=False)
         if not len(self._pairs):
             raise UserError(f"{builder.name}: no pairs in its split {self.split}")
         self._numbers = range(len(self._pairs))
@@ -172,7 +172,7 @@ def _truths(builder):
     """{scene/trajectory: Frames} of Köhler's sharp pictures."""
     if "sharp" not in builder.info.splits:
         return {}
-    pairs = stream.open_pairs(builder, "sharp", hold_out=False)
+    pairs = prepared.open_pairs(builder, "sharp", hold_out=False)
     found, start = {}, 0
     for sequence, count in builder.info.metadata["sequences"]["sharp"]:
         found[sequence] = Frames(pairs, range(start, start + count))

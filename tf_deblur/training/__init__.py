@@ -1,4 +1,4 @@
 """A training run: prepared data to augmented batches, the schedule, the working directory.
 
-Imports models and pictures.
+Imports models, datasets (which reads prepared data), blurring and pictures.
 """

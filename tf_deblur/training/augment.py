@@ -9,9 +9,10 @@ import math
 import tensorflow as tf
 
 from tf_deblur.errors import quiet
+from tf_deblur.training.patches import PatchSettings
 
 
-def crop_size(patch_size):
+def crop_size(patch_size: int) -> int:
     """Side of the crop from which a patch can be cut at any angle, no corner empty, in pixels.
 
     Its excess over the patch is even, so that an unrotated patch falls on whole pixels.
@@ -19,48 +20,47 @@ def crop_size(patch_size):
     return patch_size + 2 * math.ceil((math.sqrt(2) - 1) * patch_size / 2 + 1)
 
 
-def augment(pair, seed, *, patch_size, rotation, noise_stddev, identity_fraction):
+def augment(
+    pair: tf.Tensor, seed: tf.Tensor, settings: PatchSettings
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Turns a crop of a pair into a training patch of it.
 
     Args:
       pair: (2, c, c, 3) uint8, blurred and sharp, c being `crop_size(patch_size)`.
       seed: (2,) int64; the result depends on nothing else.
-      patch_size: side of the patch, in pixels.
-      rotation: by "any" angle, or by "right_angles", which keep every pixel as it is.
-      noise_stddev: spread of the patch's noise level, for pictures in [0, 1].
-      identity_fraction: share of patches whose blurred half is the sharp one.
+      settings: what a patch goes through.
 
     Returns:
       blurred, sharp: (patch_size, patch_size, 3) float32 in [0, 1].
     """
     seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 5))
     pair = tf.cast(pair, tf.float32) / 255
-    pair = rotate_or_flip(pair, seeds[0], patch_size, rotation)
+    pair = rotate_or_flip(pair, seeds[0], settings.patch_size, settings.rotation)
     pair = shuffle_channels(pair, seeds[1])
     pair = change_saturation(pair, seeds[2])
-    identity = tf.random.stateless_uniform([], seeds[3]) < identity_fraction
+    identity = tf.random.stateless_uniform([], seeds[3]) < settings.identity_fraction
     blurred, sharp = pair[tf.cast(identity, tf.int32)], pair[1]
-    blurred = add_noise(blurred, seeds[4], noise_stddev)
+    blurred = add_noise(blurred, seeds[4], settings.noise_stddev)
     return tf.clip_by_value(blurred, 0, 1), tf.clip_by_value(sharp, 0, 1)
 
 
-def rotate_or_flip(images, seed, patch_size, rotation):
+def rotate_or_flip(images: tf.Tensor, seed: tf.Tensor, patch_size: int, rotation: str) -> tf.Tensor:
     """A quarter each: rotation by a random angle, horizontal flip, vertical flip, neither."""
     seeds = tf.random.experimental.stateless_split(seed, 2)
     edge = (images.shape[1] - patch_size) // 2
     middle = images[:, edge : edge + patch_size, edge : edge + patch_size]
 
-    def turned():
+    def turn():
         if rotation == "right_angles":
             quarters = tf.random.stateless_uniform([], seeds[0], 1, 4, tf.int32)
             return tf.image.rot90(middle, quarters)
         angle = tf.random.stateless_uniform([], seeds[0], -math.pi, math.pi)
         cos, sin = tf.cos(angle), tf.sin(angle)
-        return cut_turned(images, tf.stack([cos, -sin, sin, cos]), patch_size)
+        return turn_and_cut(images, tf.stack([cos, -sin, sin, cos]), patch_size)
 
     # only a rotation by any angle is sampled: it costs as much as all else together
     ways = [
-        turned,
+        turn,
         lambda: tf.reverse(middle, [2]),
         lambda: tf.reverse(middle, [1]),
         lambda: middle,
@@ -68,7 +68,7 @@ def rotate_or_flip(images, seed, patch_size, rotation):
     return tf.switch_case(tf.random.stateless_uniform([], seeds[1], 0, 4, tf.int32), ways)
 
 
-def cut_turned(images, matrix, size):
+def turn_and_cut(images: tf.Tensor, matrix: tf.Tensor, size: int) -> tf.Tensor:
     """Samples a size × size patch round the images' centre, turned by a 2×2 matrix.
 
     Args:
@@ -86,9 +86,11 @@ def cut_turned(images, matrix, size):
     return projective_transform(images, tf.stack(transform)[None], (size, size))
 
 
-def projective_transform(images, transforms, output_shape):
+def projective_transform(
+    images: tf.Tensor, transforms: tf.Tensor, output_shape: tuple[int, int]
+) -> tf.Tensor:
     """`tfa.image.transform`, bilinear; without TensorFlow Addons, the op that it wraps."""
-    addons = _addons()
+    addons = _import_addons()
     if addons:
         return addons.image.transform(images, transforms, "bilinear", output_shape=output_shape)
     return tf.raw_ops.ImageProjectiveTransformV3(
@@ -102,7 +104,7 @@ def projective_transform(images, transforms, output_shape):
 
 
 @functools.cache
-def _addons():
+def _import_addons():
     try:
         with quiet():  # its end-of-life notice
             import tensorflow_addons
@@ -111,17 +113,17 @@ def _addons():
     return tensorflow_addons
 
 
-def shuffle_channels(images, seed):
+def shuffle_channels(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     order = tf.random.experimental.stateless_shuffle(tf.range(3), seed)
     return tf.tensordot(images, tf.one_hot(order, 3, axis=0, dtype=images.dtype), 1)
 
 
-def change_saturation(images, seed):
+def change_saturation(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """HSV saturation times a random number in [0.5, 1.5]."""
     return tf.image.adjust_saturation(images, tf.random.stateless_uniform([], seed, 0.5, 1.5))
 
 
-def add_noise(blurred, seed, stddev):
+def add_noise(blurred: tf.Tensor, seed: tf.Tensor, stddev: float) -> tf.Tensor:
     """Gaussian noise; its level is the absolute value of a normal number of spread `stddev`."""
     seeds = tf.random.experimental.stateless_split(seed, 2)
     level = tf.abs(tf.random.stateless_normal([], seeds[0], stddev=stddev))

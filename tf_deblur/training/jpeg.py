@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-# ITU-T T.81, annex K: the steps of quality 50, row by row.
+# ITU-T T.81, annex K: the divisors of quality 50, row by row.
 LUMA = (
     *(16, 11, 10, 16, 24, 40, 51, 61),
     *(12, 12, 14, 19, 26, 58, 60, 55),
@@ -30,7 +30,7 @@ COSINES = np.cos((2 * PLACE + 1) * FREQUENCY * np.pi / 16) / np.where(FREQUENCY,
 DCT = np.kron(COSINES, COSINES).astype(np.float32)  # of an 8x8 block's 64 values
 
 
-def jpeg(pictures, quality):
+def jpeg(pictures: tf.Tensor, quality: tf.Tensor) -> tf.Tensor:
     """Pictures as they are once stored by libjpeg, whose colours have half the resolution.
 
     Args:
@@ -38,7 +38,7 @@ def jpeg(pictures, quality):
       quality: (n,) integers from 1 to 100, on libjpeg's scale.
 
     Returns:
-      (n, h, w, 3) uint8: libjpeg's own but for its rounding between the steps.
+      (n, h, w, 3) uint8: libjpeg's own but for its rounding in between.
     """
     height, width = pictures.shape[1:3]
     whole = tf.cast(pictures, tf.float32)
@@ -47,17 +47,19 @@ def jpeg(pictures, quality):
             whole = tf.gather(whole, [*range(length), *[length - 1] * more], axis=axis)
     ycc = tf.round(tf.tensordot(whole, YCC.T, 1))
     luma, colours = ycc[..., :1] - 128, tf.nn.avg_pool2d(ycc[..., 1:], 2, 2, "VALID")
-    luma = quantised(luma, LUMA, quality) + 128
-    blue, red = (quantised(one, CHROMA, quality) for one in tf.split(colours, 2, -1))
+    luma = quantise(luma, LUMA, quality) + 128
+    blue, red = (quantise(one, CHROMA, quality) for one in tf.split(colours, 2, -1))
     colours = tf.image.resize(tf.concat([blue, red], -1), whole.shape[1:3])
     rgb = tf.tensordot(tf.concat([luma, colours], -1), np.linalg.inv(YCC).T, 1)
     return tf.cast(tf.round(tf.clip_by_value(rgb, 0, 255)), tf.uint8)[:, :height, :width]
 
 
-def quantised(plane, table, quality):
-    """(n, h, w, 1) values whose blocks' frequencies are whole multiples of a table's steps."""
+def quantise(plane: tf.Tensor, table: tuple, quality: tf.Tensor) -> tf.Tensor:
+    """(n, h, w, 1) values whose blocks' frequencies are whole multiples of a table's divisors."""
     quality = tf.cast(quality, tf.float32)[:, None, None, None]
     percent = tf.where(quality < 50, 5000 // quality, 200 - 2 * quality)
-    steps = tf.clip_by_value((table * percent + 50) // 100, 1, 255)
+    divisors = tf.clip_by_value((table * percent + 50) // 100, 1, 255)
     frequencies = tf.tensordot(tf.nn.space_to_depth(plane, 8), DCT.T, 1)
-    return tf.nn.depth_to_space(tf.tensordot(tf.round(frequencies / steps) * steps, DCT, 1), 8)
+    return tf.nn.depth_to_space(
+        tf.tensordot(tf.round(frequencies / divisors) * divisors, DCT, 1), 8
+    )

@@ -5,24 +5,27 @@ drawn; every few steps the oldest ones give way to new ones. What is made and dr
 on the seed and the number of the step alone: a run that goes on makes the ring's pairs anew.
 """
 
+import collections.abc
 import concurrent.futures
 import contextlib
 import itertools
 import math
 import os
+import pathlib
 
 import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from tf_deblur import devices, memory
+from tf_deblur import devices
 from tf_deblur.blurring import on_device
 from tf_deblur.blurring.motion import GAMMA
 from tf_deblur.errors import UserError
 from tf_deblur.opencv import cv2
 from tf_deblur.pictures import arrays, photographs
-from tf_deblur.training import stream
+from tf_deblur.training import patches
 from tf_deblur.training.jpeg import jpeg
+from tf_deblur.training.patches import CANDIDATES, PatchSettings
 
 EVERY = 8  # steps from making to making: so often is a pair drawn, on average
 FILLS = 32  # makings in the ring
@@ -45,12 +48,10 @@ class Ring:
 
     Args:
       folders: list of (paths of photographs, weight): shares of the pairs.
+      settings: what a patch goes through; noise and identity are a pair's, texture is of the
+        crops that pairs are made from, and any rotation is by right angles.
       count: patches a batch, all workers together, and pairs made at once.
-      patch_size: side of a patch, in pixels.
       seed: with a step's number, decides everything about it.
-      noise_stddev: spread of a pair's noise level, for pictures in [0, 1].
-      identity_fraction: share of pairs that are not blurred.
-      min_texture: as in `stream.training_batches`, of the crops that pairs are made from.
       worker, workers: this worker's number and how many there are; each draws its own slice.
 
     Raises:
@@ -60,34 +61,31 @@ class Ring:
 
     def __init__(
         self,
-        folders,
+        folders: list[tuple[list[pathlib.Path], float]],
+        settings: PatchSettings,
         *,
-        count,
-        patch_size,
-        seed,
-        noise_stddev,
-        identity_fraction,
-        min_texture=0,
-        worker=0,
-        workers=1,
+        count: int,
+        seed: int,
+        worker: int = 0,
+        workers: int = 1,
     ):
-        self.count, self.patch, self.seed = count, patch_size, seed
-        self.noise, self.identity, self.texture = noise_stddev, identity_fraction, min_texture
-        own = stream.share(count, workers)
+        self.settings, self.patch = settings, settings.patch_size
+        self.count, self.seed = count, seed
+        own = patches.share_batch(count, workers)
         self.own = slice(worker * own, (worker + 1) * own)
-        self.side = patch_size + ROOM
+        self.side = self.patch + ROOM
         self.reach = self.side + 2 * MARGIN
         pairs = tf.zeros([FILLS * count * self.side**2, 6], tf.uint8)
         check_room([path for paths, _ in folders for path in paths], 2 * pairs.shape.num_elements())
         self.pairs, self.held = tf.Variable(pairs, trainable=False), [None] * FILLS
-        self.keep(folders)
+        self.load(folders)
 
-    def keep(self, folders):
+    def load(self, folders):
         """Reads the photographs, and puts them on the device."""
         pictures, chances = [], []
         with concurrent.futures.ThreadPoolExecutor(devices.cores()) as pool:
             for paths, weight in folders:
-                read = list(pool.map(lambda path: sizes(path, self.reach), paths))
+                read = list(pool.map(lambda path: read_sizes(path, self.reach), paths))
                 kept = [found for found in read if found]
                 small = f"{len(read) - len(kept)} of {len(read)} photographs"
                 where = os.path.commonpath([path.parent for path in paths])
@@ -109,7 +107,7 @@ class Ring:
         self.sizes = tf.constant([picture.shape[:2] for picture in pictures], tf.int64)
         self.ends = tf.constant(np.cumsum(chances) / np.sum(chances), tf.float32)
 
-    def batches(self, step):
+    def batches(self, step: int) -> collections.abc.Iterator[tuple[tf.Tensor, tf.Tensor]]:
         """Endless batches from a step on: (blurred, sharp), (own, s, s, 3) float32 in [0, 1].
 
         The ring is filled now; of a run that has just begun this takes a while.
@@ -119,11 +117,11 @@ class Ring:
         self.fill(step)
         return map(self.batch, itertools.count(step))
 
-    def batch(self, step):
+    def batch(self, step: int) -> tuple[tf.Tensor, tf.Tensor]:
         self.fill(step)
         return self.draw(tf.constant(step, tf.int64))
 
-    def fill(self, step):
+    def fill(self, step: int) -> None:
         """Makes what the ring holds at a step, and does not hold yet."""
         newest = FILLS - 1 + step // EVERY
         for number in range(newest - FILLS + 1, newest + 1):
@@ -142,14 +140,14 @@ class Ring:
         pair = tf.random.stateless_uniform(shape, next(seeds), 0, FILLS * self.count, tf.int64)
         corner = tf.random.stateless_uniform([2, *shape], next(seeds), 0, ROOM + 1, tf.int64)
         ways = tf.random.stateless_uniform([3, *shape], next(seeds), 0, 2, tf.int32) > 0
-        # a turn or a mirror is another first pixel, and other steps down and right from it
+        # a turn or a mirror is another first pixel, and other strides down and right from it
         y, x = tf.unstack(tf.where(ways[:2], corner + self.patch - 1, corner))
         down, right = tf.unstack(tf.where(ways[:2], -1, 1) * tf.constant([[self.side], [1]]))
         down, right = tf.where(ways[2], right, down), tf.where(ways[2], down, right)
         first = pair * self.side**2 + y * self.side + x
         own = (tf.cast(part, tf.int64)[self.own] for part in (first, down, right))
-        patches = cut(self.pairs, *own, self.patch)
-        return tuple(tf.split(tf.cast(patches, tf.float32) / 255, 2, -1))
+        drawn = cut(self.pairs, *own, self.patch)
+        return tuple(tf.split(tf.cast(drawn, tf.float32) / 255, 2, -1))
 
     @tf.function
     def make(self, number):
@@ -157,44 +155,46 @@ class Ring:
         seeds = on_device.split(tf.stack([tf.constant(self.seed, tf.int64), number]), 8)
         each = [self.count, 1, 1, 1]
         crops, longer = self.crops(next(seeds))
-        encoded = toned(next(seeds), crops)
+        encoded = change_colours(next(seeds), crops)
         linear = on_device.spread(next(seeds), each) < LINEAR
-        light = with_lamps(next(seeds), tf.where(linear, encoded**GAMMA, encoded), linear)
-        blurred = self.blurred(next(seeds), light, longer)
+        light = add_lamps(next(seeds), tf.where(linear, encoded**GAMMA, encoded), linear)
+        blurred = self.blur(next(seeds), light, longer)
         inner = slice(MARGIN, MARGIN + self.side)
         pair = (tf.clip_by_value(half, 0, 1) for half in (blurred, light[:, inner, inner]))
         blurred, sharp = (tf.where(linear, half ** (1 / GAMMA), half) for half in pair)
-        level = tf.abs(tf.random.stateless_normal(each, next(seeds), stddev=self.noise))
+        level = tf.abs(
+            tf.random.stateless_normal(each, next(seeds), stddev=self.settings.noise_stddev)
+        )
         noise = level * tf.random.stateless_normal(tf.shape(blurred), next(seeds))
-        blurred = compressed(next(seeds), eight_bits(blurred + noise))
-        return tf.reshape(tf.concat([blurred, eight_bits(sharp)], -1), [-1, 6])
+        blurred = compress_some(next(seeds), round_to_8_bits(blurred + noise))
+        return tf.reshape(tf.concat([blurred, round_to_8_bits(sharp)], -1), [-1, 6])
 
     def crops(self, seed):
         """Crops of the photographs, (count, reach, reach, 3), and the photographs' larger sides."""
         seeds = on_device.split(seed, 2)
         chosen = tf.searchsorted(self.ends, on_device.spread(next(seeds), [self.count]))
         size, start = tf.gather(self.sizes, chosen), tf.gather(self.starts, chosen)
-        tries = [self.count, stream.CANDIDATES if self.texture else 1, 2]
+        tries = [self.count, CANDIDATES if self.settings.min_texture else 1, 2]
         share = on_device.spread(next(seeds), tries)
         room = tf.cast(size - self.reach + 1, tf.float32)[:, None]
         place = tf.minimum(tf.cast(share * room, tf.int64), (size - self.reach)[:, None])
         firsts, width = start[:, None] + place[..., 0] * size[:, 1:] + place[..., 1], size[:, 1]
-        if self.texture:  # every fourth pixel tells it
+        if self.settings.min_texture:  # every fourth pixel tells it
             thin = cut(self.pixels, firsts, 4 * width[:, None], 4, self.reach // 4)
             grey = tf.reduce_mean(tf.cast(thin, tf.float32), -1)
-            good = tf.math.reduce_std(grey, [-2, -1]) >= self.texture
+            good = tf.math.reduce_std(grey, [-2, -1]) >= self.settings.min_texture
             best = tf.argmax(tf.cast(good, tf.float32), -1)
             firsts = tf.gather(firsts, best[:, None], batch_dims=1)
         crops = cut(self.pixels, firsts[:, 0], width, tf.ones_like(width), self.reach)
         return crops, tf.cast(tf.reduce_max(size, -1), tf.float32)
 
-    def blurred(self, seed, light, longer):
+    def blur(self, seed, light, longer):
         """Light blurred by paths of like lengths, (count, side, side, 3); by turns, things move."""
         seeds = on_device.split(seed, 10)
-        focal = longer * logarithmic(next(seeds), [self.count], *FOCAL)
-        typical = logarithmic(next(seeds), [], *EXTENT)
+        focal = longer * spread_logarithmically(next(seeds), [self.count], *FOCAL)
+        typical = spread_logarithmically(next(seeds), [], *EXTENT)
         extents = typical * on_device.spread(next(seeds), [2, self.count], 0.7, 1.4)
-        sharp = on_device.spread(next(seeds), [self.count]) < self.identity
+        sharp = on_device.spread(next(seeds), [self.count]) < self.settings.identity_fraction
         extents = tf.where(sharp, 0.0, tf.minimum(extents, EXTENT[1]))
         middle = on_device.spread(next(seeds), [self.count]) < MIDDLE
         frames = tf.random.stateless_uniform([self.count], next(seeds), 7, 14, tf.int32)
@@ -203,21 +203,21 @@ class Ring:
         of_thing, of_region = on_device.split(next(seeds), 2)
         how = focal, self.side, middle, frames, *POSES
 
-        def before_a_still_scene():
+        def blur_still_scene():
             (path,), shares = on_device.paths([camera], *how)
             return on_device.blur(light, path, shares, self.side)
 
-        def before_a_thing_that_moves():
+        def blur_moving_thing():
             thing = on_device.object_motion(of_thing, extents[1], focal, ROUGHNESS)
             (path, own), shares = on_device.paths([camera, thing], *how)
             region = on_device.region(of_region, self.count, self.reach, REGION)
             return on_device.blur(light, path, shares, self.side, (region, own))
 
         moves = on_device.spread(next(seeds), []) < MOVING
-        return tf.cond(moves, before_a_thing_that_moves, before_a_still_scene)
+        return tf.cond(moves, blur_moving_thing, blur_still_scene)
 
 
-def sizes(path, least):
+def read_sizes(path: pathlib.Path, least: int) -> list[np.ndarray]:
     """A photograph in several sizes, (h, w, 3) uint8 each; those with a side below `least` not."""
     whole = arrays.to_uint8(arrays.to_float(photographs.read(path)))
     side = min(whole.shape[:2])
@@ -227,36 +227,35 @@ def sizes(path, least):
     return [whole if by == 1 else cv2.resize(whole, None, fx=by, fy=by, **how) for by in factors]
 
 
-def check_room(paths, ring):
+def check_room(paths: list[pathlib.Path], ring: int) -> None:
     """UserError, before they are read, if photographs and a ring of so many bytes do not fit."""
     pixels = 0
     for path in paths:
         with contextlib.suppress(OSError), Image.open(path) as picture:  # who reads it says it
             pixels += min(picture.width * picture.height, LARGEST)
-    # read, joined, and put on the device
-    wanted, free = 3 * 3 * pixels * sum(size**2 for size in SIZES) + ring, memory.free()
-    if wanted > stream.CACHE_SHARE * free:
-        raise UserError(
-            f"{len(paths)} photographs and the pairs made of them take {wanted / 1e9:.1f} GB, and "
-            f"may have {stream.CACHE_SHARE * free / 1e9:.1f} of the {free / 1e9:.1f} GB that are "
-            "free; use fewer, or prepare pairs by --dataset=synthetic_blur"
-        )
+    patches.check_memory(
+        f"{len(paths)} photographs and the pairs made of them",
+        3 * 3 * pixels * sum(size**2 for size in SIZES) + ring,  # read, joined, on the device
+        "use fewer, or prepare pairs by --dataset=synthetic_blur",
+    )
 
 
-def cut(pixels, first, down, right, size):
-    """Squares of pixels: (…) numbers of their first ones and steps -> (…, size, size, channels)."""
-    steps = tf.range(size, dtype=tf.int64)
-    down, right = (tf.convert_to_tensor(step, tf.int64) for step in (down, right))
-    rows = first[..., None, None] + down[..., None, None] * steps[:, None]
-    return tf.gather(pixels, rows + right[..., None, None] * steps)
+def cut(
+    pixels: tf.Tensor, first: tf.Tensor, down: tf.Tensor, right: tf.Tensor, size: int
+) -> tf.Tensor:
+    """Squares of pixels: (…) numbers of their first ones, strides -> (…, size, size, channels)."""
+    places = tf.range(size, dtype=tf.int64)
+    down, right = (tf.convert_to_tensor(stride, tf.int64) for stride in (down, right))
+    rows = first[..., None, None] + down[..., None, None] * places[:, None]
+    return tf.gather(pixels, rows + right[..., None, None] * places)
 
 
-def logarithmic(seed, shape, low, high):
+def spread_logarithmically(seed: tf.Tensor, shape: list, low: float, high: float) -> tf.Tensor:
     """Random numbers, evenly spread on a logarithmic scale."""
     return tf.exp(on_device.spread(seed, shape, math.log(low), math.log(high)))
 
 
-def toned(seed, crops):
+def change_colours(seed: tf.Tensor, crops: tf.Tensor) -> tf.Tensor:
     """Colours shuffled, more or less saturated: 8 bits -> float32 in [0, 1]."""
     seeds = on_device.split(seed, 2)
     count = crops.shape[0]
@@ -270,7 +269,7 @@ def toned(seed, crops):
     return most - (most - encoded) * by
 
 
-def with_lamps(seed, light, linear):
+def add_lamps(seed: tf.Tensor, light: tf.Tensor, linear: tf.Tensor) -> tf.Tensor:
     """Some of the linear light beyond white."""
     seeds, each = on_device.split(seed, 2), [light.shape[0], 1, 1, 1]
     beyond = tf.nn.relu(light - 0.75) * on_device.spread(next(seeds), each, 0.0, 6.0)
@@ -278,11 +277,11 @@ def with_lamps(seed, light, linear):
     return light + tf.where(lit, beyond, 0.0)
 
 
-def eight_bits(pictures):
+def round_to_8_bits(pictures: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.round(tf.clip_by_value(pictures, 0, 1) * 255), tf.uint8)
 
 
-def compressed(seed, pictures):
+def compress_some(seed: tf.Tensor, pictures: tf.Tensor) -> tf.Tensor:
     """A share of (n, s, s, 3) uint8 pictures as JPEG leaves them."""
     seeds, count = on_device.split(seed, 2), pictures.shape[0]
     share, (low, high) = JPEG

@@ -1,7 +1,59 @@
-"""How a run is divided into phases, and how its learning rate goes."""
+"""How a run is divided into phases, how its learning rate goes, and how far it is."""
 
+import collections.abc
 import dataclasses
 import math
+import sys
+
+DECAYS = ("none", "cosine")
+
+
+@dataclasses.dataclass
+class Progress:
+    """How far a run is, earlier sittings included; all that counts steps counts them here.
+
+    Attributes:
+      step: training steps done. To read the networks' own variable would wait for the device.
+      seconds: spent in them.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """A part of a run with the same losses and optimisers.
+
+    Attributes:
+      name: "content" (without D), "discriminator" (D's warm-up), "adversarial" or "sgd".
+      end: where it ends, as a share of the run.
+      optimizers: which of the run's `Optimizers`, "adam" or "sgd".
+      freeze: whether D alone learns.
+      steps: the most that it takes.
+    """
+
+    name: str
+    end: float
+    optimizers: str = "adam"
+    freeze: bool = False
+    steps: int = sys.maxsize
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimizers:
+    """One kind of optimiser for both networks.
+
+    Attributes:
+      generator, discriminator: a Keras optimiser each, built.
+      learning_rate: the full one.
+      scheduled: whether it follows `Schedule.scale_rate`.
+    """
+
+    generator: object
+    discriminator: object
+    learning_rate: float
+    scheduled: bool
 
 
 @dataclasses.dataclass
@@ -13,7 +65,7 @@ class Schedule:
       content_fraction: share at the start with content loss only.
       sgd_fraction: share at the end by SGD.
       warmup_steps: in which Adam's learning rate rises to its full value.
-      cosine: whether it falls to zero over the run.
+      decay: one of `DECAYS`: with "cosine" the rate falls to zero over the run.
     """
 
     total: float
@@ -21,27 +73,28 @@ class Schedule:
     content_fraction: float
     sgd_fraction: float
     warmup_steps: int
-    cosine: bool
+    decay: str
 
-    def phases(self):
-        """(name, where it ends as a share of the run), in order; none of them empty."""
-        ends = {"content": self.content_fraction, "adversarial": 1 - self.sgd_fraction, "sgd": 1}
-        begin = 0
-        for name, end in ends.items():
-            if end > begin:
-                yield name, end
-                begin = end
+    def list_phases(self) -> collections.abc.Iterator[Phase]:
+        """The phases in order; none of them is empty."""
+        begin, last = 0.0, 1 - self.sgd_fraction
+        adam = Phase("content", self.content_fraction), Phase("adversarial", last)
+        for phase in (*adam, Phase("sgd", 1.0, "sgd")):
+            if phase.end > begin:
+                yield phase
+                begin = phase.end
 
-    def progress(self, run):
+    def measure(self, progress: Progress) -> float:
         """Share of the run that is done."""
-        return (run.seconds if self.by_clock else run.step) / self.total
+        return (progress.seconds if self.by_clock else progress.step) / self.total
 
-    def steps_until(self, end, run):
-        """Steps to go until the share `end`; by the clock, more than there will be."""
-        return 2**31 if self.by_clock else math.ceil(end * self.total) - run.step
+    def count_steps(self, phase: Phase, progress: Progress) -> int:
+        """Steps to go in a phase, at most; by the clock, more than there will be."""
+        left = sys.maxsize if self.by_clock else math.ceil(phase.end * self.total) - progress.step
+        return min(phase.steps, left)
 
-    def rate(self, run):
-        """What Adam's learning rate is multiplied with."""
-        warm = min(1.0, (run.step + 1) / self.warmup_steps) if self.warmup_steps else 1.0
-        done = min(1.0, self.progress(run))
-        return warm * (0.5 + 0.5 * math.cos(math.pi * done) if self.cosine else 1.0)
+    def scale_rate(self, progress: Progress) -> float:
+        """What Adam's full learning rate is multiplied with."""
+        warm = min(1.0, (progress.step + 1) / self.warmup_steps) if self.warmup_steps else 1.0
+        done = min(1.0, self.measure(progress))
+        return warm * (0.5 + 0.5 * math.cos(math.pi * done) if self.decay == "cosine" else 1.0)

@@ -5,10 +5,12 @@ process decides (to stop, to save, how late it is) reaches the others through th
 reduction as a step's scalars, so that none waits for a step that another will not make.
 """
 
+import collections.abc
 import contextlib
 import json
 import os
 import threading
+import typing
 import zlib
 
 import tensorflow as tf
@@ -17,18 +19,31 @@ from tf_deblur import devices
 from tf_deblur.errors import UserError, quiet
 from tf_deblur.models.layers import tf_variables
 
-STRATEGIES = ("one_device", "mirrored", "multi_worker_mirrored")
 WAIT_MINUTES = 10  # for workers that have not started yet
 # What TensorFlow raises when another process has ended.
 ENDED = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)
+
+
+class Agreement(typing.NamedTuple):
+    """What a process wishes between two steps; and, added up, what all of them do.
+
+    Attributes:
+      elapsed: seconds of the step, of the chief's clock alone.
+      save: above 0 for a checkpoint.
+      stop: above 0 to end, after a signal.
+    """
+
+    elapsed: float = 0.0
+    save: float = 0.0
+    stop: float = 0.0
 
 
 class Team:
     """Opens a strategy. To be called before anything else of TensorFlow's is.
 
     Args:
-      name: one of `STRATEGIES`. None: several workers where TF_CONFIG names them, several
-        replicas where there is more than one GPU, else one device.
+      name: "one_device", "mirrored" or "multi_worker_mirrored". None: several workers where
+        TF_CONFIG names them, several replicas where there is more than one GPU, else one device.
 
     Attributes:
       strategy: the `tf.distribute.Strategy`; variables are made in its scope.
@@ -39,7 +54,7 @@ class Team:
       UserError: TF_CONFIG is missing or malformed, its port is taken, a worker never came.
     """
 
-    def __init__(self, name=None):
+    def __init__(self, name: str | None = None):
         addresses, self.index = _read_tf_config()
         if name is None:
             several = "mirrored" if len(devices.gpus()) > 1 else "one_device"
@@ -54,11 +69,11 @@ class Team:
         self.own_replicas = self.replicas // self.count
 
     @property
-    def chief(self):
+    def chief(self) -> bool:
         """Whether this process is the one that writes."""
         return self.index == 0
 
-    def compare(self, facts):
+    def compare(self, facts: dict[str, str]) -> None:
         """All processes together: UserError in each of them unless all hold the same facts.
 
         Args:
@@ -68,25 +83,25 @@ class Team:
             return
         mine = tf.constant([zlib.crc32(text.encode()) >> 1 for text in facts.values()], tf.int64)
         row = tf.one_hot(self.index, self.count, dtype=tf.int64)[:, None] * mine
-        table = self.total(row).numpy()
+        table = self.add_up(row).numpy()
         for worker, row in enumerate(table):
             for name, one, chiefs in zip(facts, row, table[0]):
                 if one != chiefs:
                     wrong = f"worker {worker} has another {name} than the chief"
                     raise UserError(f"{wrong}; start all with the same")
 
-    def take_chiefs(self, variables):
+    def take_chiefs(self, variables: list) -> None:
         """All processes together: gives `variables` the chief's values everywhere."""
         for variable in tf_variables(variables) if self.count > 1 else ():
             value = tf.convert_to_tensor(variable)
-            variable.assign(self.total(value if self.chief else tf.zeros_like(value)))
+            variable.assign(self.add_up(value if self.chief else tf.zeros_like(value)))
 
-    def meet(self):
+    def meet(self) -> None:
         """All processes together: waits until every one is here."""
         if self.count > 1:
-            self.total(tf.constant([1.0]))
+            self.add_up(tf.constant([1.0]))
 
-    def total(self, value):
+    def add_up(self, value: tf.Tensor) -> tf.Tensor:
         """The sum of a tensor over the processes."""
 
         def one_replicas():
@@ -95,17 +110,17 @@ class Team:
 
         return self.strategy.reduce("SUM", self.strategy.run(one_replicas), axis=None)
 
-    def compiled(self, train_step):
-        """`train_step` as one function of this process's batch and its wishes.
+    def compile(self, train_step: collections.abc.Callable) -> collections.abc.Callable:
+        """Makes `train_step` one function of this process's batch and its wishes.
 
         Args:
           train_step: takes a batch, returns scalars by name: means over the batch.
 
         Returns:
-          A function of a batch, a pair of (batch_size / count, …) tensors, and a float64
-          vector of wishes. It begins the step, and returns a function that waits for it and
-          returns the scalars of the whole batch, a dict of floats, and the sum of all
-          processes' wishes, a float64 array.
+          A function of a batch, a pair of (batch_size / count, …) tensors, and of what this
+          process wishes, an `Agreement`. It begins the step, and returns a function that waits
+          for it and returns the scalars of the whole batch, a dict of floats, and what all
+          processes wish, added up.
         """
         names = []
 
@@ -122,23 +137,24 @@ class Team:
             )
 
         def run(batch, wishes):
-            vector = step(self._parted(batch), tf.constant(wishes, tf.float64))
+            vector = step(self._split(batch), tf.constant(wishes, tf.float64))
 
             def read():
                 values = vector.numpy()
-                return dict(zip(names, values[: len(names)].tolist())), values[len(names) :]
+                scalars = dict(zip(names, values.tolist()))
+                return scalars, Agreement(*values[len(names) :])
 
             return read
 
         return run
 
-    def _parted(self, batch):
+    def _split(self, batch):
         """This process's part of a batch, an equal part of it to each of its replicas."""
         if self.own_replicas == 1:
             return batch
-        return tuple(self._one_each(tf.split(tensor, self.own_replicas)) for tensor in batch)
+        return tuple(self._hand_out(tf.split(tensor, self.own_replicas)) for tensor in batch)
 
-    def _one_each(self, parts):
+    def _hand_out(self, parts):
         """A value of which each of this process's replicas has its own part."""
         first = self.index * self.own_replicas
         return self.strategy.experimental_distribute_values_from_function(
@@ -146,7 +162,7 @@ class Team:
         )
 
     @contextlib.contextmanager
-    def watched(self):
+    def watch(self) -> collections.abc.Iterator[None]:
         """Says in one line that another process has ended, as this one then must."""
         try:
             yield
@@ -198,8 +214,8 @@ def _read_tf_config():
         return [], 0
     example = '{"cluster": {"worker": ["HOST:PORT", …]}, "task": {"type": "worker", "index": 0}}'
     try:
-        told = json.loads(text)
-        cluster, task = told["cluster"], told["task"]
+        config = json.loads(text)
+        cluster, task = config["cluster"], config["task"]
         kind, index = task["type"], int(task["index"])
         ordered = [(k, i, a) for k in ("chief", "worker") for i, a in enumerate(cluster.get(k, ()))]
         mine = [(k, i) for k, i, _ in ordered].index((kind, index))

@@ -1,14 +1,20 @@
 """The steps of a run, and what all its processes do between two of them."""
 
+import collections.abc
 import contextlib
 import itertools
 import math
 import signal
 import time
+import typing
 
 import tensorflow as tf
 
 from tf_deblur.errors import Signalled, UserError
+from tf_deblur.training.checkpoints import Checkpoints
+from tf_deblur.training.monitor import Monitor
+from tf_deblur.training.schedule import Optimizers, Phase, Schedule
+from tf_deblur.training.team import Agreement, Team
 
 SILENT_STEPS = 20  # so many steps of nothing but zeros, and no gradient will come back
 PROFILE_AFTER = 10  # steps of a sitting, so that compiling is not in it
@@ -18,68 +24,84 @@ class Trainer:
     """Makes steps, and does between them what the chief, or a signal to any process, asks for.
 
     Args:
-      gan: the `DeblurGAN`, compiled anew before each phase.
       team: the `Team`.
-      run: the `Workdir`.
+      checkpoints: the `Checkpoints`; its `DeblurGAN` is compiled anew before each phase.
       schedule: the `Schedule`.
       monitor: the `Monitor` of the chief; None in other processes.
       profile_steps: how many steps to profile, 0 for none.
     """
 
-    def __init__(self, gan, team, run, schedule, monitor=None, profile_steps=0):
-        self.gan, self.team, self.run, self.schedule = gan, team, run, schedule
-        self.monitor, self.profile_steps = monitor, profile_steps
-        self.silent, self.steps, self.signal = 0, 0, 0
+    def __init__(
+        self,
+        team: Team,
+        checkpoints: Checkpoints,
+        schedule: Schedule,
+        monitor: Monitor | None = None,
+        profile_steps: int = 0,
+    ):
+        self.team, self.checkpoints, self.schedule = team, checkpoints, schedule
+        self.monitor, self.progress = monitor, checkpoints.progress
+        first = self.progress.step + PROFILE_AFTER
+        self.profiled = range(first, first + profile_steps if monitor else first)
+        self.silent, self.signal = 0, 0
 
-    def train(self, batches, end, steps, steered, learning_rate):
+    def train(
+        self, phase: Phase, optimizers: Optimizers, batches: collections.abc.Iterable
+    ) -> None:
         """One phase.
 
         Args:
+          phase: the `Phase`.
+          optimizers: its own, whose learning rates are set before each step.
           batches: endless, this process's share of each.
-          end: where the phase ends, as a share of the run.
-          steps: the most that it takes.
-          steered: optimisers whose full learning rate is `learning_rate`.
         """
-        step = self.team.compiled(self.gan.train_step)
+        begin_step = self.team.compile(self.checkpoints.gan.train_step)
         before, last = time.monotonic(), None
+        steps = self.schedule.count_steps(phase, self.progress)
         for batch in itertools.islice(batches, steps):
-            rate = learning_rate * self.schedule.rate(self.run)
-            for optimizer in steered:
-                optimizer.learning_rate = rate
+            self.set_learning_rates(optimizers)
             now = time.monotonic()
-            spent, before = now - before, now
-            chief = self.monitor is not None
-            wishes = [spent * chief, chief and self.monitor.due(), self.signal]
+            elapsed, before = now - before, now
+            wishes = Agreement(stop=self.signal)
+            if self.monitor:
+                wishes = Agreement(elapsed, self.monitor.is_due(), self.signal)
             with self.profile():  # the device has a step to make while the host looks at the last
-                this = step(batch, wishes)
-                save, stop = self.look_at(last)
-            self.run.step += 1
+                this = begin_step(batch, wishes)
+                agreed = self.finish_step(last)
+            self.progress.step += 1
             last = this
-            if save or stop:  # no step is kept that was not looked at
-                self.look_at(last)
+            if agreed.save or agreed.stop:  # no step is kept that was not looked at
+                self.finish_step(last)
                 last = None
-            if stop:
+            if agreed.stop:
                 self.stop()
-            if save:
+            if agreed.save:
                 self.save()
                 before = time.monotonic()
-            if self.schedule.progress(self.run) >= end:
+            if self.schedule.measure(self.progress) >= phase.end:
                 break
-        self.look_at(last)
+        self.finish_step(last)
 
-    def look_at(self, read):
-        """Waits for a step: whether the processes, who all see the same, wish to save, to stop."""
+    def set_learning_rates(self, optimizers: Optimizers) -> None:
+        rate = optimizers.learning_rate
+        if optimizers.scheduled:
+            rate *= self.schedule.scale_rate(self.progress)
+        for optimizer in (optimizers.generator, optimizers.discriminator):
+            optimizer.learning_rate = rate
+
+    def finish_step(self, read: collections.abc.Callable | None) -> Agreement:
+        """Waits for a step, if there is one to wait for: what the processes, all alike, then do."""
         if read is None:
-            return False, False
-        scalars, (spent, save, stop) = read()
-        self.run.seconds += spent  # the chief's clock for all
+            return Agreement()
+        scalars, agreed = read()
+        self.progress.seconds += agreed.elapsed
         self.check(scalars)
         if self.monitor:
-            self.monitor.after(scalars)
-        return save, stop
+            self.monitor.note(scalars)
+        return agreed
 
     @contextlib.contextmanager
-    def keeping(self):
+    def save_at_end(self) -> collections.abc.Iterator[None]:
         """Ends with a checkpoint and a validation; Ctrl-C and SIGTERM wait for two steps more."""
         asked = signal.SIGINT, signal.SIGTERM
         before = [signal.signal(number, self.hear) for number in asked]
@@ -93,25 +115,25 @@ class Trainer:
             if self.monitor:
                 self.monitor.bar.close()
 
-    def hear(self, number, _):
+    def hear(self, number: int, _: object) -> None:
         self.signal = number
         signal.signal(number, signal.SIG_DFL)  # who asks twice does not want to wait
 
-    def save(self):
+    def save(self) -> None:
         if self.monitor:
             self.check_weights()
             self.monitor.save()
 
-    def stop(self):
+    def stop(self) -> None:
         """After a signal to any of the processes."""
         if self.monitor:
             self.check_weights()
-            self.monitor.keep()
+            self.monitor.save_checkpoint()
         self.team.meet()
-        done = f"{self.run.path}: interrupted, and saved at step {self.run.step}"
+        done = f"{self.checkpoints.path}: interrupted, and saved at step {self.progress.step}"
         raise Signalled(f"{done}; run again to go on", self.signal or signal.SIGTERM)
 
-    def check(self, scalars):
+    def check(self, scalars: dict[str, float]) -> None:
         """Stops a run that can only get worse."""
         bad = [name for name, value in scalars.items() if not math.isfinite(value)]
         self.silent = self.silent + 1 if scalars["zeros"] >= 1 else 0
@@ -123,26 +145,26 @@ class Trainer:
                 "gives no gradient any more; use --initializer=torch7 or another --seed"
             )
 
-    def check_weights(self):
+    def check_weights(self) -> None:
         """A step's last update shows in no loss before the next one, and must not be kept."""
-        networks = self.gan.generator, self.gan.critic, self.gan.average
+        gan = self.checkpoints.gan
+        networks = gan.generator, gan.discriminator, gan.average
         weights = [weight for network in networks for weight in network.trainable_variables]
         if not all(tf.reduce_all(tf.math.is_finite(weight)) for weight in weights):
             self.fail("a weight is no longer finite; use a lower --learning_rate")
 
-    def fail(self, why):
-        kept = f"{self.run.latest} stands" if self.run.latest else "no checkpoint yet"
-        raise UserError(f"step {self.run.step}: {why} ({kept})")
+    def fail(self, why: str) -> typing.NoReturn:
+        latest = self.checkpoints.latest
+        kept = f"{latest} stands" if latest else "no checkpoint yet"
+        raise UserError(f"step {self.progress.step}: {why} ({kept})")
 
     @contextlib.contextmanager
-    def profile(self):
+    def profile(self) -> collections.abc.Iterator[None]:
         """Profiles some steps of the chief's, for TensorBoard."""
-        self.steps += 1
-        first = PROFILE_AFTER + 1
-        wanted = self.profile_steps if self.monitor else 0
-        if wanted and self.steps == first:
-            tf.profiler.experimental.start(str(self.run.path / "logs"))
-        with tf.profiler.experimental.Trace("train", step_num=self.steps, _r=1):
+        step = self.progress.step
+        if step in self.profiled[:1]:
+            tf.profiler.experimental.start(str(self.checkpoints.path / "logs"))
+        with tf.profiler.experimental.Trace("train", step_num=step, _r=1):
             yield
-        if wanted and self.steps == first + wanted - 1:
+        if step in self.profiled[-1:]:
             tf.profiler.experimental.stop()

@@ -1,0 +1,123 @@
+"""Prepared data, read by number: its pairs, which of them are held out, whole pairs to score."""
+
+import collections.abc
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+from tf_deblur.errors import UserError
+from tf_deblur.pictures import arrays
+
+EVERY = 8  # of a data set without a validation split the 1st, 9th, 17th … sequence is held out
+
+
+@dataclasses.dataclass
+class Pairs:
+    """Records of one prepared split, read by number.
+
+    Attributes:
+      builder: the prepared TFDS builder.
+      split: the prepared split that holds the records.
+      numbers: (n,) int64, the records that belong, in the order of sequence and frame.
+    """
+
+    builder: object
+    split: str
+    numbers: np.ndarray
+
+    def __len__(self):
+        return len(self.numbers)
+
+    def __post_init__(self):
+        self._source, self._loaded = None, {}
+
+    def read(self, index: int) -> bytes:
+        """The serialised example of pair `index`."""
+        if self._source is None:
+            from array_record.python.array_record_data_source import ArrayRecordDataSource
+
+            files = self.builder.info.splits[self.split].filepaths
+            self._source = ArrayRecordDataSource([str(file) for file in files])
+        return self._source[int(self.numbers[index])]
+
+    def decode(self, example: bytes | tf.Tensor) -> dict[str, tf.Tensor]:
+        """A serialised example -> its features: uint8 pictures, and names."""
+        return self.builder.info.features.deserialize_example(example)
+
+    def load(self, index: int) -> np.ndarray:
+        """Pair `index` as (2, h, w, 3) uint8, blurred and sharp; decoded once, then kept."""
+        if index not in self._loaded:
+            features = self.decode(self.read(index))
+            self._loaded[index] = np.stack([features["blurred"], features["sharp"]])
+        return self._loaded[index]
+
+    def estimate_bytes(self) -> int:
+        """Memory that the pairs not yet loaded will take, from the sizes of up to 32 of them."""
+        some = np.unique(np.linspace(0, len(self) - 1, min(len(self), 32)).astype(int))
+        sizes = [6 * np.prod(_read_png_size(self.read(index)), dtype=int) for index in some]
+        return int(np.mean(sizes) * (len(self) - len(self._loaded)))
+
+
+def _read_png_size(example):
+    """Width and height of the first PNG file in a serialised example."""
+    header = example.index(b"IHDR") + 4
+    return np.frombuffer(example, ">u4", count=2, offset=header)
+
+
+def open_pairs(builder: object, split: str, hold_out: bool = True) -> Pairs:
+    """The pairs of "train", "validation" or "test" in a prepared data set.
+
+    Data sets without a validation split of their own lend whole sequences of their training
+    split to it, for a sequence's frames look alike: those that the builder names HELD_OUT, or
+    every eighth by name of two or more. Without `hold_out`, as for scoring, "train" has those too.
+
+    Raises:
+      UserError: there is no such split, or it holds no pairs.
+    """
+    own = builder.info.splits
+    if split in own and (split != "train" or "validation" in own or not hold_out):
+        pairs = Pairs(builder, split, np.arange(own[split].num_examples))
+    elif split not in ("train", "validation") or "train" not in own:
+        raise UserError(f"{builder.name}: no split {split}; it has {', '.join(own)}")
+    else:
+        sequences = builder.info.metadata["sequences"]["train"]
+        held = _hold_out(builder, sorted(name for name, _ in sequences))
+        names = np.repeat([name for name, _ in sequences], [count for _, count in sequences])
+        numbers = np.flatnonzero(np.isin(names, held) == (split == "validation"))
+        pairs = Pairs(builder, "train", numbers)
+    if split != "validation" and not len(pairs):
+        raise UserError(f"{builder.name}: no pairs in its split {split}")
+    return pairs
+
+
+def _hold_out(builder, sequences):
+    named = [name for name in getattr(builder, "HELD_OUT", ()) if name in sequences]
+    return named or (sequences[::EVERY] if len(sequences) > 1 else [])
+
+
+def read_frames(pairs: Pairs, limit: int | None = None) -> tf.data.Dataset:
+    """Whole pairs for scoring: a dataset of (blurred, sharp), each (1, h, w, 3) in [0, 1].
+
+    Args:
+      pairs: the `Pairs` to score.
+      limit: at most so many, evenly spaced; None for all.
+    """
+
+    def read(index):
+        example = tf.numpy_function(pairs.read, [index], tf.string, stateful=False)
+        features = pairs.decode(tf.ensure_shape(example, []))
+        return tuple(tf.cast(features[key], tf.float32)[None] / 255 for key in ("blurred", "sharp"))
+
+    return tf.data.Dataset.from_tensor_slices(_choose(pairs, limit)).map(read).prefetch(1)
+
+
+def make_frames(makers: list[collections.abc.Callable], limit: int | None = None) -> list[tuple]:
+    """As `read_frames`, a list of what functions make now: a pair of (h, w, 3) uint8 each."""
+    pairs = (makers[index]() for index in _choose(makers, limit))
+    return [tuple(tf.constant(arrays.to_float(half)[None]) for half in pair) for pair in pairs]
+
+
+def _choose(pairs, limit):
+    count = min(limit or len(pairs), len(pairs))
+    return np.linspace(0, len(pairs) - 1, count).round().astype(np.int64)

@@ -1,0 +1,156 @@
+"""A training's state, written so that a kill, a full disk or a damaged file costs little of it."""
+
+import os
+import pathlib
+import shutil
+
+import numpy as np
+import tensorflow as tf
+
+from tf_deblur.errors import UserError
+from tf_deblur.models import weights
+from tf_deblur.models.gan import DeblurGAN
+from tf_deblur.training.schedule import Optimizers, Progress
+from tf_deblur.training.workdir import explain_unwritable
+
+# What TensorFlow raises of a checkpoint that is cut short, by where it is cut.
+UNREADABLE = (tf.errors.OpError, IndexError, RuntimeError, ValueError)
+
+
+class Checkpoints:
+    """The checkpoints in a training's folder, and the weights beside them.
+
+    Args:
+      path: the training's folder.
+      gan: the `DeblurGAN`.
+      optimizers: {kind: `Optimizers`}, all that the run will use.
+
+    Attributes:
+      progress: the `Progress` of the run; `restore` sets it, `save` writes it.
+    """
+
+    def __init__(self, path: str | pathlib.Path, gan: DeblurGAN, optimizers: dict[str, Optimizers]):
+        self.path, self.gan, self.progress = pathlib.Path(path), gan, Progress()
+        self._damaged = []
+        self._seconds = tf.Variable(0.0, dtype=tf.float64)
+        self._best = tf.Variable(-np.inf, dtype=tf.float64)
+        # the discriminator has its first name here, so that trainings of any age go on
+        self._owners = {
+            "generator": gan.generator,
+            "critic": gan.discriminator,
+            "average": gan.average,
+            **{f"{kind}_generator": both.generator for kind, both in optimizers.items()},
+            **{f"{kind}_discriminator": both.discriminator for kind, both in optimizers.items()},
+        }
+        self._checkpoint = tf.train.Checkpoint(
+            step=gan.step,
+            seconds=self._seconds,
+            best=self._best,
+            **({"loss_scale": gan.loss_scale} if gan.scaled else {}),
+            **self._owners,
+        )
+
+    def restore(self) -> bool:
+        """Goes on from the last checkpoint that is whole; a damaged one is passed over, and said.
+
+        Returns:
+          Whether there was one.
+
+        Raises:
+          UserError: every checkpoint is damaged.
+        """
+        there = _list_checkpoints(self.path / "checkpoints")
+        for name in reversed(there):
+            try:
+                self._checkpoint.restore(name).assert_existing_objects_matched()
+            except (*UNREADABLE, AssertionError) as error:
+                self._damaged.append(name)
+                why = str(error).splitlines()[0][:80]
+                print(f"{name}: damaged ({why}); the one before is used", flush=True)
+            else:
+                break
+        else:
+            if there:
+                raise UserError(f"{self.path}: every checkpoint is damaged; name a new --workdir")
+        self._read_progress()
+        return bool(there)
+
+    def share(self, team: object) -> None:
+        """All processes together: what the chief has restored, or begun with, everywhere."""
+        counts = [self.gan.step, self._seconds, self.gan.loss_scale]
+        team.take_chiefs(counts + [v for owner in self._owners.values() for v in owner.variables])
+        self._read_progress()
+
+    def _read_progress(self):
+        step, seconds = int(self.gan.step.numpy()), float(self._seconds)
+        self.progress.step, self.progress.seconds = step, seconds
+
+    def begin(self) -> None:
+        """After `restore`, before the first `save`: puts aside what is damaged."""
+        for name in self._damaged:  # kept, under a name that no checkpoint has
+            for file in pathlib.Path(name).parent.glob(f"{pathlib.Path(name).name}.*"):
+                file.rename(file.with_name(f"damaged-{file.name}"))
+        self._last, self._of_best = self._manage("checkpoints", 3), self._manage("best", 1)
+
+    def _manage(self, name, most):
+        folder = self.path / name
+        there = [name for name in _list_checkpoints(folder) if name not in self._damaged]
+        for file in folder.glob("ckpt-*"):  # what a kill, or a full disk, cut short
+            if str(file.with_suffix("")) not in there:
+                shutil.rmtree(file) if file.is_dir() else file.unlink()
+        if there:  # TensorFlow's list of them may be lost or cut short
+            tf.compat.v1.train.update_checkpoint_state(
+                str(folder),
+                there[-1],
+                there,
+                all_model_checkpoint_timestamps=[os.path.getmtime(f"{c}.index") for c in there],
+                last_preserved_timestamp=0.0,  # later ones may be removed in their turn
+            )
+        return tf.train.CheckpointManager(self._checkpoint, str(folder), max_to_keep=most)
+
+    @property
+    def latest(self) -> str | None:
+        """The last checkpoint, as TensorFlow names it; None before the first."""
+        there = _list_checkpoints(self.path / "checkpoints")
+        return next((name for name in reversed(there) if name not in self._damaged), None)
+
+    @property
+    def weights(self) -> pathlib.Path:
+        """The file to restore with."""
+        return self.path / weights.IN_WORKDIR
+
+    @property
+    def best(self) -> float:
+        """Best validation PSNR so far, in dB; minus infinity before the first."""
+        return float(self._best)
+
+    def save(self, **notes: str) -> None:
+        """Writes a checkpoint and the weights to restore with."""
+        self._write(self._last, self.weights, notes)
+
+    def save_best(self, score: float, **notes: str) -> None:
+        """Keeps a checkpoint and the weights of the best validation PSNR, in dB, so far."""
+        self._best.assign(score)  # into the variable: a resumed run remembers it
+        self._write(self._of_best, self.path / "best.safetensors", notes)
+
+    def _write(self, manager, file, notes):
+        self._seconds.assign(self.progress.seconds)
+        with explain_unwritable(self.path, tf.errors.OpError):
+            manager.save(self.progress.step)
+            weights.save(file, self.gan.average, **notes)
+
+
+def _list_checkpoints(folder):
+    """Names of the checkpoints in a folder, in order.
+
+    TensorFlow lists one when it is whole: what a kill cut short is not listed. Where the
+    list itself is lost or damaged, every checkpoint with an index counts.
+    """
+    there = [path.with_suffix("") for path in folder.glob("ckpt-*.index")]
+    there = [str(path) for path in sorted(there, key=lambda path: int(path.name[5:]))]
+    try:
+        state = tf.train.get_checkpoint_state(str(folder))
+    except ValueError:  # an empty list
+        state = None
+    listed = [name for name in state.all_model_checkpoint_paths if name in there] if state else []
+    return listed or there
