@@ -26,7 +26,7 @@ DOWNLOAD = "download"  # said instead of a folder
 FORMAT = "array_record"  # records are read by number, in the training's own order
 
 
-def prepare(spec, data_dir, manual_dir=None, **fields):
+def prepare(spec: str, data_dir: str, manual_dir: str | None = None, **fields):
     """Opens a prepared data set, or prepares it now.
 
     Other fields or other source files are another data set: hashes of the fields and of
@@ -54,9 +54,7 @@ def prepare(spec, data_dir, manual_dir=None, **fields):
     config = _configure(module.Builder.BUILDER_CONFIGS, config, texts, fields, spec)
     folder = folder or manual_dir
     prepared = pathlib.Path(data_dir).expanduser() / name
-    ending = (
-        _hash_source(module, config, folder) if folder else _find_only(module, config, prepared)
-    )
+    ending = _hash_source(module, config, folder) if folder else _find(module, config, prepared)
     config = dataclasses.replace(config, name=f"{config.name}-{ending}")
     with quiet():
         builder = module.Builder(config=config, data_dir=prepared.parent, file_format=FORMAT)
@@ -65,7 +63,7 @@ def prepare(spec, data_dir, manual_dir=None, **fields):
     return builder
 
 
-def photographs(folder):
+def photographs(folder: str) -> tuple[list, list]:
     """Sharp photographs below a folder, divided by name as `synthetic_blur` divides them.
 
     Returns:
@@ -79,9 +77,8 @@ def photographs(folder):
     config = module.Builder.BUILDER_CONFIGS[0]
     root, files = _find_source(module, config, folder)
     train, held_out = module.divide(files)
-    return train, [
-        functools.partial(module.make_first_pair, path, root, config) for path in held_out
-    ]
+    make = functools.partial(module.make_first_pair, folder=root, config=config)
+    return train, [functools.partial(make, path) for path in held_out]
 
 
 def _import(name):
@@ -91,8 +88,8 @@ def _import(name):
 
 def _parse(spec):
     """NAME[/CONFIG][/FIELD=VALUE…][@FOLDER] -> name, config or None, {field: text}, folder."""
-    texts, _, folder = spec.partition("@")
-    name, *parts = texts.split("/")
+    start, _, folder = spec.partition("@")
+    name, *parts = start.split("/")
     if name not in NAMES:
         raise UserError(f"{name}: no such data set; use one of {', '.join(NAMES)}")
     config = parts.pop(0) if parts and "=" not in parts[0] else None
@@ -116,9 +113,8 @@ def _configure(configs, name, texts, fields, spec):
             has = f"it has {', '.join(own)}" if own else "it has none"
             raise UserError(f"{spec}: no field {field}; {has}")
     fields = {
-        **{field: _parse_value(field, text, own[field]) for field, text in texts.items()},
-        **fields,
-    }
+        field: _parse_value(field, text, own[field]) for field, text in texts.items()
+    } | fields
     decisive = {field: value for field, value in {**own, **fields}.items() if field != "beam"}
     return dataclasses.replace(config, **fields, name=f"{config.name}-{_digest(decisive)}")
 
@@ -144,9 +140,9 @@ def _parse_number(text):
     return int(text) if text.isdecimal() else float(text)
 
 
-def _digest(texts):
+def _digest(facts):
     """Six hexadecimal digits of anything that JSON can hold."""
-    return hashlib.sha256(json.dumps(texts, sort_keys=True).encode()).hexdigest()[:6]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:6]
 
 
 def _hash_source(module, config, folder):
@@ -169,7 +165,7 @@ def _find_source(module, config, folder):
     return root, files
 
 
-def _find_only(module, config, prepared):
+def _find(module, config, prepared):
     """The ending of the one build that this configuration has; half-built ones do not count."""
     info = f"{config.name}-*/{module.Builder.VERSION}/dataset_info.json"
     endings = [path.parts[-3].removeprefix(f"{config.name}-") for path in prepared.glob(info)]

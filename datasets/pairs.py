@@ -16,7 +16,7 @@ PNG_RGB = 2  # colour type in a PNG file's header
 ABSENT = np.zeros((1, 1, 3), np.uint8)  # for a half that there is not: no size to score with
 
 
-def info(builder, official=None, registered=True):
+def info(builder, official: dict | None = None, registered=True) -> tfds.core.DatasetInfo:
     """A builder's `DatasetInfo`: the features that all of them have, in the order of writing.
 
     Args:
@@ -45,13 +45,13 @@ def info(builder, official=None, registered=True):
     )
 
 
-def match(folder, blurred_name="blur", sharp_name="sharp"):
+def match(folder: pathlib.Path, blurred_name="blur", sharp_name="sharp") -> list[tuple]:
     """Pairs the files of every `blur` folder below `folder` with the `sharp` one's, by name.
 
     Before anything is built it looks at every file's header (JPEG: at the whole file).
 
     Args:
-      folder: a `pathlib.Path`; folders below it may be links.
+      folder: folders below it may be links.
       blurred_name, sharp_name: of the two folders in each sequence; others are ignored.
 
     Returns:
@@ -93,12 +93,12 @@ def _match_sequence(sequence, blurred, sharp):
     return [(sequence, frame, path, halves[1][frame]) for frame, path in halves[0].items()]
 
 
-def index_folder(folder):
+def index_folder(folder: pathlib.Path) -> dict[str, pathlib.Path]:
     """{name without suffix: path} of the pictures in a folder; UserError if two share one."""
     return index_by_name(sorted(folder.iterdir()) if folder.is_dir() else ())
 
 
-def index_by_name(paths):
+def index_by_name(paths: list[pathlib.Path]) -> dict[str, pathlib.Path]:
     """{name without suffix: path} of the pictures among `paths`; UserError if two share one."""
     pictures = {}
     for path in filter(_is_picture, paths):
@@ -113,7 +113,7 @@ def _is_picture(path):
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
-def check_sizes(first, *others):
+def check_sizes(first: pathlib.Path, *others: pathlib.Path) -> None:
     """UserError if a picture is no 8-bit RGB one, or not as large as the first."""
     width, height = _size(first)
     for path in others:
@@ -141,7 +141,7 @@ def _size(path):
     return width, height
 
 
-def splits(builder, found):
+def splits(builder, found: dict[str, list]) -> dict:
     """What `_split_generators` returns: {split: pairs} without the empty ones, each counted."""
     found = {split: pairs for split, pairs in found.items() if pairs}
     builder.info.metadata["sequences"] = {s: count_sequences(pairs) for s, pairs in found.items()}
@@ -163,14 +163,14 @@ def examples(builder, pairs):
         yield number, example(builder, *halves, sequence, frame, shape)
 
 
-def read_half(path):
+def read_half(path: pathlib.Path | None) -> tuple[bytes, tuple]:
     """A picture's file, or None -> the bytes of a PNG file, (height, width, 3)."""
     image = read(path) if path else ABSENT
     kept = path and path.suffix.lower() == ".png"
     return path.read_bytes() if kept else encode_png(image), image.shape
 
 
-def example(builder, blurred, sharp, sequence, frame, shape):
+def example(builder, blurred: bytes, sharp: bytes, sequence: str, frame: str, shape: tuple) -> dict:
     """One example, its smallest side noted in the builder's metadata.
 
     Args:
@@ -186,7 +186,7 @@ def example(builder, blurred, sharp, sequence, frame, shape):
     return halves | {"sequence": sequence, "frame": frame}
 
 
-def read(path):
+def read(path: pathlib.Path) -> np.ndarray:
     """A picture file to train on: (h, w, 3) uint8, RGB; UserError if it is another kind."""
     try:
         image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -203,13 +203,13 @@ def read(path):
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def encode_png(image):
+def encode_png(image: np.ndarray) -> bytes:
     """(h, w, 3) uint8 RGB -> the bytes of a PNG file, compressed little, and so quickly."""
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     return cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
 
 
-def count_sequences(pairs):
+def count_sequences(pairs: list[tuple]) -> list[list]:
     """[[sequence, number of pairs], …] in order, as the metadata has it."""
     counts = {}
     for sequence, *_ in pairs:
@@ -217,7 +217,7 @@ def count_sequences(pairs):
     return [[sequence, count] for sequence, count in counts.items()]
 
 
-def pictures_below(folder):
+def find_pictures(folder: pathlib.Path) -> list[pathlib.Path]:
     """Every PNG or JPEG file below `folder`, in the order of names."""
     files = (
         pathlib.Path(where, n)

@@ -1,7 +1,7 @@
 """Prepared data, read by number: its pairs, which of them are held out, whole pairs to score."""
 
-import collections.abc
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -99,9 +99,7 @@ def _hold_out(builder, sequences):
 def read_frames(pairs: Pairs, limit: int | None = None) -> tf.data.Dataset:
     """Whole pairs for scoring: a dataset of (blurred, sharp), each (1, h, w, 3) in [0, 1].
 
-    Args:
-      pairs: the `Pairs` to score.
-      limit: at most so many, evenly spaced; None for all.
+    With a `limit` at most so many, evenly spaced.
     """
 
     def read(index):
@@ -112,7 +110,7 @@ def read_frames(pairs: Pairs, limit: int | None = None) -> tf.data.Dataset:
     return tf.data.Dataset.from_tensor_slices(_choose(pairs, limit)).map(read).prefetch(1)
 
 
-def make_frames(makers: list[collections.abc.Callable], limit: int | None = None) -> list[tuple]:
+def make_frames(makers: list[Callable], limit: int | None = None) -> list[tuple]:
     """As `read_frames`, a list of what functions make now: a pair of (h, w, 3) uint8 each."""
     pairs = (makers[index]() for index in _choose(makers, limit))
     return [tuple(tf.constant(arrays.to_float(half)[None]) for half in pair) for pair in pairs]

@@ -63,7 +63,7 @@ def test_no_pixel_steps_farther_than_half_a_pixel(extent):
             steps = np.linalg.norm(np.diff(places(path)[0], axis=0), axis=-1)
             assert len(path) == len(shares) and steps.max() <= 0.5
         assert shares.min() > 0 and shares.sum() == pytest.approx(1)
-        coarse, _ = motion.paths(motions, FOCAL, SIZE, step=2)
+        coarse, _ = motion.paths(motions, FOCAL, SIZE, spacing=2)
         assert len(coarse[0]) == pytest.approx(len(both[0]) / 4, abs=2)
 
 

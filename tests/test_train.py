@@ -28,7 +28,6 @@ from tf_deblur.models import losses, weights
 from tf_deblur.pictures import photographs
 from tf_deblur.training import monitor, trainer
 from tf_deblur.training.schedule import Optimizers, Phase, Progress, Schedule
-from tf_deblur.training.workdir import Workdir
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 NETWORKS = ("generator", "discriminator")
@@ -216,13 +215,6 @@ def test_another_architecture_is_refused_and_named(pairs, whole):
     )
     assert status == 1 and err.count("\n") == 1
     assert err.startswith("error: whole: was made with arguments") and '"middle": 2' in err
-
-
-def test_a_folder_of_something_else_is_left_alone(tmp_path):
-    (tmp_path / "thesis.txt").write_text("all of it")
-    with pytest.raises(UserError, match="a folder of something else"):
-        Workdir(tmp_path, {})
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
 def without_its_sharp_frame(pictures, picture):

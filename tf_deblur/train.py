@@ -8,14 +8,27 @@ import hashlib
 import json
 import math
 import pathlib
+import typing
+from collections.abc import Iterator
 
 from absl import flags
 
 from tf_deblur import devices, errors
 from tf_deblur.models import generators
-from tf_deblur.training import patches, schedule
+from tf_deblur.training import patches
 from tf_deblur.training.patches import PatchSettings
+from tf_deblur.training.schedule import DECAYS, Optimizers, Phase, Progress, Schedule
 
+if typing.TYPE_CHECKING:  # they load TensorFlow
+    import keras
+
+    from tf_deblur.models.gan import DeblurGAN
+    from tf_deblur.training.checkpoints import Checkpoints
+    from tf_deblur.training.monitor import Monitor
+    from tf_deblur.training.team import Team
+    from tf_deblur.training.workdir import Workdir
+
+DEFAULT = PatchSettings()
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Train in this folder; run again with it to go on.", required=True
 )
@@ -73,7 +86,11 @@ _DISCRIMINATOR_STEPS = flags.DEFINE_integer(
     "discriminator_steps", 1, "Update D so many times for each update of G.", 1
 )
 _DISCRIMINATOR_NOISE_STDDEV = flags.DEFINE_float(
-    "discriminator_noise_stddev", 0.0, "Add noise of this spread to all that D sees.", 0, 1
+    "discriminator_noise_stddev",
+    0.0,
+    "Add noise of this spread to all that D sees: it hides grain.",
+    0,
+    1,
 )
 _DISCRIMINATOR_WARMUP_STEPS = flags.DEFINE_integer(
     "discriminator_warmup_steps", 0, "Let G wait for D's first so many updates.", 0
@@ -84,7 +101,7 @@ _WARMUP_STEPS = flags.DEFINE_integer(
     "warmup_steps", 0, "Raise Adam's learning rate to its full value over so many steps.", 0
 )
 _DECAY = flags.DEFINE_enum(
-    "decay", "none", schedule.DECAYS, "Lower Adam's learning rate over the run this way."
+    "decay", "none", DECAYS, "Lower Adam's learning rate over the run this way."
 )
 _CLIP_NORM = flags.DEFINE_float(
     "clip_norm", 0, "Bound the norm of all of a network's gradients by this; 0 bounds nothing.", 0
@@ -98,31 +115,22 @@ _AVERAGE_DECAY = flags.DEFINE_float(
     "average_decay", 0.999, "Average G's weights with this memory; 0 averages nothing.", 0, 1
 )
 _PATCH_SIZE = flags.DEFINE_integer(
-    "patch_size", PatchSettings.patch_size, "Cut patches with sides of so many pixels.", 8
+    "patch_size", DEFAULT.patch_size, "Cut patches with sides of so many pixels.", 8
 )
 _ROTATION = flags.DEFINE_enum(
     "rotation",
-    PatchSettings.rotation,
+    DEFAULT.rotation,
     patches.ROTATIONS,
     "Turn patches by any angle, which resamples them, or by right angles alone.",
 )
 flags.DEFINE_float(
-    "noise_stddev",
-    PatchSettings.noise_stddev,
-    "Add noise to blurred halves, its level of this spread, for pictures in [0, 1].",
-    *(0, 1),
+    "noise_stddev", DEFAULT.noise_stddev, "Add noise whose level has this spread; white is 1.", 0, 1
 )
 flags.DEFINE_float(
-    "identity_fraction",
-    PatchSettings.identity_fraction,
-    "Give the network sharp input in this share of patches.",
-    *(0, 1),
+    "identity_fraction", DEFAULT.identity_fraction, "Blur nothing in this share of patches.", 0, 1
 )
 flags.DEFINE_float(
-    "min_texture",
-    PatchSettings.min_texture,
-    "Avoid crops whose grey levels (of 255) spread less than this.",
-    *(0, 255),
+    "min_texture", DEFAULT.min_texture, "Avoid crops of less contrast, in grey levels.", 0, 255
 )
 _CACHE = flags.DEFINE_bool("cache", False, "Keep decoded pairs in memory: faster, where they fit.")
 _SEED = flags.DEFINE_integer("seed", 0, "Draw weights and patches from this seed.", 0, 2**32 - 1)
@@ -139,7 +147,7 @@ _STRATEGY = flags.DEFINE_enum(
     "strategy",
     None,
     ["one_device", "mirrored", "multi_worker_mirrored"],
-    "Train there. Without it: on the workers that TF_CONFIG names, else on all GPUs.",
+    "Train by this one. Without it: on the workers that TF_CONFIG names, else on all GPUs.",
 )
 _DETERMINISTIC = flags.DEFINE_bool(
     "deterministic", False, "Give the same weights to the bit each time, on one machine; slower."
@@ -167,7 +175,7 @@ flags.register_multi_flags_validator(
 )
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
     """The whole job in one screen."""
     if len(argv) > 1:
         raise errors.UserError(f"{argv[1]}: not a flag; training takes flags only")
@@ -178,7 +186,7 @@ def main(argv):
         train(together)
 
 
-def train(team):
+def train(team: "Team") -> None:
     """What each of the processes does."""
     from tf_deblur.training import trainer
 
@@ -190,7 +198,7 @@ def train(team):
     print(devices.set_precision(_PRECISION.value), flush=True)
     with team.strategy.scope():
         gan, optimizers = build()
-    plan = schedule.Schedule(
+    plan = Schedule(
         total=_STEPS.value if _MINUTES.value is None else _MINUTES.value * 60,
         by_clock=_MINUTES.value is not None,
         content_fraction=_CONTENT_FRACTION.value,
@@ -215,11 +223,11 @@ def train(team):
     print(f"{saved.path}: finished {describe_end(saved)}")
 
 
-def describe_end(saved):
+def describe_end(saved: "Checkpoints") -> str:
     return f"after {saved.progress.step} steps; its weights are {saved.weights}"
 
 
-def open_data(team):
+def open_data(team: "Team") -> tuple:
     """What is trained on, a `Mixture`, and the validation frames, or None."""
     from tf_deblur.datasets import prepared
     from tf_deblur.training import mixture
@@ -253,7 +261,7 @@ def open_data(team):
     return mixture.Mixture(pairs, folders, settings, **batches), frames
 
 
-def open_pairs(spec):
+def open_pairs(spec: str) -> list:
     """A prepared data set's `Pairs` to train on, and those to validate on."""
     from tf_deblur import datasets
     from tf_deblur.datasets import prepared
@@ -268,7 +276,7 @@ def open_pairs(spec):
     return [prepared.open_pairs(builder, split) for split in ("train", "validation")]
 
 
-def open_photographs(spec):
+def open_photographs(spec: str) -> tuple[list, list]:
     """`datasets.photographs` of photographs@FOLDER, or of --manual_dir."""
     from tf_deblur import datasets
 
@@ -286,7 +294,7 @@ def open_photographs(spec):
     return datasets.photographs(folder)
 
 
-def split_weight(part):
+def split_weight(part: str) -> tuple[str, float]:
     """gopro:0.3 -> ("gopro", 0.3); without a number the weight is 1."""
     spec, colon, weight = part.rpartition(":")
     try:
@@ -298,7 +306,7 @@ def split_weight(part):
     return (spec if colon else part), weight
 
 
-def build():
+def build() -> tuple["DeblurGAN", dict[str, Optimizers]]:
     """The `DeblurGAN` and all `Optimizers` of the run by kind, built, so that a checkpoint fits."""
     import keras
 
@@ -314,7 +322,7 @@ def build():
         pair = [kind(rate, **options, global_clipnorm=clip) for _ in both]
         for optimizer, network in zip(pair, both):
             optimizer.build(network.trainable_variables)
-        return schedule.Optimizers(*pair, rate, scheduled)
+        return Optimizers(*pair, rate, scheduled)
 
     sgd = {"momentum": _SGD_MOMENTUM.value, "nesterov": _SGD_NESTEROV.value}
     optimizers = {
@@ -325,7 +333,7 @@ def build():
     return gan.DeblurGAN(*both, average, _AVERAGE_DECAY.value, **faster), optimizers
 
 
-def build_generator():
+def build_generator() -> "keras.Model":
     """The preset, with the paper's own two flags and what else differs."""
     from tf_deblur.models import networks
 
@@ -340,7 +348,7 @@ def build_generator():
         raise errors.UserError(" ".join(problem.split())) from error
 
 
-def open_run(gan, optimizers, team):
+def open_run(gan: "DeblurGAN", optimizers: dict[str, Optimizers], team: "Team") -> tuple:
     """The chief's `Workdir`, None for others; and the `Checkpoints`, gone on with or begun.
 
     A run is begun from --init_from where that is given.
@@ -363,11 +371,11 @@ def open_run(gan, optimizers, team):
     return folder, saved
 
 
-def begin_run(folder, saved, plan, frames):
+def begin_run(folder: "Workdir", saved: "Checkpoints", plan: Schedule, frames) -> "Monitor":
     """The chief's `Monitor`, and all that it writes to."""
     from tf_deblur.training import monitor, scalars
 
-    text = "".join(f"{flag.serialize()}\n" for flag in own_flags() if flag.value is not None)
+    text = "".join(f"{flag.serialize()}\n" for flag in list_flags() if flag.value is not None)
     folder.begin(text)
     saved.begin()
     log = scalars.Scalars(saved.path, saved.progress, text)
@@ -375,22 +383,24 @@ def begin_run(folder, saved, plan, frames):
     return monitor.Monitor(saved, log, plan, frames, *every, describe_origin())
 
 
-def read_flags_that_must_agree():
+def read_flags_that_must_agree() -> dict[str, str]:
     """Flag -> text, of all but those that name a machine's own folders."""
-    return {f"--{f.name}": str(f.value) for f in own_flags() if f.name not in OWN_FOLDERS}
+    return {f"--{f.name}": str(f.value) for f in list_flags() if f.name not in OWN_FOLDERS}
 
 
-def own_flags():
+def list_flags() -> list[flags.Flag]:
     return flags.FLAGS.flags_by_module_dict()[flags.FLAGS.find_module_defining_flag("workdir")]
 
 
-def hash_code():
+def hash_code() -> str:
     """A hash of this package's source."""
     sources = sorted(errors.HERE.rglob("*.py"))
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
 
 
-def list_phases(plan, progress, optimizers):
+def list_phases(
+    plan: Schedule, progress: Progress, optimizers: dict[str, Optimizers]
+) -> Iterator[Phase]:
     """What is left of the schedule, phase by phase.
 
     The adversarial phase begins with D's warm-up, however much of that is left.
@@ -403,12 +413,12 @@ def list_phases(plan, progress, optimizers):
             updates = _DISCRIMINATOR_WARMUP_STEPS.value - done
             left = math.ceil(updates / _DISCRIMINATOR_STEPS.value)
             if left > 0 and plan.measure(progress) < phase.end:
-                yield schedule.Phase("discriminator", phase.end, freeze=True, steps=left)
+                yield Phase("discriminator", phase.end, freeze=True, steps=left)
         if plan.measure(progress) < phase.end:
             yield phase
 
 
-def read_losses(phase):
+def read_losses(phase: Phase) -> dict:
     """What `DeblurGAN.compile` gets in a phase, beside the optimisers."""
     return {
         "content": _CONTENT_LOSS.value,
@@ -421,7 +431,7 @@ def read_losses(phase):
     }
 
 
-def describe_origin():
+def describe_origin() -> dict[str, str]:
     """For the metadata of the weights: what made them."""
     start = pathlib.Path(_INIT_FROM.value or "").name  # weights go places; folders stay here
     made_from = {"started_from": start} if start else {}
@@ -429,7 +439,7 @@ def describe_origin():
     return {"data": _DATASET.value, "batch": batch, **made_from}
 
 
-def cli():
+def cli() -> None:
     errors.run(main)
 
 

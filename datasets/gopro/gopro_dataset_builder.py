@@ -74,7 +74,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         root, config = self._unpack(dl_manager), self.builder_config
         present = [split for split in OFFICIAL if (root / split).is_dir()]
         if _averages(config):
-            return pairs.splits(self, {split: runs(root / split, config) for split in present})
+            return pairs.splits(self, {split: find_runs(root / split, config) for split in present})
         return pairs.splits(self, {s: pairs.match(root / s, config.blurred) for s in present})
 
     def _unpack(self, dl_manager):
@@ -111,11 +111,11 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             yield number, pairs.example(self, *halves, sequence, frame, shape)
 
 
-def source(folder, config):
+def source(folder: pathlib.Path, config: tfds.core.BuilderConfig) -> tuple:
     """Where the pictures are, and the files of which the pairs are made: folder, files."""
     root = _root(folder, config)
     if root:
-        return root, pairs.pictures_below(root)
+        return root, pairs.find_pictures(root)
     archive = folder / f"{_top(config)}.zip"
     return archive, [archive] if archive.is_file() else []
 
@@ -134,7 +134,7 @@ def _top(config):
     return FRAMES if _averages(config) else PAIRS
 
 
-def runs(folder, config):
+def find_runs(folder: pathlib.Path, config: AverageConfig) -> list[tuple]:
     """The runs of frames to average, in the order of sequence and frame.
 
     Args:
@@ -177,7 +177,7 @@ def _window(folder):
     return int(number[0])
 
 
-def average(run, gamma):
+def average(run: list, gamma: float) -> np.ndarray:
     """The mean of (h, w, 3) uint8 frames, in light for a gamma above 1; uint8."""
     light = arrays.to_float(np.arange(256, dtype=np.uint8)) ** np.float32(gamma)
     frames = [light[frame] for frame in run]

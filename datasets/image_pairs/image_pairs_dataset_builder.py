@@ -35,6 +35,6 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         yield from pairs.examples(self, found)
 
 
-def source(folder, config):
+def source(folder: pathlib.Path, config: tfds.core.BuilderConfig) -> tuple:
     """Where the pictures are, and the files of which the pairs are made: folder, files."""
-    return folder, pairs.pictures_below(folder)
+    return folder, pairs.find_pictures(folder)

@@ -54,10 +54,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         yield from pairs.examples(self, found)
 
 
-def source(folder, config):
+def source(folder: pathlib.Path, config: tfds.core.BuilderConfig) -> tuple:
     """Where the pictures are, and the files of which the pairs are made: folder, files."""
     root = folder / "kohler" if (folder / "kohler").is_dir() else folder
-    return root, [path for path in pairs.pictures_below(root) if NAME.fullmatch(path.stem)]
+    return root, [path for path in pairs.find_pictures(root) if NAME.fullmatch(path.stem)]
 
 
 def _match(files):

@@ -52,12 +52,12 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         yield from pairs.examples(self, found)
 
 
-def source(folder, config):
+def source(folder: pathlib.Path, config: tfds.core.BuilderConfig) -> tuple:
     """Where the pictures are, and the files of which the pairs are made: folder, files."""
     kind = _kind(config)
     root = folder if (folder / kind).is_dir() else folder / "lai"
-    blurred = pairs.pictures_below(root / kind)
-    sharp = pairs.pictures_below(root / SHARP) if blurred and kind in BLURS else []
+    blurred = pairs.find_pictures(root / kind)
+    sharp = pairs.find_pictures(root / SHARP) if blurred and kind in BLURS else []
     return root, blurred + sharp
 
 

@@ -11,6 +11,7 @@ import pathlib
 import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
+from numpy.random import Generator
 
 from tf_deblur.blurring import gyro, motion
 from tf_deblur.datasets import pairs
@@ -151,7 +152,7 @@ def _make_example(task, config, recordings):
     return *map(pairs.encode_png, pair), sequence, frame, pair[0].shape
 
 
-def make_first_pair(path, folder, config):
+def make_first_pair(path: pathlib.Path, folder: pathlib.Path, config: BlurConfig) -> tuple:
     """The first pair of a photograph below `folder`; see `blur_pair`."""
     return _make_pair(path, _sequence(path, folder), 0, config, ())
 
@@ -166,20 +167,20 @@ def _read(path):
     return arrays.to_uint8(arrays.to_float(photographs.read(path)))
 
 
-def source(folder, config):
+def source(folder: pathlib.Path, config: tfds.core.BuilderConfig) -> tuple:
     """Where the photographs are, and which files count: folder, photographs and recordings."""
     if (folder / "sharp").is_dir():
         folder = folder / "sharp"
     names = (gyro.NAME, gyro.INFO) if config.recorded else ()
     recordings = [path for name in names for path in sorted(folder.rglob(name))]
-    sharp = pairs.pictures_below(folder)
+    sharp = pairs.find_pictures(folder)
     for path in sharp:
         if BLURRED & set(path.relative_to(folder).parts):
             raise UserError(f"{path}: blurred already; name the folder of sharp photographs alone")
     return folder, sharp + recordings
 
 
-def divide(sharp):
+def divide(sharp: list) -> tuple[list, list]:
     """Photographs, or anything, in the order of names -> those to train on, those held out."""
     if len(sharp) < 2:
         return sharp, []  # the only one is trained on
@@ -190,13 +191,12 @@ def _sequence(path, folder):
     return path.relative_to(folder).with_suffix("").as_posix()
 
 
-def blur_pair(photograph, config, rng, recordings=()):
+def blur_pair(photograph: np.ndarray, config: BlurConfig, rng: Generator, recordings=()) -> tuple:
     """Blurs a photograph, or a crop of it, as `config` says.
 
     Args:
       photograph: (h, w, 3) uint8.
-      config: a `BlurConfig`.
-      rng: a NumPy generator; the pair depends on nothing else.
+      rng: the pair depends on nothing else.
       recordings: motions, of which `config.recorded` takes some.
 
     Returns:

@@ -19,7 +19,7 @@ GRAVITY = 9.81
 EXPOSURE = 0.1  # seconds, of a motion that is written
 
 
-def read(path):
+def read(path: str | pathlib.Path) -> np.ndarray:
     """How the camera turned while a picture was taken; accelerations are not used.
 
     Args:
@@ -38,8 +38,8 @@ def read(path):
     """
     path = pathlib.Path(path)
     samples = np.array(_numbers(path, "ax ay az wx wy wz t"))
-    for line, step in enumerate(np.diff(samples[:, 6]), 2):
-        if step <= 0:
+    for line, lapse in enumerate(np.diff(samples[:, 6]), 2):
+        if lapse <= 0:
             raise UserError(f"{path}: line {line}: its time is not after the line before")
     places = np.arange(3 * len(samples) - 2) / 3
     dense = np.column_stack([np.interp(places, places[::3], column) for column in samples.T])
@@ -80,7 +80,7 @@ def _numbers(path, names):
     return rows
 
 
-def write(path, motion):
+def write(path: str | pathlib.Path, motion: np.ndarray) -> None:
     """Writes what a phone would record of a motion, gravity left out, the scene 1 m away.
 
     `read` gives its rotations back. UserError if the file cannot be written.

@@ -10,19 +10,19 @@ which is what the camera sees at the path's reference, the identity.
 import math
 
 import numpy as np
+from numpy.random import Generator
 
 from tf_deblur.opencv import cv2
 
 GAMMA = 2.2
 FINE = 256  # moments at which a motion is drawn
-STEP = 0.5  # pixels from a pose to the next, at most
+SPACING = 0.5  # pixels from a pose to the next, at most
 
 
-def random_walk(rng, extent, roughness=0.4):
+def random_walk(rng: Generator, extent: float, roughness: float = 0.4) -> np.ndarray:
     """A smooth random walk with inertia, now and then thrown back.
 
     Args:
-      rng: a NumPy generator.
       extent: the larger side of the walk's bounding box.
       roughness: how strongly it is pushed about; each walk's own push is at most this.
 
@@ -40,17 +40,16 @@ def random_walk(rng, extent, roughness=0.4):
     return walk * (extent / np.ptp(walk, axis=0).max())
 
 
-def straight(rng):
+def straight(rng: Generator) -> np.ndarray:
     """Even motion along a line: (FINE, 2) positions."""
     angle = rng.uniform(0, 2 * math.pi)
     return np.linspace(0, 1, FINE)[:, None] * [math.cos(angle), math.sin(angle)]
 
 
-def camera_motion(rng, extent, focal, roughness=0.4):
+def camera_motion(rng: Generator, extent: float, focal: float, roughness=0.4) -> np.ndarray:
     """A hand that shakes: it turns the camera, and shifts, rolls and advances it a little.
 
     Args:
-      rng: a NumPy generator.
       extent: the larger side of the box in which the picture's centre moves, in pixels.
       focal: focal length in pixels.
       roughness: as of `random_walk`.
@@ -67,19 +66,19 @@ def camera_motion(rng, extent, focal, roughness=0.4):
     return stretch(motion, extent, focal)
 
 
-def object_motion(rng, extent, focal, roughness=0.4):
+def object_motion(rng: Generator, extent: float, focal: float, roughness=0.4) -> np.ndarray:
     """A thing that moves: straight in six cases of ten, else on a curve; see `camera_motion`."""
     walk = straight(rng) if rng.random() < 0.6 else random_walk(rng, 1, roughness)
     return stretch(np.pad(walk, [(0, 0), (3, 1)]), extent, focal)
 
 
-def stretch(motion, extent, focal):
+def stretch(motion: np.ndarray, extent: float, focal: float) -> np.ndarray:
     """A motion made larger or smaller, so that the centre moves in a box of `extent` pixels."""
     centre = focal * (motion[:, [1, 0]] * [1, -1] + motion[:, 3:5])
     return motion * (extent / max(np.ptp(centre, axis=0).max(), 1e-9))
 
 
-def homographies(motion, focal):
+def homographies(motion: np.ndarray, focal: float) -> np.ndarray:
     """A motion and the focal length in pixels -> (moments, 3, 3), a path: K (R + t n) K⁻¹."""
     path = np.array([cv2.Rodrigues(turn)[0] for turn in motion[:, :3]])
     path[:, :, 2] += motion[:, 3:]  # n, across the scene, is the axis forward
@@ -87,7 +86,7 @@ def homographies(motion, focal):
     return path * scale[:, None] / scale
 
 
-def paths(motions, focal, size, middle=False, step=STEP):
+def paths(motions: list, focal: float, size: tuple, middle=False, spacing=SPACING) -> tuple:
     """The paths of motions that happen at once, with as many poses as they are long.
 
     Args:
@@ -96,7 +95,7 @@ def paths(motions, focal, size, middle=False, step=STEP):
       size: (height, width) of the picture.
       middle: whether a path's reference is its pose in the middle of the exposure; else
         it is the mean pose.
-      step: no pixel of the picture moves farther from a pose to the next, in pixels.
+      spacing: no pixel of the picture moves farther from a pose to the next, in pixels.
 
     Returns:
       A list of paths, (poses, 3, 3), and the shares of the exposure that their poses
@@ -107,9 +106,9 @@ def paths(motions, focal, size, middle=False, step=STEP):
         _corners(homographies(_at(fine, motion) - motion.mean(0), focal), size)
         for motion in motions
     ]
-    steps = [np.linalg.norm(np.diff(corners, axis=0), axis=-1).max(-1) for corners in drawn]
-    gone = np.append(0, np.cumsum(np.max(steps, axis=0)))
-    count = math.ceil(gone[-1] * 1.02 / step) + 1  # the steps are a little uneven
+    moves = [np.linalg.norm(np.diff(corners, axis=0), axis=-1).max(-1) for corners in drawn]
+    gone = np.append(0, np.cumsum(np.max(moves, axis=0)))
+    count = math.ceil(gone[-1] * 1.02 / spacing) + 1  # they are a little uneven
     times = np.interp(np.linspace(0, gone[-1], count), gone, fine)
     shares = np.diff(np.concatenate([[0], (times[1:] + times[:-1]) / 2, [1]]))
     posed = [_at(times, motion) for motion in motions]
@@ -131,20 +130,20 @@ def _corners(path, size):
     return (moved[:, :2] / moved[:, 2:]).transpose(0, 2, 1)
 
 
-def margin(*paths, size):
+def margin(*paths: np.ndarray, size: tuple[int, int]) -> int:
     """How far any pixel moves on these paths, in whole pixels; `size` is (height, width)."""
     still = _corners(np.eye(3)[None], size)
     return math.ceil(max(np.abs(_corners(path, size) - still).max() for path in paths))
 
 
-def region(rng, height, width):
+def region(rng: Generator, height: int, width: int) -> np.ndarray:
     """A soft-edged region of random shape: (height, width) float32 in [0, 1]."""
     coarse = rng.normal(size=(5, 5)).astype("float32")
     smooth = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
     return np.clip((smooth - rng.uniform(0, 0.8)) * 15 + 0.5, 0, 1)
 
 
-def blur(sharp, path, shares=None, moving=None, linear=True):
+def blur(sharp: np.ndarray, path: np.ndarray, shares=None, moving=None, linear=True) -> np.ndarray:
     """What a sensor collects while the camera, or the picture before it, moves.
 
     Args:
@@ -185,12 +184,12 @@ def _warp(image, pose):
     return cv2.warpPerspective(image, matrix, (width, height), **options)
 
 
-def add_noise(rng, image, sigma):
+def add_noise(rng: Generator, image: np.ndarray, sigma: float) -> np.ndarray:
     """Adds a sensor's noise to encoded values: their gamma makes the photons' own noise even."""
     return image + np.float32(sigma) * rng.standard_normal(image.shape, np.float32)
 
 
-def kernel(path, shares, point=(0, 0)):
+def kernel(path: np.ndarray, shares: np.ndarray, point: tuple = (0, 0)) -> np.ndarray:
     """How a path spreads the light of one point.
 
     Args:

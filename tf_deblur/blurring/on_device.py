@@ -6,25 +6,27 @@ for each of n square pictures. Random ones depend on their seed alone, and are s
 """
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
+from tensorflow import Tensor
 
 from tf_deblur.blurring.motion import FINE
 from tf_deblur.opencv import cv2
 
 
-def spread(seed, shape, low=0.0, high=1.0):
+def spread(seed: Tensor, shape: list, low=0.0, high=1.0) -> Tensor:
     """Random numbers, evenly spread; `low` and `high` may be tensors."""
     return low + (high - low) * tf.random.stateless_uniform(shape, seed)
 
 
-def split(seed, count):
+def split(seed: Tensor, count: int) -> Iterator[Tensor]:
     """`count` seeds from one, (2,) int64."""
     return iter(tf.unstack(tf.random.experimental.stateless_split(seed, count)))
 
 
-def random_walk(seed, extent, roughness):
+def random_walk(seed: Tensor, extent: Tensor, roughness: float) -> Tensor:
     """`motion.random_walk`, in closed form: (n,) extents -> (n, FINE, 2) positions."""
     seeds, count = split(seed, 4), len(extent)
     push = 0.2 * roughness * spread(next(seeds), [count, 1, 1])
@@ -38,7 +40,7 @@ def random_walk(seed, extent, roughness):
     return _fit(tf.cumsum(speed, 1), extent)
 
 
-def camera_motion(seed, extent, focal, roughness):
+def camera_motion(seed: Tensor, extent: Tensor, focal: Tensor, roughness: float) -> Tensor:
     """`motion.camera_motion`: (n,) extents and focal lengths in pixels -> (n, FINE, 6)."""
     seeds, count = split(seed, 7), len(extent)
     share = spread(next(seeds), [count], 0.0, 0.5)
@@ -52,7 +54,7 @@ def camera_motion(seed, extent, focal, roughness):
     return _stretch(tf.concat([turn, roll, shifted, forward], -1), extent, focal)
 
 
-def object_motion(seed, extent, focal, roughness):
+def object_motion(seed: Tensor, extent: Tensor, focal: Tensor, roughness: float) -> Tensor:
     """`motion.object_motion`: straight in six cases of ten, else on a curve."""
     seeds, count = split(seed, 3), len(extent)
     angle = spread(next(seeds), [count, 1], 0.0, 2 * math.pi)
@@ -76,7 +78,7 @@ def _stretch(motion, extent, focal):
     return motion * (extent / tf.maximum(side, 1e-9))[:, None, None]
 
 
-def homographies(motion, focal):
+def homographies(motion: Tensor, focal: Tensor) -> Tensor:
     """`motion.homographies`: motions and (n,) focal lengths -> (n, moments, 3, 3)."""
     x, y, z = tf.unstack(motion[..., :3], axis=-1)
     zero = tf.zeros_like(x)
@@ -95,7 +97,7 @@ def _product(a, b):
     return tf.reduce_sum(a[..., :, :, None] * b[..., None, :, :], -2)
 
 
-def paths(motions, focal, side, middle, frames, step, most=FINE):
+def paths(motions: list, focal, side, middle, frames, spacing, most=FINE) -> tuple:
     """`motion.paths` of a batch, with as many poses as its longest path wants.
 
     Args:
@@ -105,19 +107,19 @@ def paths(motions, focal, side, middle, frames, step, most=FINE):
       middle: (n,) whether a path's reference is its middle, else its mean pose.
       frames: (n,) int32. 0 for light that is collected all the time; else at so many
         moments, as in data sets whose blur is a mean of frames.
-      step: no pixel moves farther from a pose to the next, in pixels, unless that takes
+      spacing: no pixel moves farther from a pose to the next, in pixels, unless that takes
         more than `most` poses.
 
     Returns:
       A list of paths, and (n, poses) the shares of the exposure that poses stand for.
     """
     longest = [
-        _steps(homographies(motion - tf.reduce_mean(motion, 1, keepdims=True), focal), side)
+        _moves(homographies(motion - tf.reduce_mean(motion, 1, keepdims=True), focal), side)
         for motion in motions
     ]
-    steps = tf.reduce_max(tf.stack(longest), 0)
-    gone = tf.pad(tf.cumsum(steps, 1), [(0, 0), (1, 0)])
-    count = tf.cast(tf.math.ceil(tf.reduce_max(gone) * 1.02 / step), tf.int32) + 1
+    moves = tf.reduce_max(tf.stack(longest), 0)
+    gone = tf.pad(tf.cumsum(moves, 1), [(0, 0), (1, 0)])
+    count = tf.cast(tf.math.ceil(tf.reduce_max(gone) * 1.02 / spacing), tf.int32) + 1
     count = tf.minimum(count, most)
     evenly = tf.range(count, dtype=tf.float32) / tf.cast(tf.maximum(count - 1, 1), tf.float32)
     times = _times(gone, evenly * gone[:, -1:])
@@ -143,7 +145,7 @@ def paths(motions, focal, side, middle, frames, step, most=FINE):
     return found, shares
 
 
-def _steps(path, side):
+def _moves(path, side):
     """How far the corner of a picture that moves most goes from each moment to the next."""
     corners = [[x * side / 2, y * side / 2, 1] for x in (-1, 1) for y in (-1, 1)]
     moved = _product(path, tf.constant(np.transpose(corners), tf.float32))
@@ -166,7 +168,7 @@ def _at(times, motion):
     return start + (place - tf.cast(before, tf.float32))[..., None] * (end - start)
 
 
-def region(seed, count, side, whole):
+def region(seed: Tensor, count: int, side: int, whole: int) -> Tensor:
     """Windows of regions as `motion.region` makes them, soft-edged and of random shape.
 
     Args:
@@ -188,7 +190,7 @@ def region(seed, count, side, whole):
     return tf.clip_by_value((smooth - edge) * 15 + 0.5, 0, 1)
 
 
-def enlarge(coarse, whole, down, right, side):
+def enlarge(coarse: Tensor, whole: int, down: Tensor, right: Tensor, side: int) -> Tensor:
     """Windows of (n, 5, 5) grids enlarged by OpenCV's cubic: (n, side, side)."""
     weights = tf.constant(
         cv2.resize(np.eye(5, dtype="float32"), (5, whole), interpolation=cv2.INTER_CUBIC)
@@ -197,7 +199,9 @@ def enlarge(coarse, whole, down, right, side):
     return tf.einsum("ya,nab,xb->nyx", rows, coarse, columns)
 
 
-def blur(light, path, shares, side, moving=None):
+def blur(
+    light: Tensor, path: Tensor, shares: Tensor, side: int, moving: tuple | None = None
+) -> Tensor:
     """`motion.blur` of a batch: what a sensor collects, before it is clipped.
 
     Args:

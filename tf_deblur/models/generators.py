@@ -82,11 +82,7 @@ class Layers(list):
 
 
 def paper(
-    filters: int = 64,
-    blocks: int = 19,
-    kernel: int = 5,
-    output_activation: str = "relu",
-    initializer: str = "torch7",
+    filters=64, blocks=19, kernel=5, output_activation="relu", initializer="torch7"
 ) -> Layers:
     """Table 1: (n, h, w, 3) in [0, 1] -> the same; width and height never change."""
     start = INITIALIZERS[initializer]
@@ -100,13 +96,7 @@ def paper(
     return layers
 
 
-def compact(
-    filters: tuple = (32, 64, 128),
-    down: tuple = (2, 2),
-    middle: int = 8,
-    up: tuple = (2, 2),
-    kernel: int = 3,
-) -> Layers:
+def compact(filters=(32, 64, 128), down=(2, 2), middle=8, up=(2, 2), kernel=3) -> Layers:
     """The residual block on a U-shape: (n, h, w, 3) in [0, 1] -> the same, unclipped.
 
     Heights and widths are multiples of `size_multiple(layers)`, 8 for three levels.

@@ -3,8 +3,8 @@
 Source: Sang, Gao and Yin 2018, Table 2 (the discriminator); generators.py has the generators.
 """
 
-import collections.abc
 import json
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
@@ -16,9 +16,7 @@ from tf_deblur.models.generators import HE, TORCH7
 from tf_deblur.models.layers import DepthToSpace, SpaceToDepth
 
 
-def conv(
-    x: tf.Tensor, filters: int, kernel: int, *, name: str, start: dict = HE, **kwargs
-) -> tf.Tensor:
+def conv(x: tf.Tensor, filters: int, kernel: int, *, name: str, start=HE, **kwargs) -> tf.Tensor:
     """A convolution with zero padding: height and width stay."""
     if start["distribution"] == TORCH7["distribution"]:  # the bias starts so too
         limit = (kernel * kernel * x.shape[-1]) ** -0.5
@@ -153,7 +151,7 @@ def mirror(index: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
     return tf.minimum(index, period - index)
 
 
-def recompute_blocks(model: keras.Model) -> collections.abc.Callable:
+def recompute_blocks(model: keras.Model) -> Callable:
     """Makes a generator keep, for its gradient, only what passes between residual blocks.
 
     What a block makes inside is made again when its gradient is taken: less memory, more time.

@@ -7,6 +7,7 @@ import functools
 import math
 
 import tensorflow as tf
+from tensorflow import Tensor
 
 from tf_deblur.errors import quiet
 from tf_deblur.training.patches import PatchSettings
@@ -20,15 +21,12 @@ def crop_size(patch_size: int) -> int:
     return patch_size + 2 * math.ceil((math.sqrt(2) - 1) * patch_size / 2 + 1)
 
 
-def augment(
-    pair: tf.Tensor, seed: tf.Tensor, settings: PatchSettings
-) -> tuple[tf.Tensor, tf.Tensor]:
+def augment(pair: Tensor, seed: Tensor, settings: PatchSettings) -> tuple[Tensor, Tensor]:
     """Turns a crop of a pair into a training patch of it.
 
     Args:
       pair: (2, c, c, 3) uint8, blurred and sharp, c being `crop_size(patch_size)`.
       seed: (2,) int64; the result depends on nothing else.
-      settings: what a patch goes through.
 
     Returns:
       blurred, sharp: (patch_size, patch_size, 3) float32 in [0, 1].
@@ -44,7 +42,7 @@ def augment(
     return tf.clip_by_value(blurred, 0, 1), tf.clip_by_value(sharp, 0, 1)
 
 
-def rotate_or_flip(images: tf.Tensor, seed: tf.Tensor, patch_size: int, rotation: str) -> tf.Tensor:
+def rotate_or_flip(images: Tensor, seed: Tensor, patch_size: int, rotation: str) -> Tensor:
     """A quarter each: rotation by a random angle, horizontal flip, vertical flip, neither."""
     seeds = tf.random.experimental.stateless_split(seed, 2)
     edge = (images.shape[1] - patch_size) // 2
@@ -68,7 +66,7 @@ def rotate_or_flip(images: tf.Tensor, seed: tf.Tensor, patch_size: int, rotation
     return tf.switch_case(tf.random.stateless_uniform([], seeds[1], 0, 4, tf.int32), ways)
 
 
-def turn_and_cut(images: tf.Tensor, matrix: tf.Tensor, size: int) -> tf.Tensor:
+def turn_and_cut(images: Tensor, matrix: Tensor, size: int) -> Tensor:
     """Samples a size × size patch round the images' centre, turned by a 2×2 matrix.
 
     Args:
@@ -87,8 +85,8 @@ def turn_and_cut(images: tf.Tensor, matrix: tf.Tensor, size: int) -> tf.Tensor:
 
 
 def projective_transform(
-    images: tf.Tensor, transforms: tf.Tensor, output_shape: tuple[int, int]
-) -> tf.Tensor:
+    images: Tensor, transforms: Tensor, output_shape: tuple[int, int]
+) -> Tensor:
     """`tfa.image.transform`, bilinear; without TensorFlow Addons, the op that it wraps."""
     addons = _import_addons()
     if addons:
@@ -113,17 +111,17 @@ def _import_addons():
     return tensorflow_addons
 
 
-def shuffle_channels(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+def shuffle_channels(images: Tensor, seed: Tensor) -> Tensor:
     order = tf.random.experimental.stateless_shuffle(tf.range(3), seed)
     return tf.tensordot(images, tf.one_hot(order, 3, axis=0, dtype=images.dtype), 1)
 
 
-def change_saturation(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+def change_saturation(images: Tensor, seed: Tensor) -> Tensor:
     """HSV saturation times a random number in [0.5, 1.5]."""
     return tf.image.adjust_saturation(images, tf.random.stateless_uniform([], seed, 0.5, 1.5))
 
 
-def add_noise(blurred: tf.Tensor, seed: tf.Tensor, stddev: float) -> tf.Tensor:
+def add_noise(blurred: Tensor, seed: Tensor, stddev: float) -> Tensor:
     """Gaussian noise; its level is the absolute value of a normal number of spread `stddev`."""
     seeds = tf.random.experimental.stateless_split(seed, 2)
     level = tf.abs(tf.random.stateless_normal([], seeds[0], stddev=stddev))

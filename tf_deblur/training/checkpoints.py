@@ -11,6 +11,7 @@ from tf_deblur.errors import UserError
 from tf_deblur.models import weights
 from tf_deblur.models.gan import DeblurGAN
 from tf_deblur.training.schedule import Optimizers, Progress
+from tf_deblur.training.team import Team
 from tf_deblur.training.workdir import explain_unwritable
 
 # What TensorFlow raises of a checkpoint that is cut short, by where it is cut.
@@ -22,14 +23,13 @@ class Checkpoints:
 
     Args:
       path: the training's folder.
-      gan: the `DeblurGAN`.
-      optimizers: {kind: `Optimizers`}, all that the run will use.
+      optimizers: all that the run will use, by kind.
 
     Attributes:
-      progress: the `Progress` of the run; `restore` sets it, `save` writes it.
+      progress: `restore` sets it, `save` writes it.
     """
 
-    def __init__(self, path: str | pathlib.Path, gan: DeblurGAN, optimizers: dict[str, Optimizers]):
+    def __init__(self, path: str, gan: DeblurGAN, optimizers: dict[str, Optimizers]):
         self.path, self.gan, self.progress = pathlib.Path(path), gan, Progress()
         self._damaged = []
         self._seconds = tf.Variable(0.0, dtype=tf.float64)
@@ -75,7 +75,7 @@ class Checkpoints:
         self._read_progress()
         return bool(there)
 
-    def share(self, team: object) -> None:
+    def share(self, team: Team) -> None:
         """All processes together: what the chief has restored, or begun with, everywhere."""
         counts = [self.gan.step, self._seconds, self.gan.loss_scale]
         team.take_chiefs(counts + [v for owner in self._owners.values() for v in owner.variables])

@@ -1,7 +1,7 @@
 """What a batch is made of: patches of prepared pairs, and of pairs made of photographs."""
 
-import collections.abc
 import pathlib
+from collections.abc import Iterator
 
 import tensorflow as tf
 
@@ -16,9 +16,8 @@ class Mixture:
     """Batches of which each source gives a fixed part, a function of the step's number alone.
 
     Args:
-      prepared: list of (`Pairs`, weight).
-      folders: list of (paths of photographs, weight); one of the two lists may be empty.
-      settings: what a patch goes through.
+      prepared: pairs and their weights.
+      folders: paths of photographs and their weights; one of the two lists may be empty.
       batch_size: patches a batch, all workers together.
       cache: of prepared pairs, as in `stream.training_batches`.
       **share: seed, worker and workers, as in `stream.training_batches`.
@@ -51,7 +50,7 @@ class Mixture:
             stream.check(prepared, cache)
         self.ring = Ring(folders, settings, count=made, **share) if folders else None
 
-    def batches(self, step: int) -> collections.abc.Iterator[tuple[tf.Tensor, tf.Tensor]]:
+    def batches(self, step: int) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
         """Endless batches from a step on: (blurred, sharp), (n, s, s, 3) float32 in [0, 1]."""
         parts = []
         if self.prepared:

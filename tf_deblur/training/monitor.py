@@ -1,10 +1,10 @@
 """What the chief does beside the steps: progress line, scalars, validation, checkpoints."""
 
-import collections.abc
 import itertools
 import math
 import sys
 import time
+from collections.abc import Iterable
 
 import numpy as np
 from tqdm import tqdm
@@ -20,9 +20,6 @@ class Monitor:
     """Shows progress, logs scalars, validates and saves.
 
     Args:
-      checkpoints: the `Checkpoints`.
-      scalars: the `Scalars`.
-      schedule: the `Schedule`.
       frames: whole validation pairs, each (1, h, w, 3) in [0, 1], as often as asked; or None.
       batch_size: patches a step.
       checkpoint_minutes: between two checkpoints, each with a validation.
@@ -34,7 +31,7 @@ class Monitor:
         checkpoints: Checkpoints,
         scalars: Scalars,
         schedule: Schedule,
-        frames: collections.abc.Iterable | None,
+        frames: Iterable | None,
         batch_size: int,
         checkpoint_minutes: float,
         notes: dict[str, str],

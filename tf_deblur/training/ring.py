@@ -5,17 +5,18 @@ drawn; every few steps the oldest ones give way to new ones. What is made and dr
 on the seed and the number of the step alone: a run that goes on makes the ring's pairs anew.
 """
 
-import collections.abc
 import concurrent.futures
 import contextlib
 import itertools
 import math
 import os
 import pathlib
+from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
 from PIL import Image
+from tensorflow import Tensor
 
 from tf_deblur import devices
 from tf_deblur.blurring import on_device
@@ -47,7 +48,7 @@ class Ring:
     """Batches of patches from pairs that are made as the training goes.
 
     Args:
-      folders: list of (paths of photographs, weight): shares of the pairs.
+      folders: paths of photographs, and their shares of the pairs.
       settings: what a patch goes through; noise and identity are a pair's, texture is of the
         crops that pairs are made from, and any rotation is by right angles.
       count: patches a batch, all workers together, and pairs made at once.
@@ -107,7 +108,7 @@ class Ring:
         self.sizes = tf.constant([picture.shape[:2] for picture in pictures], tf.int64)
         self.ends = tf.constant(np.cumsum(chances) / np.sum(chances), tf.float32)
 
-    def batches(self, step: int) -> collections.abc.Iterator[tuple[tf.Tensor, tf.Tensor]]:
+    def batches(self, step: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Endless batches from a step on: (blurred, sharp), (own, s, s, 3) float32 in [0, 1].
 
         The ring is filled now; of a run that has just begun this takes a while.
@@ -117,7 +118,7 @@ class Ring:
         self.fill(step)
         return map(self.batch, itertools.count(step))
 
-    def batch(self, step: int) -> tuple[tf.Tensor, tf.Tensor]:
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
         self.fill(step)
         return self.draw(tf.constant(step, tf.int64))
 
@@ -240,9 +241,7 @@ def check_room(paths: list[pathlib.Path], ring: int) -> None:
     )
 
 
-def cut(
-    pixels: tf.Tensor, first: tf.Tensor, down: tf.Tensor, right: tf.Tensor, size: int
-) -> tf.Tensor:
+def cut(pixels: Tensor, first: Tensor, down: Tensor, right: Tensor, size: int) -> Tensor:
     """Squares of pixels: (…) numbers of their first ones, strides -> (…, size, size, channels)."""
     places = tf.range(size, dtype=tf.int64)
     down, right = (tf.convert_to_tensor(stride, tf.int64) for stride in (down, right))
@@ -250,12 +249,12 @@ def cut(
     return tf.gather(pixels, rows + right[..., None, None] * places)
 
 
-def spread_logarithmically(seed: tf.Tensor, shape: list, low: float, high: float) -> tf.Tensor:
+def spread_logarithmically(seed: Tensor, shape: list, low: float, high: float) -> Tensor:
     """Random numbers, evenly spread on a logarithmic scale."""
     return tf.exp(on_device.spread(seed, shape, math.log(low), math.log(high)))
 
 
-def change_colours(seed: tf.Tensor, crops: tf.Tensor) -> tf.Tensor:
+def change_colours(seed: Tensor, crops: Tensor) -> Tensor:
     """Colours shuffled, more or less saturated: 8 bits -> float32 in [0, 1]."""
     seeds = on_device.split(seed, 2)
     count = crops.shape[0]
@@ -269,7 +268,7 @@ def change_colours(seed: tf.Tensor, crops: tf.Tensor) -> tf.Tensor:
     return most - (most - encoded) * by
 
 
-def add_lamps(seed: tf.Tensor, light: tf.Tensor, linear: tf.Tensor) -> tf.Tensor:
+def add_lamps(seed: Tensor, light: Tensor, linear: Tensor) -> Tensor:
     """Some of the linear light beyond white."""
     seeds, each = on_device.split(seed, 2), [light.shape[0], 1, 1, 1]
     beyond = tf.nn.relu(light - 0.75) * on_device.spread(next(seeds), each, 0.0, 6.0)
@@ -277,11 +276,11 @@ def add_lamps(seed: tf.Tensor, light: tf.Tensor, linear: tf.Tensor) -> tf.Tensor
     return light + tf.where(lit, beyond, 0.0)
 
 
-def round_to_8_bits(pictures: tf.Tensor) -> tf.Tensor:
+def round_to_8_bits(pictures: Tensor) -> Tensor:
     return tf.cast(tf.round(tf.clip_by_value(pictures, 0, 1) * 255), tf.uint8)
 
 
-def compress_some(seed: tf.Tensor, pictures: tf.Tensor) -> tf.Tensor:
+def compress_some(seed: Tensor, pictures: Tensor) -> Tensor:
     """A share of (n, s, s, 3) uint8 pictures as JPEG leaves them."""
     seeds, count = on_device.split(seed, 2), pictures.shape[0]
     share, (low, high) = JPEG

@@ -15,12 +15,12 @@ class Scalars:
 
     Args:
       path: the training's folder.
-      progress: the `Progress`; whatever is logged belongs to its present step.
+      progress: whatever is logged belongs to its present step.
       flag_text: the flags, one a line.
     """
 
-    def __init__(self, path: str | pathlib.Path, progress: Progress, flag_text: str):
-        self.path, self.progress = pathlib.Path(path), progress
+    def __init__(self, path: pathlib.Path, progress: Progress, flag_text: str):
+        self.path, self.progress = path, progress
         self._writer = tf.summary.create_file_writer(str(self.path / "logs"))
         as_markdown = "".join(f"    {line}\n" for line in flag_text.splitlines())
         self._summarise("flags", tf.constant(as_markdown), "text", data_class=2)

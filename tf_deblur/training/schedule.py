@@ -1,9 +1,9 @@
 """How a run is divided into phases, how its learning rate goes, and how far it is."""
 
-import collections.abc
 import dataclasses
 import math
 import sys
+from collections.abc import Iterator
 
 DECAYS = ("none", "cosine")
 
@@ -75,7 +75,7 @@ class Schedule:
     warmup_steps: int
     decay: str
 
-    def list_phases(self) -> collections.abc.Iterator[Phase]:
+    def list_phases(self) -> Iterator[Phase]:
         """The phases in order; none of them is empty."""
         begin, last = 0.0, 1 - self.sgd_fraction
         adam = Phase("content", self.content_fraction), Phase("adversarial", last)

@@ -36,8 +36,7 @@ def training_batches(
     """Endless batches of augmented patches; the same ones whatever the threads and workers.
 
     Args:
-      mix: list of (Pairs, weight); the weights are shares of the pairs in a window.
-      settings: what a patch goes through.
+      mix: the weights are shares of the pairs in a window.
       batch_size: patches a batch, all workers together.
       seed: with a patch's number, decides everything about it.
       start: number of the first patch wanted, in the whole stream.

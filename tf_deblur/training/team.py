@@ -5,13 +5,13 @@ process decides (to stop, to save, how late it is) reaches the others through th
 reduction as a step's scalars, so that none waits for a step that another will not make.
 """
 
-import collections.abc
 import contextlib
 import json
 import os
 import threading
 import typing
 import zlib
+from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
@@ -110,7 +110,7 @@ class Team:
 
         return self.strategy.reduce("SUM", self.strategy.run(one_replicas), axis=None)
 
-    def compile(self, train_step: collections.abc.Callable) -> collections.abc.Callable:
+    def compile(self, train_step: Callable) -> Callable:
         """Makes `train_step` one function of this process's batch and its wishes.
 
         Args:
@@ -162,7 +162,7 @@ class Team:
         )
 
     @contextlib.contextmanager
-    def watch(self) -> collections.abc.Iterator[None]:
+    def watch(self) -> Iterator[None]:
         """Says in one line that another process has ended, as this one then must."""
         try:
             yield

@@ -1,12 +1,12 @@
 """The steps of a run, and what all its processes do between two of them."""
 
-import collections.abc
 import contextlib
 import itertools
 import math
 import signal
 import time
 import typing
+from collections.abc import Callable, Iterable, Iterator
 
 import tensorflow as tf
 
@@ -24,10 +24,8 @@ class Trainer:
     """Makes steps, and does between them what the chief, or a signal to any process, asks for.
 
     Args:
-      team: the `Team`.
-      checkpoints: the `Checkpoints`; its `DeblurGAN` is compiled anew before each phase.
-      schedule: the `Schedule`.
-      monitor: the `Monitor` of the chief; None in other processes.
+      checkpoints: those of the `DeblurGAN` that is trained.
+      monitor: the chief's; None in other processes.
       profile_steps: how many steps to profile, 0 for none.
     """
 
@@ -45,16 +43,8 @@ class Trainer:
         self.profiled = range(first, first + profile_steps if monitor else first)
         self.silent, self.signal = 0, 0
 
-    def train(
-        self, phase: Phase, optimizers: Optimizers, batches: collections.abc.Iterable
-    ) -> None:
-        """One phase.
-
-        Args:
-          phase: the `Phase`.
-          optimizers: its own, whose learning rates are set before each step.
-          batches: endless, this process's share of each.
-        """
+    def train(self, phase: Phase, optimizers: Optimizers, batches: Iterable) -> None:
+        """One phase, by its own optimisers, on endless batches: this process's share of each."""
         begin_step = self.team.compile(self.checkpoints.gan.train_step)
         before, last = time.monotonic(), None
         steps = self.schedule.count_steps(phase, self.progress)
@@ -89,7 +79,7 @@ class Trainer:
         for optimizer in (optimizers.generator, optimizers.discriminator):
             optimizer.learning_rate = rate
 
-    def finish_step(self, read: collections.abc.Callable | None) -> Agreement:
+    def finish_step(self, read: Callable | None) -> Agreement:
         """Waits for a step, if there is one to wait for: what the processes, all alike, then do."""
         if read is None:
             return Agreement()
@@ -101,7 +91,7 @@ class Trainer:
         return agreed
 
     @contextlib.contextmanager
-    def save_at_end(self) -> collections.abc.Iterator[None]:
+    def save_at_end(self) -> Iterator[None]:
         """Ends with a checkpoint and a validation; Ctrl-C and SIGTERM wait for two steps more."""
         asked = signal.SIGINT, signal.SIGTERM
         before = [signal.signal(number, self.hear) for number in asked]
@@ -159,7 +149,7 @@ class Trainer:
         raise UserError(f"step {self.progress.step}: {why} ({kept})")
 
     @contextlib.contextmanager
-    def profile(self) -> collections.abc.Iterator[None]:
+    def profile(self) -> Iterator[None]:
         """Profiles some steps of the chief's, for TensorBoard."""
         step = self.progress.step
         if step in self.profiled[:1]:

@@ -10,11 +10,11 @@ logs/, pictures/         TensorBoard scalars, before and after on a validation f
 lock                     held by the process that trains here, for as long as it lives
 """
 
-import collections.abc
 import contextlib
 import fcntl
 import json
 import pathlib
+from collections.abc import Iterator
 
 from tf_deblur.errors import UserError
 from tf_deblur.files import whole
@@ -31,7 +31,7 @@ class Workdir:
       UserError: the folder belongs to another architecture, or to something else.
     """
 
-    def __init__(self, path: str | pathlib.Path, architecture: dict):
+    def __init__(self, path: str, architecture: dict):
         self.path, self.architecture, self._lock = pathlib.Path(path), architecture, None
         self._check()
 
@@ -88,12 +88,10 @@ class Workdir:
 
 
 @contextlib.contextmanager
-def explain_unwritable(path: pathlib.Path, *others: type) -> collections.abc.Iterator[None]:
+def explain_unwritable(path: pathlib.Path, *others: type) -> Iterator[None]:
     """UserError where a folder cannot be written, for a full disk most often.
 
-    Args:
-      path: the folder.
-      *others: errors beside OSError that say so: TensorFlow's own.
+    OSError says so, and so do `others`: TensorFlow has its own.
     """
     try:
         yield
