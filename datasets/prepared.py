@@ -102,6 +102,7 @@ def read_frames(pairs: Pairs, limit: int | None = None) -> tf.data.Dataset:
     With a `limit` at most so many, evenly spaced.
     """
 
+    @tf.autograph.experimental.do_not_convert
     def read(index):
         example = tf.numpy_function(pairs.read, [index], tf.string, stateful=False)
         features = pairs.decode(tf.ensure_shape(example, []))

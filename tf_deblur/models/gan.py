@@ -1,5 +1,7 @@
 """The training step: G and D updated once each, from the same restored patches."""
 
+import functools
+
 import keras
 import tensorflow as tf
 
@@ -89,7 +91,8 @@ class DeblurGAN(keras.Model):
         self.freeze_generator = freeze_generator
         self.learn = self.differentiate_generator, self.differentiate_discriminator
         if self.jit_compile_gradients:
-            self.learn = tuple(tf.function(part, jit_compile=True) for part in self.learn)
+            compiled = functools.partial(tf.function, jit_compile=True, autograph=False)
+            self.learn = tuple(map(compiled, self.learn))
 
     def read_learning_rates(self) -> dict[str, float]:
         """The two optimisers' present ones, by the names of their scalars."""
@@ -201,7 +204,7 @@ class DeblurGAN(keras.Model):
     def copy_to_average(self) -> None:
         self.average.set_weights(self.generator.get_weights())
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def score(self, blurred: tf.Tensor, sharp: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """PSNR of a whole frame as it would be saved, and the blurred input's, in dB."""
         restored = tf.round(restore(self.average, blurred) * 255) / 255

@@ -18,6 +18,8 @@ from tf_deblur.errors import UserError
 from tf_deblur.training import augment, patches
 from tf_deblur.training.patches import CANDIDATES, PatchSettings
 
+plain = tf.autograph.experimental.do_not_convert  # nothing here branches on tensors by `if`
+
 WINDOW_PAIRS = 16
 PATCHES_A_PAIR = 16
 
@@ -59,10 +61,12 @@ def training_batches(
     endless = np.iinfo(np.int64).max
     parallel = {"num_parallel_calls": devices.cores(), "deterministic": True}
 
+    @plain
     def cut(number):  # number of a pair in the stream -> (patches, 2, crop, crop, 3)
         pair = order.read_pair(number, cache)
         return cut_crops(pair, crop, [seed, number], settings.min_texture)
 
+    @plain
     def permute(window, crops):  # -> this worker's (n,) numbers, (n, 2, crop, crop, 3)
         places = tf.range(per_window, dtype=tf.int64)
         numbers = window * per_window + places
@@ -73,6 +77,7 @@ def training_batches(
         crops = tf.reshape(crops, [per_window, 2, crop, crop, 3])
         return tf.boolean_mask(numbers, mine), tf.gather(crops, tf.boolean_mask(shuffled, mine))
 
+    @plain
     def finish(number, crops):
         seeds = tf.stack([tf.constant(seed, tf.int64), number])
         return augment.augment(crops, seeds, settings)
