@@ -17,6 +17,7 @@ from absl import flags
 
 from tf_deblur import errors
 from tf_deblur.errors import BadPicture, UserError
+from tf_deblur.pictures import formats
 from tf_deblur.restoring.jobs import ENDING, PIPE
 
 _MODEL = flags.DEFINE_string(
@@ -41,7 +42,7 @@ _FILES_FROM = flags.DEFINE_string(
 )
 _RECURSIVE = flags.DEFINE_bool("recursive", False, "Folders inside folders too.")
 _FORMAT = flags.DEFINE_enum(
-    "format", None, ["png", "jpg", "tif", "webp", "avif"], "Write this, not the original's format."
+    "format", None, formats.CHOICES, "Write this, not the original's format."
 )
 _QUALITY = flags.DEFINE_integer("quality", 95, "Of JPEG, WebP, AVIF and video.", 1, 100)
 _STRIP_METADATA = flags.DEFINE_bool("strip_metadata", False, "Drop EXIF, profile and the like.")
@@ -213,7 +214,7 @@ def pixels_of(job):
         return (
             video.pixels(job.source)
             if video.is_video(job.source)
-            else photographs.pixels(job.source)
+            else photographs.count_pixels(job.source)
         )
     except (UserError, OSError):
         return 0  # said when its turn comes
@@ -314,7 +315,7 @@ def write(job, photograph, result, share, seconds):
     """Writes a result, and the comparison if asked; returns (words about it, seconds, share)."""
     from tf_deblur.pictures import arrays, photographs
 
-    like = photographs.stripped(photograph) if _STRIP_METADATA.value else photograph
+    like = photographs.strip_metadata(photograph) if _STRIP_METADATA.value else photograph
     own = photograph.suffix if job.target == PIPE else job.target.suffix
     suffix = f".{_FORMAT.value}" if _FORMAT.value else own
     if job.target == PIPE:
@@ -324,12 +325,12 @@ def write(job, photograph, result, share, seconds):
         with kept_time(job.source, job.target):
             photographs.write(job.target, result, like, _QUALITY.value)
     if job.beside:
-        pair = arrays.side_by_side(photograph.pixels, result)
+        pair = arrays.join_side_by_side(photograph.pixels, result)
         colours = dataclasses.replace(like, alpha=None)
         with kept_time(job.source, job.beside):
             photographs.write(job.beside, pair, colours, _QUALITY.value)
     height, width = result.shape[:2]
-    less = photographs.lost(suffix, like)
+    less = photographs.describe_losses(suffix, like)
     return f"{width}x{height}{', ' * bool(less)}{less}", seconds, share
 
 

@@ -29,12 +29,12 @@ def blend(blurred, restored, strength):
     return from_float(mixed, restored.dtype)
 
 
-def side_by_side(*pictures):
+def join_side_by_side(*pictures):
     """Pictures of one height and type in a row."""
     return np.concatenate(pictures, axis=1)
 
 
-def differences(array):
+def subtract_left(array):
     """Each pixel less its left neighbour, around zero; TIFF's horizontal predictor."""
     made = array.copy()
     made[:, 1:] -= array[:, :-1]

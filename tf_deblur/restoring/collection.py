@@ -63,7 +63,7 @@ class Handler(base.ModelHandler):
             photograph = photographs.open_photograph(data, path, told.max_megapixels)
             suffix = f".{told.format}" if told.format else photograph.suffix
             result, _ = guard.restored(restore, photograph.pixels, told.check, told.strength)
-            like = photographs.stripped(photograph) if told.strip_metadata else photograph
+            like = photographs.strip_metadata(photograph) if told.strip_metadata else photograph
             return path, suffix, photographs.encode(suffix, result, like, told.quality)
         except errors.UserError as error:  # the others go on
             logging.error("%s", error)

@@ -118,11 +118,10 @@ def listed(path):
 
 
 def _job(source, root, output, format, overwrite, compare):
-    from tf_deblur.pictures import photographs, video
+    from tf_deblur.pictures import formats, video
 
     film = video.is_video(source)
-    own = photographs.BECOMES.get(source.suffix.lower(), source.suffix)
-    suffix = f".{format}" if format else own
+    suffix = f".{format}" if format else formats.choose_suffix(source)
     if film:
         suffix = video.suffix_of_result(source)
     folder = pathlib.Path(output) / source.parent.relative_to(root) if output else source.parent
@@ -146,9 +145,9 @@ def sources_of(path, recursive):
 
 def _below(path, recursive):
     """Pictures and videos in a folder, without those that this command has made."""
-    from tf_deblur.pictures import photographs, video
+    from tf_deblur.pictures import formats, video
 
-    wanted = {*photographs.READ, *video.SUFFIXES}
+    wanted = {*formats.READ, *video.SUFFIXES}
     found, seen = [], set()
 
     def unreadable(error):
