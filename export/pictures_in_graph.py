@@ -77,7 +77,7 @@ def restore_tile(model, tile):
     blurred = tf.cast(tile, tf.float32) / 255 if tile.dtype == tf.uint8 else tile
     blurred = tf.where(tf.math.is_nan(blurred), 0.0, tf.clip_by_value(blurred, 0, 1))
     restored = model(blurred[None], training=False)[0]
-    # what is no number becomes the farther end of the range, as in `Restorer.run_typed`
+    # what is no number becomes the farther end of the range, as in `restorer.apply_to_floats`
     farther = tf.cast(blurred < 0.5, tf.float32)
     restored = tf.where(tf.math.is_finite(restored), tf.clip_by_value(restored, 0, 1), farther)
     if tile.dtype == tf.uint8:

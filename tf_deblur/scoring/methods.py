@@ -68,7 +68,7 @@ def of_model(name, precision):
             "precision": restore.precision,
             "weights_sha256": restore.weights_sha256,
         },
-        notes={"tiles": restore.told()},
+        notes={"tiles": restore.describe_tiles()},
         network=True,
         timed=True,
     )

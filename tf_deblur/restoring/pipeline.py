@@ -1,0 +1,237 @@
+"""A picture's way from file to file: read, restored, checked, written; for every command alike."""
+
+import collections
+import concurrent.futures
+import contextlib
+import dataclasses
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+
+from tf_deblur.errors import BadPicture, UserError
+from tf_deblur.opencv import cv2
+from tf_deblur.pictures import arrays, photographs, video
+from tf_deblur.restoring import guard
+from tf_deblur.restoring.jobs import PIPE, Job
+from tf_deblur.restoring.restorer import Restorer
+
+PROBLEMS = (UserError, OSError, MemoryError, cv2.error)  # of one file; the others go on
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What is done to a picture; as the flags of `tf_deblur.deblur` of the same names."""
+
+    format: str | None = None
+    quality: int = photographs.QUALITY
+    strip_metadata: bool = False
+    keep_time: bool = False
+    check: bool = True
+    strength: float = 1.0
+    max_megapixels: float = photographs.MEGAPIXELS
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What became of a file.
+
+    Attributes:
+      source, target: as the job's, in words.
+      status: "restored", "failed" or "skipped".
+      seconds: that the network and the check took, or a video in all.
+      share_kept: of the picture, that the check kept as it was.
+      error: the line that says why it failed.
+      result: the picture's size and what it lost, in words.
+    """
+
+    source: str
+    target: str
+    status: str = "failed"
+    seconds: float | None = None
+    share_kept: float | None = None
+    error: str | None = None
+    result: str | None = None
+
+
+def explain(error: Exception, source) -> str:
+    """The line for a file that could not be done, because of one of PROBLEMS."""
+    if isinstance(error, BadPicture):  # an engine that refuses a picture does not know its name
+        return f"{source}: {error}"
+    if isinstance(error, UserError):
+        return str(error)
+    return f"{source}: {getattr(error, 'strerror', None) or type(error).__name__}"
+
+
+def restore_checked(
+    restore: Restorer, pixels: np.ndarray, check=True, strength=1.0, progress=None
+) -> tuple[np.ndarray, float]:
+    """Restores a picture, checks it, and blends it with the input.
+
+    Args:
+      restore: what restores it.
+      pixels: (height, width, 3), as it takes.
+      check: whether blocks that cannot be right are given back.
+      strength: 0 is the input, 1 the result.
+      progress: as the restorer's.
+
+    Returns:
+      (picture, share of the blocks given back).
+    """
+    result, share = restore(pixels, progress), 0.0
+    if check:
+        result, share = guard.check(pixels, result)
+    if strength < 1:
+        result = arrays.blend(pixels, result, strength)
+    return result, share
+
+
+def count_pixels(job: Job) -> int:
+    """How many a job has, those of all frames of a video; 0 where that is unknown or not needed."""
+    if job.problem or job.done or job.source == PIPE:
+        return 0
+    count = video.count_pixels if job.is_video else photographs.count_pixels
+    try:
+        return count(job.source)
+    except PROBLEMS:  # said when its turn comes
+        return 0
+
+
+class Pipeline:
+    """One network and one way of using it, for any number of pictures.
+
+    Args:
+      restore: the network.
+      settings: what is done.
+      progress: called with the number of pixels done after each tile, if given.
+    """
+
+    def __init__(self, restore: Restorer, settings: Settings, progress: Callable | None = None):
+        self.restore, self.settings, self.progress = restore, settings, progress
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
+        """Restores the files in turn.
+
+        One is read, one restored and one written at a time, each in a thread of its own, so that
+        the network never waits; and the main thread hears Ctrl-C.
+        """
+        stages = [concurrent.futures.ThreadPoolExecutor(1) for _ in ("read", "restore", "write")]
+        under_way = collections.deque()
+        for job in jobs:
+            under_way.append((job, self._begin(job, *stages)))
+            if len(under_way) == len(stages):
+                yield _await(*under_way.popleft())
+        while under_way:
+            yield _await(*under_way.popleft())
+
+    def restore_bytes(self, data: bytes, name: str) -> tuple[str, bytes]:
+        """A file's restored picture as a file: (suffix, bytes)."""
+        photograph = self._read(data, name)
+        picture, *_ = self._restore(photograph.pixels)
+        suffix = self._choose_suffix(photograph)
+        return suffix, photographs.encode(
+            suffix, picture, self._like(photograph), self.settings.quality
+        )
+
+    def _begin(self, job, reader, worker, writer):
+        """A job's last stage, a future of facts for its `Outcome`; each awaits the one before."""
+        if job.problem or job.done:
+            return writer.submit(_leave_out, job)
+        if job.is_video:
+            return worker.submit(self._restore_video, job)
+        read = reader.submit(self._open, job)
+        done = worker.submit(lambda: self._restore(read.result().pixels))
+        return writer.submit(lambda: self._write(job, read.result(), *done.result()))
+
+    def _open(self, job):
+        if job.source == PIPE:
+            return self._read(sys.stdin.buffer.read(), "standard input")
+        photographs.check_suffix(job.target)  # before any work
+        return self._read(job.source)
+
+    def _read(self, source, name=None):
+        return photographs.open_photograph(source, name, self.settings.max_megapixels)
+
+    def _restore(self, pixels):
+        """(picture, share that the check kept, seconds)."""
+        begin, settings = time.monotonic(), self.settings
+        picture, share = restore_checked(
+            self.restore, pixels, settings.check, settings.strength, self.progress
+        )
+        return picture, share, time.monotonic() - begin
+
+    def _write(self, job, photograph, picture, share, seconds):
+        like = self._like(photograph)
+        if job.target == PIPE:
+            suffix = self._choose_suffix(photograph)
+            sys.stdout.buffer.write(
+                photographs.encode(suffix, picture, like, self.settings.quality)
+            )
+            sys.stdout.buffer.flush()
+        else:
+            suffix = job.target.suffix
+            with self._keep_time(job.source, job.target):
+                photographs.write(job.target, picture, like, self.settings.quality)
+        if job.beside:
+            pair = arrays.join_side_by_side(photograph.pixels, picture)
+            with self._keep_time(job.source, job.beside):
+                photographs.write(
+                    job.beside, pair, dataclasses.replace(like, alpha=None), self.settings.quality
+                )
+        losses = photographs.describe_losses(suffix, like)
+        result = f"{picture.shape[1]}x{picture.shape[0]}{', ' * bool(losses)}{losses}"
+        return {"result": result, "seconds": seconds, "share_kept": share}
+
+    def _restore_video(self, job):
+        """Restores a video frame by frame."""
+        begin, shares = time.monotonic(), []
+
+        def restore_frame(pixels):
+            picture, share, _ = self._restore(pixels)
+            shares.append(share)
+            return picture
+
+        with self._keep_time(job.source, job.target):
+            result = video.restore(
+                restore_frame,
+                job.source,
+                job.target,
+                self.settings.quality,
+                metadata=not self.settings.strip_metadata,
+            )
+        seconds, share = time.monotonic() - begin, sum(shares) / len(shares)
+        return {"result": result, "seconds": seconds, "share_kept": share}
+
+    def _like(self, photograph):
+        """The photograph whose metadata a result has."""
+        stripped = self.settings.strip_metadata
+        return photographs.strip_metadata(photograph) if stripped else photograph
+
+    def _choose_suffix(self, photograph):
+        return f".{self.settings.format}" if self.settings.format else photograph.suffix
+
+    @contextlib.contextmanager
+    def _keep_time(self, source, target):
+        """Gives what is written inside its original's times, if that is wanted."""
+        times = os.stat(source) if self.settings.keep_time else None  # before it is overwritten
+        yield
+        if times:
+            os.utime(target, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def _leave_out(job):
+    if job.problem:
+        raise UserError(f"{job.source}: {job.problem}")
+    return {"status": "skipped"}
+
+
+def _await(job, future):
+    """Waits for a job, and tells what became of it."""
+    outcome = Outcome(str(job.source), str(job.target))
+    try:
+        facts = {"status": "restored"} | future.result()
+    except PROBLEMS as error:
+        return dataclasses.replace(outcome, error=explain(error, job.source))
+    return dataclasses.replace(outcome, **facts)
