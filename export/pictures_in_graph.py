@@ -27,7 +27,7 @@ def restore(model, pictures, most_pixels):
       The same shape and type.
     """
     multiple = networks.size_multiple(model)
-    margin = tiling.margin_of(networks.receptive_radius(model), multiple)
+    margin = tiling.compute_margin(networks.receptive_radius(model), multiple)
     if (2 * margin + multiple) ** 2 > most_pixels:
         raise ValueError(f"{most_pixels} pixels: too few for a tile with a margin of {margin}")
     size = tf.shape(pictures, out_type=tf.int64)
@@ -46,7 +46,7 @@ def restore(model, pictures, most_pixels):
         number, tile = index // (rows * columns), index % (rows * columns)
         cut, begin, end, inside = pictures[number], [number], [number + 1], []
         for axis, place in enumerate((tile // columns, tile % columns)):
-            kept, seen = tiling.span(place, sides[axis], core[axis], margin, tf)
+            kept, seen = tiling.find_span(place, sides[axis], core[axis], margin, tf)
             taken = networks.mirrored(tf.range(*seen), size[axis + 1])
             cut = tf.gather(cut, taken, axis=axis)
             begin.append(kept[0])

@@ -1,15 +1,21 @@
 """Motion deblurring with a generative adversarial network (Sang, Gao and Yin 2018)."""
 
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tf_deblur.restoring.restorer import Restorer
+
 __version__ = "0.1.0"
 
 
 def load(
-    name,
+    name: str | os.PathLike,
     precision: str = "auto",
     memory_gb: float | None = None,
     backend: str = "auto",
     threads: int | None = None,
-):
+) -> "Restorer":
     """Opens a trained network for restoring photographs.
 
     Args:

@@ -10,7 +10,7 @@ _parts = set()  # what is being written now
 
 
 @contextlib.contextmanager
-def whole(path, replace=True):
+def whole(path: str | os.PathLike, replace: bool = True):
     """Yields a temporary path beside `path` that takes its name only on success.
 
     The body writes a file, or makes a folder, at the path that it is given. When
@@ -67,7 +67,7 @@ class Claims:
         return True
 
 
-def abandon():
+def abandon() -> None:
     """Removes everything half-written, for a process that ends at once."""
     for part in list(_parts):
         _discard(part)

@@ -19,7 +19,7 @@ _V5 = 124  # bytes of the newest header
 _EMBEDDED = b"DEBM"  # the profile is in the file
 
 
-def is_bmp(source):
+def is_bmp(source) -> bool:
     """Whether a path's or a file's first bytes say so."""
     if isinstance(source, bytes):
         return source[:2] == b"BM"
@@ -27,7 +27,7 @@ def is_bmp(source):
         return file.read(2) == b"BM"
 
 
-def read_header(source, name):
+def read_header(source, name) -> pyvips.Image:
     """A `pyvips.Image` of the file's size and resolution, with its ICC profile, without pixels."""
     picture, data = _open(source, name)
     image = pyvips.Image.black(*picture.size)
@@ -43,7 +43,7 @@ def read_header(source, name):
     return image
 
 
-def decode(image, source, name):
+def decode(image: pyvips.Image, source, name) -> tuple[np.ndarray, bool]:
     """Pixels, uint8: one channel if all its colours are grey, four with alpha; and no gain map."""
     picture, _ = _open(source, name)
     try:

@@ -12,17 +12,17 @@ _AFTER_PIXELS = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # a marker that is no 
 _PICTURE = re.compile(rb"\xff\xd8\xff[\xc0-\xef]")
 
 
-def add_to_jpeg(data, block):
+def add_to_jpeg(data: bytes, block: bytes) -> bytes:
     """A JPEG file with an EXIF block, as `exif.update` makes it."""
     return data[:2] + _segment(0xE1, exif.PREFIX + block) + data[2:]
 
 
-def refuse_in_jpeg(block):
+def refuse_in_jpeg(block: bytes) -> str:
     """Why a JPEG file cannot have an EXIF block, in words; empty if it can."""
     return "more than a JPEG holds" if len(block) > LONGEST_IN_JPEG else ""
 
 
-def add_density(data, xres):
+def add_density(data: bytes, xres: float) -> bytes:
     """A JPEG file with the resolution, in pixels a millimetre, that no EXIF tells."""
     dots = min(max(round(xres * 25.4), 1), 65535)  # an inch
     content = struct.pack(">5sHBHHBB", b"JFIF", 0x101, 1, dots, dots, 0, 0)
@@ -33,14 +33,14 @@ def _segment(marker, content):
     return struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content
 
 
-def add_to_png(data, block):
+def add_to_png(data: bytes, block: bytes) -> bytes:
     """A PNG file with an EXIF block."""
     chunk = b"eXIf" + block
     chunk = struct.pack(">L", len(block)) + chunk + struct.pack(">L", zlib.crc32(chunk))
     return data[:33] + chunk + data[33:]  # behind its header
 
 
-def add_to_webp(data, block):
+def add_to_webp(data: bytes, block: bytes) -> bytes:
     """A WebP file with an EXIF block."""
     if data[12:16] == b"VP8 ":  # the simple kind, of one chunk
         width, height = (side & 0x3FFF for side in struct.unpack("<HH", data[26:30]))
@@ -57,7 +57,7 @@ def add_to_webp(data, block):
     return bytes(chunks)
 
 
-def add_to_avif(data, block):
+def add_to_avif(data: bytes, block: bytes) -> bytes:
     """An AVIF file with an EXIF block in place of the one that it has, at the file's end."""
     item = re.search(rb"infe\x02...(..)..Exif", data, re.DOTALL)
     places = data.find(b"iloc\0\0\0\0\x44\x40")  # how libheif writes it: all numbers of 32 bits
@@ -73,7 +73,7 @@ def add_to_avif(data, block):
     return bytes(changed) + struct.pack(">L4s", len(content) + 8, b"mdat") + content
 
 
-def describe_rest_of_jpeg(data, gain_map):
+def describe_rest_of_jpeg(data: bytes, gain_map: bool) -> str:
     """What a JPEG file holds after its picture, in words; empty for nothing but padding.
 
     Args:

@@ -38,7 +38,7 @@ _LIMIT = 1 << 24  # bytes of all of it; more is no camera's
 _IN_PLACE = 60_000
 
 
-def read(image, source):
+def read(image, source) -> bytes:
     """The EXIF block of a file.
 
     Args:
@@ -57,7 +57,7 @@ def read(image, source):
     return data[min(starts) :] if starts else b""
 
 
-def update(block, width, height):
+def update(block: bytes, width: int, height: int) -> bytes:
     """A block for a picture of this size that is upright, without its thumbnail.
 
     Only the values of these tags are changed, in place; a thumbnail at the end is cut off,
@@ -82,7 +82,7 @@ def update(block, width, height):
     return bytes(data)
 
 
-def has(block, tag):
+def has(block: bytes, tag: int) -> bool:
     """Whether a block's first directory holds a tag."""
     try:
         return tag in _find_places(block, *_find_first(block))
@@ -90,7 +90,7 @@ def has(block, tag):
         return False
 
 
-def refuse_in_tiff(block):
+def refuse_in_tiff(block: bytes) -> str:
     """Why a TIFF file, whose own tags a block's become, cannot have it; empty if it can."""
     try:
         return "" if _read_entries(block, *_find_first(block)) else "which is damaged"
@@ -98,12 +98,12 @@ def refuse_in_tiff(block):
         return "which is damaged"
 
 
-def read_order(block):
+def read_order(block: bytes) -> str:
     """The order of its bytes as `struct` names it."""
     return _ORDERS[block[:2]]
 
 
-def add_to_tiff(data, block, predicted=False):
+def add_to_tiff(data: bytes, block: bytes, predicted: bool = False) -> bytes:
     """A TIFF file's bytes with an EXIF block before its pixels, so that nothing in that moves.
 
     A new first directory at the end has the file's tags and those of the block.

@@ -56,7 +56,7 @@ class Format:
     refuse_exif: Callable = lambda block: ""
 
     @property
-    def suffix(self):
+    def suffix(self) -> str:
         """What a result has that was a file of this format."""
         return self.becomes or self.suffixes[0]
 

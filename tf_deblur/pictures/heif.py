@@ -17,7 +17,7 @@ _NCLX = re.compile(rb"colrnclx(..)(..)", re.DOTALL)  # primaries and transfer by
 _UNKNOWN, _SRGB, _CURVES_OF_HDR = 2, 1, {8, 16, 18}  # the numbers: linear, PQ and HLG
 
 
-def decode_avif(image, source, name):
+def decode_avif(image, source, name) -> tuple[np.ndarray, bool]:
     """As `libvips.decode`, with samples of 10 and 12 bits over all 16."""
     array, gain_map = libvips.decode(image, source, name)
     if array.dtype == np.uint16:
@@ -25,7 +25,7 @@ def decode_avif(image, source, name):
     return array, gain_map
 
 
-def decode_heic(image, source, name):
+def decode_heic(image, source, name) -> tuple[np.ndarray, bool]:
     """Decodes a HEIC's primary image.
 
     Args:
@@ -60,7 +60,7 @@ def decode_heic(image, source, name):
     return array.reshape(*array.shape[:2], -1), gain_map
 
 
-def has_other_colours(image, source):
+def has_other_colours(image, source) -> bool:
     """Whether those of a HEIC's or AVIF's `pyvips.Image` differ from sRGB, with no ICC profile.
 
     Then they are HDR, by the curves PQ or HLG, or of wider primaries, and the file says so in a
@@ -76,18 +76,18 @@ def has_other_colours(image, source):
     return primaries not in (_SRGB, _UNKNOWN) or curve in _CURVES_OF_HDR
 
 
-def spread_over_16_bits(array, bits):
+def spread_over_16_bits(array: np.ndarray, bits: int) -> np.ndarray:
     """uint16 of 10 or 12 bits -> of all 16: the largest value becomes 65535."""
     levels = np.rint(np.linspace(0, 65535, 2**bits)).astype(np.uint16)
     return _look_up(levels, array)
 
 
-def from_upper_bits(array, bits):
+def from_upper_bits(array: np.ndarray, bits: int) -> np.ndarray:
     """uint16 as libvips reads a file of 10 or 12 bits -> over its full range."""
     return spread_over_16_bits(array >> (16 - bits), bits)
 
 
-def to_upper_bits(array, bits):
+def to_upper_bits(array: np.ndarray, bits: int) -> np.ndarray:
     """uint16 -> what libvips, which cuts the lower ones off, writes in 10 or 12 bits."""
     levels = np.rint(np.linspace(0, 2**bits - 1, 65536)).astype(np.uint16)
     return _look_up(levels << (16 - bits), array)

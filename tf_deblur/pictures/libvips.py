@@ -22,13 +22,13 @@ _SHORT = re.compile(
 )
 
 
-def decode(image, source, name):
+def decode(image: pyvips.Image, source, name) -> tuple:
     """An opened file's pixels, (height, width, channels), and whether it has a gain map too."""
     pixels = image.numpy().reshape(image.height, image.width, image.bands)
     return pixels, bool(image.get_typeof(GAIN_MAP))
 
 
-def copy_metadata(image, header):
+def copy_metadata(image: pyvips.Image, header: pyvips.Image) -> pyvips.Image:
     """The image with another's profile, XMP and resolution; it is upright now."""
     image = image.copy(xres=header.xres, yres=header.yres)
     for field in _KEPT:  # by name: pyvips lists none if one is damaged
@@ -38,7 +38,7 @@ def copy_metadata(image, header):
     return image
 
 
-def explain_reading(error, data, kind):
+def explain_reading(error: pyvips.Error, data: bytes, kind: str | None) -> str:
     """Why libvips cannot read a file.
 
     Args:
@@ -83,7 +83,7 @@ def _find_damage_in_png(data):
     return f"cut short: {len(data)} bytes, and no end"
 
 
-def explain_writing(error):
+def explain_writing(error: Exception) -> str:
     """Why libvips cannot write a picture, in words; `error` is any exception."""
     text = (getattr(error, "detail", None) or str(error)).strip()
     if isinstance(error, struct.error) or "file size exceeded" in text:

@@ -5,6 +5,7 @@ what else a file holds (EXIF, ICC profile, XMP), and says at once how large a fi
 """
 
 import dataclasses
+import os
 import pathlib
 import struct
 
@@ -49,7 +50,9 @@ class Photograph:
     other_colours: bool = False
 
 
-def open_photograph(source, name=None, megapixels: float = MEGAPIXELS) -> Photograph:
+def open_photograph(
+    source: bytes | str | os.PathLike, name=None, megapixels: float = MEGAPIXELS
+) -> Photograph:
     """Reads a picture with all that its file holds, and turns it as its EXIF orientation says.
 
     Args:
@@ -170,7 +173,7 @@ def _collect_metadata(image, source):
     return header
 
 
-def count_pixels(path) -> int:
+def count_pixels(path: str | os.PathLike) -> int:
     """How many pixels a file's header claims; UserError as `open_photograph`."""
     image = _open(path, path)
     return image.width * image.height
@@ -181,7 +184,7 @@ def strip_metadata(photograph: Photograph) -> Photograph:
     return dataclasses.replace(photograph, header=None)
 
 
-def read(path) -> np.ndarray:
+def read(path: str | os.PathLike) -> np.ndarray:
     """Reads a picture's pixels: (height, width, 3) RGB, uint8 or uint16, upright.
 
     Alpha is dropped, grey is repeated three times. Raises as `open_photograph` does.
@@ -189,7 +192,12 @@ def read(path) -> np.ndarray:
     return open_photograph(path).pixels
 
 
-def write(path, array, like: Photograph | None = None, quality: int = QUALITY) -> None:
+def write(
+    path: str | os.PathLike,
+    array: np.ndarray,
+    like: Photograph | None = None,
+    quality: int = QUALITY,
+) -> None:
     """Writes a picture in the format of its suffix; it appears whole or not at all.
 
     Args:
@@ -215,7 +223,9 @@ def write(path, array, like: Photograph | None = None, quality: int = QUALITY) -
         raise UserError(f"{path}: cannot be written ({error.strerror})") from error
 
 
-def encode(suffix, array, like: Photograph | None = None, quality: int = QUALITY) -> bytes:
+def encode(
+    suffix: str, array: np.ndarray, like: Photograph | None = None, quality: int = QUALITY
+) -> bytes:
     """The bytes of a picture file; as `write`."""
     format, size = formats.find_by_suffix(suffix), f"{array.shape[1]}x{array.shape[0]}"
     if format.longest and max(array.shape[:2]) > format.longest:
@@ -270,7 +280,7 @@ def describe_losses(suffix: str, photograph: Photograph) -> str:
     return ", ".join(losses)
 
 
-def check_suffix(path) -> None:
+def check_suffix(path: str | os.PathLike) -> None:
     """UserError if pictures of this name cannot be written."""
     if pathlib.Path(path).suffix.lower() not in formats.WRITTEN:
         known = ", ".join(formats.WRITTEN)

@@ -6,6 +6,8 @@ PyAV, which brings FFmpeg's libraries, reads and writes. It is loaded only where
 import collections
 import concurrent.futures
 import contextlib
+import pathlib
+from collections.abc import Callable
 
 from tf_deblur.errors import UserError
 from tf_deblur.files import whole
@@ -19,16 +21,16 @@ AHEAD = 3  # frames that each step may be before the next one
 SLACK = 0.25  # seconds by which a header's duration may be off
 
 
-def is_video(path) -> bool:
+def is_video(path: pathlib.Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
-def choose_suffix(path) -> str:
+def choose_suffix(path: pathlib.Path) -> str:
     """The suffix that a video's result has: its own, or `.mkv`."""
     return path.suffix if path.suffix.lower() in KEPT else ".mkv"
 
 
-def count_pixels(path) -> int:
+def count_pixels(path: pathlib.Path) -> int:
     """How many its frames have together, as far as its header tells."""
     with _open(path) as (film, stream):
         rate = stream.average_rate or stream.guessed_rate or 0
@@ -36,7 +38,13 @@ def count_pixels(path) -> int:
         return frames * stream.width * stream.height
 
 
-def restore(function, source, target, quality: int = 95, metadata: bool = True) -> str:
+def restore(
+    function: Callable,
+    source: pathlib.Path,
+    target: pathlib.Path,
+    quality: int = 95,
+    metadata: bool = True,
+) -> str:
     """Writes a video whose frames are a function of another one's.
 
     Time stamps, the picture's size and rotation, tags of colour and depth are kept, all other

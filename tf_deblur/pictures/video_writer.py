@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+from collections.abc import Iterable
 
 import av
 import numpy as np
@@ -88,14 +89,14 @@ class Writer:
             with contextlib.suppress(av.FFmpegError):
                 self.container.close()
 
-    def to_rgb(self, frame):
+    def to_rgb(self, frame: av.VideoFrame) -> np.ndarray:
         """A decoded frame's pixels: (height, width, 3) uint8, or uint16 where it has more bits."""
         deep = max(part.bits for part in frame.format.components) > 8
         image = frame.reformat(format="rgb48le" if deep else "rgb24", interpolation=ACCURATE)
         pixels = image.to_ndarray()
         return np.ascontiguousarray(_turn_upright(pixels, self.matrix)) if self.turns else pixels
 
-    def add(self, frame, blurred, restored):
+    def add(self, frame: av.VideoFrame, blurred: np.ndarray, restored: np.ndarray) -> None:
         """Encodes what became of a frame, at that frame's time.
 
         Args:
@@ -112,7 +113,7 @@ class Writer:
         with self._explain_errors():
             self.container.mux(self.picture.encode(image))
 
-    def copy(self, packets):
+    def copy(self, packets: Iterable[av.Packet]) -> None:
         """Writes packets of other tracks, as they are."""
         for packet in packets:
             if packet.stream_index in self.tracks:

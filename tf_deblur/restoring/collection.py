@@ -43,7 +43,7 @@ class Handler(base.ModelHandler):
                 Metrics.counter("tf_deblur", "failed").inc()
 
 
-def restore(patterns, output, network, settings, runner, options=()):
+def restore(patterns, output: str, network, settings, runner: str, options=()) -> dict[str, int]:
     """Restores every file that matches, and writes the results into one folder.
 
     Args:

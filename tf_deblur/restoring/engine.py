@@ -3,6 +3,7 @@
 import json
 import math
 import pathlib
+from typing import NoReturn
 
 import numpy as np
 
@@ -48,7 +49,7 @@ class Engine:
         raise NotImplementedError
 
 
-def read_facts(path: pathlib.Path, more=()) -> dict:
+def read_facts(path: pathlib.Path, more: tuple[str, ...] = ()) -> dict:
     """What an export's JSON says of its network; UserError where it is missing or damaged.
 
     Args:
@@ -67,7 +68,7 @@ def read_facts(path: pathlib.Path, more=()) -> dict:
         ) from error
 
 
-def refuse(path, problem):
+def refuse(path: pathlib.Path, problem: Exception | str) -> NoReturn:
     """Raises the UserError for an export that does not open, because of an exception or words."""
     reason = str(problem).strip().splitlines() or [type(problem).__name__]
     cause = problem if isinstance(problem, Exception) else None

@@ -59,13 +59,13 @@ def _interpolate(corners, size):
     return (top + (bottom - top) * down[:, None])[..., None]
 
 
-def find_failing_blocks(blurred, restored):
+def find_failing_blocks(blurred: np.ndarray, restored: np.ndarray) -> np.ndarray:
     """Which blocks fail: (rows, columns) of bool, the last ones perhaps smaller."""
     light, contrast = measure(blurred, restored)
     return ~((light <= LIGHT) & (contrast <= CONTRAST))  # what is no number fails
 
 
-def measure(blurred, restored):
+def measure(blurred: np.ndarray, restored: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What the limits are set to, in each block, of 1 for white: (rows, columns) each.
 
     How far averages over 3 × 3 cells differ, at most, and by how much the deviation exceeds

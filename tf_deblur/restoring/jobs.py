@@ -26,27 +26,27 @@ class Job:
       is_video: whether it is one, by its name.
     """
 
-    source: object
-    target: object
-    beside: object = None
+    source: pathlib.Path | str
+    target: pathlib.Path | str
+    beside: pathlib.Path | None = None
     problem: str | None = None
     done: bool = False
 
     @property
-    def is_video(self):
+    def is_video(self) -> bool:
         return self.source != PIPE and video.is_video(self.source)
 
 
 def plan(
-    names,
+    names: list[str],
     *,
-    output=None,
-    format=None,
-    recursive=False,
-    overwrite=False,
-    skip_existing=False,
-    compare=False,
-):
+    output: str | None = None,
+    format: str | None = None,
+    recursive: bool = False,
+    overwrite: bool = False,
+    skip_existing: bool = False,
+    compare: bool = False,
+) -> list[Job]:
     """A job for each file that the arguments name: files, folders, patterns, or `-`.
 
     No job replaces another one's result, nor an original other than its own.
@@ -95,7 +95,7 @@ def _find_fault(path):
         return "its name is not UTF-8; rename it"
 
 
-def read_list(path) -> list[str]:
+def read_list(path: str | os.PathLike) -> list[str]:
     """The names in a list of files: one a line, or each with a zero byte behind it.
 
     Args:
@@ -132,7 +132,7 @@ def _plan_one(source, root, output, format, overwrite, compare):
     return Job(source, folder / f"{source.stem}{ending}{suffix}", beside)
 
 
-def find_sources(path, recursive):
+def find_sources(path: pathlib.Path, recursive: bool) -> list[tuple]:
     """(file, the folder it was found below, problem or None) for all that one argument means."""
     if not exists(path) and glob.has_magic(str(path)):
         matches = map(pathlib.Path, sorted(glob.glob(str(path), recursive=True)))
@@ -166,7 +166,7 @@ def _find_below(path, recursive):
     return found
 
 
-def exists(path):
+def exists(path: pathlib.Path) -> bool:
     """Whether a file is there; no for a name too long, or a folder that may not be searched."""
     try:
         return path.exists()

@@ -4,11 +4,16 @@ import contextlib
 import dataclasses
 import importlib
 import importlib.util
+import os
 import pathlib
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from tf_deblur import devices
 from tf_deblur.errors import UserError
+
+if TYPE_CHECKING:
+    from tf_deblur.restoring.restorer import Restorer
 
 
 def _is_url(name):
@@ -62,12 +67,12 @@ CHOICES = ("auto", *OWN)
 
 
 def load(
-    name,
+    name: str | os.PathLike,
     precision: str = "auto",
     memory_gb: float | None = None,
     backend: str = "auto",
     threads: int | None = None,
-):
+) -> "Restorer":
     """Opens a trained network for restoring; `tf_deblur.load` says what with."""
     from tf_deblur.restoring import restorer
 
@@ -89,7 +94,7 @@ def load(
     return restore
 
 
-def choose(name, backend: str = "auto") -> str:
+def choose(name: str | os.PathLike, backend: str = "auto") -> str:
     """Which of ENGINES `name` is for; arguments and errors as of `tf_deblur.load`."""
     if backend not in CHOICES:
         raise UserError(f"{backend}: no such backend; use {', '.join(CHOICES)}")

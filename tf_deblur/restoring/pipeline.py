@@ -56,7 +56,7 @@ class Outcome:
     result: str | None = None
 
 
-def explain(error: Exception, source) -> str:
+def explain(error: Exception, source: object) -> str:
     """The line for a file that could not be done, because of one of PROBLEMS."""
     if isinstance(error, BadPicture):  # an engine that refuses a picture does not know its name
         return f"{source}: {error}"
@@ -66,7 +66,11 @@ def explain(error: Exception, source) -> str:
 
 
 def restore_checked(
-    restore: Restorer, pixels: np.ndarray, check=True, strength=1.0, progress=None
+    restore: Restorer,
+    pixels: np.ndarray,
+    check=True,
+    strength=1.0,
+    progress: Callable | None = None,
 ) -> tuple[np.ndarray, float]:
     """Restores a picture, checks it, and blends it with the input.
 

@@ -4,6 +4,7 @@ import functools
 import math
 import sys
 import time
+from collections.abc import Callable
 
 import numpy as np
 from tqdm import tqdm
@@ -34,7 +35,7 @@ class Restorer:
         self.precision, self.device, self.weights_sha256 = precision, device, weights_sha256
         self.say = functools.partial(tqdm.write, file=sys.stderr)
 
-    def __call__(self, image: np.ndarray, progress=None) -> np.ndarray:
+    def __call__(self, image: np.ndarray, progress: Callable | None = None) -> np.ndarray:
         """Restores one picture of any height and width.
 
         Args:
@@ -53,7 +54,7 @@ class Restorer:
             raise ValueError(f"shape {image.shape}; use (height, width, {self.channels})")
         return self.restore(image, progress or (lambda pixels: None))
 
-    def restore(self, image, progress):
+    def restore(self, image: np.ndarray, progress: Callable) -> np.ndarray:
         """As a call, of an image whose shape is right."""
         raise NotImplementedError
 
@@ -104,7 +105,7 @@ class TiledRestorer(Restorer):
             return self.engine.run(tile[None])[0]
         return apply_to_floats(self.engine.run, tile)
 
-    def plan_tiles(self, height: int, width: int):
+    def plan_tiles(self, height: int, width: int) -> tiling.Tiles | tiling.EqualTiles:
         """The `tiling.Tiles`, or `EqualTiles`, in which a picture of this size is restored."""
         engine = self.engine
         multiple, margin = engine.size_multiple, self._margin()
@@ -132,7 +133,7 @@ class TiledRestorer(Restorer):
         return tiles
 
     def _margin(self):
-        return tiling.margin_of(self.engine.radius, self.engine.size_multiple)
+        return tiling.compute_margin(self.engine.radius, self.engine.size_multiple)
 
     def _largest(self):
         return min(self.memory / self.engine.pixel_bytes, LARGEST_TILE, self.engine.most_pixels)
@@ -178,7 +179,7 @@ class TiledRestorer(Restorer):
         return f"radius {self.engine.radius} pixels, tiles of {largest}"
 
 
-def apply_to_floats(run, tile: np.ndarray) -> np.ndarray:
+def apply_to_floats(run: Callable, tile: np.ndarray) -> np.ndarray:
     """A network's `run` on a picture of any type, whose type the result has."""
     restored = run(arrays.to_float(tile)[None])[0]
     if not np.isfinite(restored).all():

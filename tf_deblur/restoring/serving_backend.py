@@ -99,7 +99,7 @@ class ServingRestorer(restorer.Restorer):
             raise self._odd() from error
 
 
-def ask(url, question=None, megapixels=0):
+def ask(url: str, question: object = None, megapixels: float = 0) -> bytes:
     """Asks a server, by POST where there is a question to send, and waits while it is busy.
 
     Args:

@@ -60,7 +60,7 @@ class TFLiteEngine(engine.Engine):
         return self._runner(**{self._image["name"]: given})[self._restored["name"]]
 
 
-def find_interpreter():
+def find_interpreter() -> tuple[type, str]:
     """(class, name and version) of the interpreter: LiteRT's where it is installed.
 
     Raises:
