@@ -108,12 +108,14 @@ NOT_BY_BEAM = {"files_from": None, "keep_time": False, "report": None, "backend"
 def main(argv):
     if _BEAM_RUNNER.value:
         return restore_collection(argv[1:])
+    from tf_deblur.restoring import pipeline
+
     planned = plan(argv[1:])
     report = open_report()
     restore = load_network()
     begin, counts = time.monotonic(), collections.Counter()
     with end_if_interrupted(), show_progress(restore, planned) as progress:
-        for outcome in open_pipeline(restore, progress).run(planned):
+        for outcome in pipeline.Pipeline(restore, read_settings(), progress).run(planned):
             tell(outcome)
             report(outcome)
             counts[outcome.status] += 1
@@ -178,7 +180,7 @@ def open_report():
 
     def add(outcome):
         record = dataclasses.asdict(outcome)
-        del record["result"]
+        del record["made"]
         if outcome.seconds is not None:
             record["seconds"] = round(outcome.seconds, 3)
         write(json.dumps(record) + "\n")
@@ -198,12 +200,6 @@ def load_network():
     say(f"restoring with {restore}")
     say(restore.describe_tiles())
     return restore
-
-
-def open_pipeline(restore, progress):
-    from tf_deblur.restoring import pipeline
-
-    return pipeline.Pipeline(restore, read_settings(), progress)
 
 
 def read_settings():
@@ -259,7 +255,7 @@ def tell(outcome):
     elif outcome.status == "restored":
         share, because = outcome.share_kept, "where the result could not be right"
         kept = f"; {share:.1%} kept as it was, {because}" if share else ""
-        facts = f"{outcome.result}, {outcome.seconds:.1f} s{kept}"
+        facts = f"{outcome.made}, {outcome.seconds:.1f} s{kept}"
         say(f"{outcome.source} -> {outcome.target} ({facts})")
 
 

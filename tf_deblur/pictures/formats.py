@@ -13,8 +13,6 @@ import numpy as np
 from tf_deblur.pictures import arrays, bmp, containers, exif, heif, libvips
 from tf_deblur.pictures.libvips import pyvips
 
-BITS_OF_AVIF = 12
-
 
 @dataclasses.dataclass(frozen=True)
 class Format:
@@ -30,7 +28,8 @@ class Format:
         as libvips opens it, and `name` for errors.
       describe_rest: (data, gain_map) -> what a file holds behind its picture, in words; if it can.
       becomes: the suffix that a result has, of a format that is not written.
-      save: (pixels, header, block, options) -> bytes; the header is a `pyvips.Image` or None.
+      save: (format, pixels, header, EXIF block, options) -> bytes; a header of None for none.
+      add_exif: (data, block) -> the file with it.
       options: what libvips' saver is told.
       lossy: whether it takes a quality.
       bits: how many of 16 it holds.
@@ -48,6 +47,7 @@ class Format:
     describe_rest: Callable | None = None
     becomes: str | None = None
     save: Callable | None = None
+    add_exif: Callable | None = None
     options: dict = dataclasses.field(default_factory=dict)
     lossy: bool = False
     bits: int = 8
@@ -61,74 +61,67 @@ class Format:
         return self.becomes or self.suffixes[0]
 
 
-def _save(suffix, pixels, header, options, keep=""):
+def _write(format, pixels, header, options, more=""):
     """The file that libvips writes, with all that a header has but EXIF."""
     grey, deep = pixels.shape[-1] < 3, pixels.dtype == np.uint16
     kind = {(0, 0): "srgb", (0, 1): "rgb16", (1, 0): "b-w", (1, 1): "grey16"}[grey, deep]
     image = pyvips.Image.new_from_array(np.ascontiguousarray(pixels)).copy(interpretation=kind)
     if header:
         image = libvips.copy_metadata(image, header)
-    keep = f"xmp|iptc|icc|other{keep}" if header else "none"
-    return image.write_to_buffer(suffix, keep=keep, **options)
+    keep = f"xmp|iptc|icc|other{more}" if header else "none"
+    return image.write_to_buffer(format.suffix, keep=keep, **options)
 
 
-def _save_png(pixels, header, block, options):
-    data = _save(".png", pixels, header, options)
-    return containers.add_to_png(data, block) if block else data
+def _save(format, pixels, header, block, options):
+    data = _write(format, pixels, header, options)
+    return format.add_exif(data, block) if block else data
 
 
-def _save_jpeg(pixels, header, block, options):
-    data = _save(".jpg", pixels, header, options)
+def _save_jpeg(format, pixels, header, block, options):
+    data = _write(format, pixels, header, options)
     if header and not exif.has(block, exif.RESOLUTION):
         data = containers.add_density(data, header.xres)
-    return containers.add_to_jpeg(data, block) if block else data
+    return format.add_exif(data, block) if block else data
 
 
-def _save_tiff(pixels, header, block, options):
+def _save_tiff(format, pixels, header, block, options):
     swapped = block and pixels.dtype == np.uint16 and exif.read_order(block) == ">"
     if swapped:  # its numbers are in the order of the EXIF's, which libvips would not write
         pixels = arrays.subtract_left(pixels).byteswap()
         options = options | {"predictor": "none"}
-    data = _save(".tif", pixels, header, options)
-    return exif.add_to_tiff(data, block, predicted=swapped) if block else data
+    data = _write(format, pixels, header, options)
+    return format.add_exif(data, block, predicted=swapped) if block else data
 
 
-def _save_webp(pixels, header, block, options):
-    data = _save(".webp", pixels, header, options)
-    return containers.add_to_webp(data, block) if block else data
-
-
-def _save_avif(pixels, header, block, options):
+def _save_avif(format, pixels, header, block, options):
     if pixels.dtype == np.uint16:
-        pixels, options = (
-            heif.to_upper_bits(pixels, BITS_OF_AVIF),
-            options | {"bitdepth": BITS_OF_AVIF},
-        )
+        pixels = heif.to_upper_bits(pixels, format.bits)
+        options = options | {"bitdepth": format.bits}
     if not block:
-        return _save(".avif", pixels, header, options)
+        return _write(format, pixels, header, options)
     # with some EXIF, for the block to replace
-    return containers.add_to_avif(_save(".avif", pixels, header, options, "|exif"), block)
+    return format.add_exif(_write(format, pixels, header, options, "|exif"), block)
 
 
 # fmt: off
 FORMATS = (
     Format(
         "PNG", (".png",), loader="png", starts=(b"\x89PNG\r\n",),
-        save=_save_png, options={"compression": 6}, bits=16, alpha=True,
+        save=_save, add_exif=containers.add_to_png, options={"compression": 6}, bits=16, alpha=True,
     ),
     Format(
         "JPEG", (".jpg", ".jpeg"), loader="jpeg", starts=(b"\xff\xd8",),
-        save=_save_jpeg, lossy=True, longest=65500,
+        save=_save_jpeg, add_exif=containers.add_to_jpeg, lossy=True, longest=65500,
         refuse_exif=containers.refuse_in_jpeg, describe_rest=containers.describe_rest_of_jpeg,
     ),
     Format(
         "TIFF", (".tif", ".tiff"), loader="tiff", starts=(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
         save=_save_tiff, options={"compression": "deflate", "predictor": "horizontal"},
-        bits=16, alpha=True, refuse_exif=exif.refuse_in_tiff,
+        add_exif=exif.add_to_tiff, refuse_exif=exif.refuse_in_tiff, bits=16, alpha=True,
     ),
     Format(
         "WebP", (".webp",), loader="webp", starts=(b"RIFF",),
-        save=_save_webp, lossy=True, alpha=True, longest=16383,
+        save=_save, add_exif=containers.add_to_webp, lossy=True, alpha=True, longest=16383,
     ),
     Format(
         "HEIC", (".heic", ".heif", ".hif"), loader="heif", codec="hevc", decode=heif.decode_heic,
@@ -136,8 +129,8 @@ FORMATS = (
     ),
     Format(
         "AVIF", (".avif",), loader="heif", decode=heif.decode_avif,
-        save=_save_avif, options={"effort": 1}, lossy=True,
-        bits=BITS_OF_AVIF, alpha=True, longest=16384,
+        save=_save_avif, add_exif=containers.add_to_avif, options={"effort": 1}, lossy=True,
+        bits=12, alpha=True, longest=16384,
     ),
     Format("GIF", (".gif",), loader="gif", starts=(b"GIF8",), becomes=".png"),
     Format("BMP", (".bmp",), loader=bmp.LOADER, decode=bmp.decode, becomes=".png"),

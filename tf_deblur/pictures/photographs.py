@@ -192,12 +192,7 @@ def read(path: str | os.PathLike) -> np.ndarray:
     return open_photograph(path).pixels
 
 
-def write(
-    path: str | os.PathLike,
-    array: np.ndarray,
-    like: Photograph | None = None,
-    quality: int = QUALITY,
-) -> None:
+def write(path, array: np.ndarray, like: Photograph | None = None, quality: int = QUALITY):
     """Writes a picture in the format of its suffix; it appears whole or not at all.
 
     Args:
@@ -223,9 +218,7 @@ def write(
         raise UserError(f"{path}: cannot be written ({error.strerror})") from error
 
 
-def encode(
-    suffix: str, array: np.ndarray, like: Photograph | None = None, quality: int = QUALITY
-) -> bytes:
+def encode(suffix: str, array, like: Photograph | None = None, quality: int = QUALITY) -> bytes:
     """The bytes of a picture file; as `write`."""
     format, size = formats.find_by_suffix(suffix), f"{array.shape[1]}x{array.shape[0]}"
     if format.longest and max(array.shape[:2]) > format.longest:
@@ -238,7 +231,9 @@ def encode(
     block = exif.update(_get_exif(header), array.shape[1], array.shape[0])
     options = format.options | ({"Q": quality} if format.lossy else {})
     try:
-        return format.save(pixels, header, b"" if format.refuse_exif(block) else block, options)
+        return format.save(
+            format, pixels, header, b"" if format.refuse_exif(block) else block, options
+        )
     except (pyvips.Error, struct.error) as error:
         reason = libvips.explain_writing(error)
         raise UserError(f"{size}: not for {suffix.lower()} ({reason})") from error

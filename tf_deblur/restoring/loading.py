@@ -16,14 +16,6 @@ if TYPE_CHECKING:
     from tf_deblur.restoring.restorer import Restorer
 
 
-def _is_url(name):
-    return str(name).startswith(("http://", "https://"))
-
-
-def _is_tflite(name):
-    return pathlib.Path(name).suffix == ".tflite"
-
-
 def _is_saved_model(name):
     from tf_deblur.models import weights
 
@@ -56,8 +48,15 @@ class Row:
 ENGINES = {
     "tensorflow": Row("tensorflow_backend", "TensorFlowEngine", "tensorflow", on_gpu=True),
     "openvino": Row("openvino_backend", "OpenVINOEngine", "openvino", extra="openvino"),
-    "serving": Row("serving_backend", "ServingRestorer", "tensorflow", takes=_is_url),
-    "tflite": Row("tflite_backend", "TFLiteEngine", takes=_is_tflite, threads=True),
+    "serving": Row(
+        *("serving_backend", "ServingRestorer", "tensorflow"),
+        takes=lambda name: str(name).startswith(("http://", "https://")),
+    ),
+    "tflite": Row(
+        *("tflite_backend", "TFLiteEngine"),
+        takes=lambda name: pathlib.Path(name).suffix == ".tflite",
+        threads=True,
+    ),
     "saved_model": Row(
         *("saved_model_backend", "SavedModelEngine", "tensorflow"), takes=_is_saved_model
     ),
@@ -66,13 +65,7 @@ OWN = tuple(name for name, row in ENGINES.items() if not row.takes)  # the later
 CHOICES = ("auto", *OWN)
 
 
-def load(
-    name: str | os.PathLike,
-    precision: str = "auto",
-    memory_gb: float | None = None,
-    backend: str = "auto",
-    threads: int | None = None,
-) -> "Restorer":
+def load(name, precision="auto", memory_gb=None, backend="auto", threads=None) -> "Restorer":
     """Opens a trained network for restoring; `tf_deblur.load` says what with."""
     from tf_deblur.restoring import restorer
 

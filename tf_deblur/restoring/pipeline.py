@@ -39,12 +39,11 @@ class Outcome:
     """What became of a file.
 
     Attributes:
-      source, target: as the job's, in words.
       status: "restored", "failed" or "skipped".
       seconds: that the network and the check took, or a video in all.
       share_kept: of the picture, that the check kept as it was.
       error: the line that says why it failed.
-      result: the picture's size and what it lost, in words.
+      made: the result's size and what it lost, in words.
     """
 
     source: str
@@ -53,7 +52,7 @@ class Outcome:
     seconds: float | None = None
     share_kept: float | None = None
     error: str | None = None
-    result: str | None = None
+    made: str | None = None
 
 
 def explain(error: Exception, source: object) -> str:
@@ -132,31 +131,30 @@ class Pipeline:
 
     def restore_bytes(self, data: bytes, name: str) -> tuple[str, bytes]:
         """A file's restored picture as a file: (suffix, bytes)."""
-        photograph = self._read(data, name)
+        photograph = self._open(data, name)
         picture, *_ = self._restore(photograph.pixels)
-        suffix = self._choose_suffix(photograph)
-        return suffix, photographs.encode(
-            suffix, picture, self._like(photograph), self.settings.quality
-        )
+        return self._encode(photograph, picture)
 
     def _begin(self, job, reader, worker, writer):
         """A job's last stage, a future of facts for its `Outcome`; each awaits the one before."""
         if job.problem or job.done:
-            return writer.submit(_leave_out, job)
+            return None
         if job.is_video:
             return worker.submit(self._restore_video, job)
-        read = reader.submit(self._open, job)
-        done = worker.submit(lambda: self._restore(read.result().pixels))
-        return writer.submit(lambda: self._write(job, read.result(), *done.result()))
+        opened = reader.submit(self._open_source, job)
+        made = worker.submit(lambda: self._restore(opened.result().pixels))
+        return writer.submit(lambda: self._write(job, opened.result(), *made.result()))
 
-    def _open(self, job):
+    def _open_source(self, job):
         if job.source == PIPE:
-            return self._read(sys.stdin.buffer.read(), "standard input")
+            return self._open(sys.stdin.buffer.read(), "standard input")
         photographs.check_suffix(job.target)  # before any work
-        return self._read(job.source)
+        return self._open(job.source)
 
-    def _read(self, source, name=None):
-        return photographs.open_photograph(source, name, self.settings.max_megapixels)
+    def _open(self, source, name=None):
+        photograph = photographs.open_photograph(source, name, self.settings.max_megapixels)
+        stripped = self.settings.strip_metadata
+        return photographs.strip_metadata(photograph) if stripped else photograph
 
     def _restore(self, pixels):
         """(picture, share that the check kept, seconds)."""
@@ -166,31 +164,34 @@ class Pipeline:
         )
         return picture, share, time.monotonic() - begin
 
+    def _encode(self, photograph, picture):
+        suffix = f".{self.settings.format}" if self.settings.format else photograph.suffix
+        return suffix, photographs.encode(suffix, picture, photograph, self.settings.quality)
+
     def _write(self, job, photograph, picture, share, seconds):
-        like = self._like(photograph)
+        """(what was made, in words, share, seconds)."""
         if job.target == PIPE:
-            suffix = self._choose_suffix(photograph)
-            sys.stdout.buffer.write(
-                photographs.encode(suffix, picture, like, self.settings.quality)
-            )
+            suffix, data = self._encode(photograph, picture)
+            sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
         else:
             suffix = job.target.suffix
-            with self._keep_time(job.source, job.target):
-                photographs.write(job.target, picture, like, self.settings.quality)
+            self._write_file(job.source, job.target, picture, photograph)
         if job.beside:
             pair = arrays.join_side_by_side(photograph.pixels, picture)
-            with self._keep_time(job.source, job.beside):
-                photographs.write(
-                    job.beside, pair, dataclasses.replace(like, alpha=None), self.settings.quality
-                )
-        losses = photographs.describe_losses(suffix, like)
-        result = f"{picture.shape[1]}x{picture.shape[0]}{', ' * bool(losses)}{losses}"
-        return {"result": result, "seconds": seconds, "share_kept": share}
+            colours = dataclasses.replace(photograph, alpha=None)
+            self._write_file(job.source, job.beside, pair, colours)
+        losses = photographs.describe_losses(suffix, photograph)
+        size = f"{picture.shape[1]}x{picture.shape[0]}"
+        return ", ".join(filter(None, [size, losses])), share, seconds
+
+    def _write_file(self, source, target, picture, like):
+        with self._keep_time(source, target):
+            photographs.write(target, picture, like, self.settings.quality)
 
     def _restore_video(self, job):
-        """Restores a video frame by frame."""
-        begin, shares = time.monotonic(), []
+        """Frame by frame; as `_write`."""
+        begin, shares, settings = time.monotonic(), [], self.settings
 
         def restore_frame(pixels):
             picture, share, _ = self._restore(pixels)
@@ -198,23 +199,11 @@ class Pipeline:
             return picture
 
         with self._keep_time(job.source, job.target):
-            result = video.restore(
-                restore_frame,
-                job.source,
-                job.target,
-                self.settings.quality,
-                metadata=not self.settings.strip_metadata,
+            made = video.restore(
+                *(restore_frame, job.source, job.target, settings.quality),
+                metadata=not settings.strip_metadata,
             )
-        seconds, share = time.monotonic() - begin, sum(shares) / len(shares)
-        return {"result": result, "seconds": seconds, "share_kept": share}
-
-    def _like(self, photograph):
-        """The photograph whose metadata a result has."""
-        stripped = self.settings.strip_metadata
-        return photographs.strip_metadata(photograph) if stripped else photograph
-
-    def _choose_suffix(self, photograph):
-        return f".{self.settings.format}" if self.settings.format else photograph.suffix
+        return made, sum(shares) / len(shares), time.monotonic() - begin
 
     @contextlib.contextmanager
     def _keep_time(self, source, target):
@@ -225,17 +214,17 @@ class Pipeline:
             os.utime(target, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
-def _leave_out(job):
-    if job.problem:
-        raise UserError(f"{job.source}: {job.problem}")
-    return {"status": "skipped"}
-
-
 def _await(job, future):
     """Waits for a job, and tells what became of it."""
     outcome = Outcome(str(job.source), str(job.target))
-    try:
-        facts = {"status": "restored"} | future.result()
-    except PROBLEMS as error:
-        return dataclasses.replace(outcome, error=explain(error, job.source))
-    return dataclasses.replace(outcome, **facts)
+    if job.problem:
+        outcome.error = f"{job.source}: {job.problem}"
+    elif job.done:
+        outcome.status = "skipped"
+    else:
+        try:
+            outcome.made, outcome.share_kept, outcome.seconds = future.result()
+            outcome.status = "restored"
+        except PROBLEMS as error:
+            outcome.error = explain(error, job.source)
+    return outcome

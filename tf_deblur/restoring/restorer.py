@@ -58,14 +58,6 @@ class Restorer:
         """As a call, of an image whose shape is right."""
         raise NotImplementedError
 
-    def measure_seconds_a_pixel(self) -> float:
-        """How long restoring takes."""
-        raise NotImplementedError
-
-    def describe_tiles(self) -> str:
-        """How pictures are cut, in words."""
-        raise NotImplementedError
-
 
 class TiledRestorer(Restorer):
     """An engine on pictures of any size, tile by tile, exactly.
@@ -146,7 +138,7 @@ class TiledRestorer(Restorer):
             f"{self.name} wants at least {needed:.3f}, see --memory_gb"
         )
 
-    def measure_seconds_a_pixel(self):
+    def measure_seconds_a_pixel(self) -> float:
         """How long restoring takes, measured on a small tile, once everything is warm."""
         size = self.engine.fixed_size
         if not size:
@@ -172,7 +164,8 @@ class TiledRestorer(Restorer):
     def __str__(self):
         return f"{self.name} on {self.device} in {self.precision} ({self.engine.why})"
 
-    def describe_tiles(self):
+    def describe_tiles(self) -> str:
+        """How pictures are cut: radius and largest tile, in words."""
         largest = f"at most {self._largest() / 1e6:.1f} megapixels"
         if size := self.engine.fixed_size:
             largest = f"{size[1]}x{size[0]}"
