@@ -20,7 +20,7 @@ import pytest
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(
-    ["tensorflow", "tensorflow_datasets", "safetensors.numpy", "cv2", "PIL.Image", "tqdm"]
+    ["keras", "tensorflow_addons", "tensorflow_datasets", "safetensors.numpy", "cv2", "tqdm"]
 )
 
 
@@ -33,7 +33,8 @@ class Command:
         self._streams = [pathlib.Path(self._folder.name, name) for name in ("in", "out", "err")]
         for path, data in zip(self._streams, (stdin, b"", b"")):
             path.write_bytes(data)
-        told = self.args, os.path.abspath(cwd or ""), {**os.environ, **dict(environment)}
+        environment = {**os.environ, "TMPDIR": self._folder.name, **dict(environment)}
+        told = self.args, os.path.abspath(cwd or ""), environment
         self._process = _context.Process(target=_become, args=(*told, self._streams), daemon=True)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is imported, so once
@@ -93,6 +94,7 @@ def _become(line, folder, environment, streams):
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(environment)
+    tempfile.tempdir = None  # TMPDIR is another
     os.chdir(folder)
     first, *rest = line
     if first == "-m":

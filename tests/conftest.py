@@ -1,5 +1,6 @@
 import collections
 import json
+import os
 import pathlib
 import shutil
 import signal
@@ -8,6 +9,18 @@ import cv2
 import numpy as np
 import pytest
 from commands import python
+
+
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):  # share the cores
+    os.environ["TF_NUM_INTRAOP_THREADS"] = str(max(1, os.cpu_count() // workers))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """A line for each thing that would bring tests which were skipped."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = collections.Counter(report.longrepr[2] for report in skipped)
+    for reason, count in reasons.most_common():
+        terminalreporter.write_line(f"{count} skipped: {reason.removeprefix('Skipped: ')}")
 
 
 @pytest.fixture(scope="session", autouse=True)

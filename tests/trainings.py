@@ -12,7 +12,7 @@ from tf_deblur.models import gan, networks, weights
 from tf_deblur.pictures import photographs
 from tf_deblur.training import workdir
 
-SMALL = {"filters": [8, 8, 8], "down": [1, 1], "middle": 1, "up": [1, 1]}
+SMALL = {"filters": [8, 8], "down": [0], "middle": 1, "up": [0]}
 TINY = [
     "--dataset=image_pairs",
     "--manual_dir=pictures",

@@ -1,5 +1,7 @@
 """The training step: G and D updated once each, from the same restored patches."""
 
+import functools
+
 import keras
 import tensorflow as tf
 
@@ -83,8 +85,9 @@ class DeblurGAN(keras.Model):
         self.freeze_generator = freeze_generator
         self.of_generator, self.of_discriminator = self.generator_step, self.discriminator_step
         if self.jit_compiled:
-            self.of_generator = tf.function(self.generator_step, jit_compile=True)
-            self.of_discriminator = tf.function(self.discriminator_step, jit_compile=True)
+            compiled = functools.partial(tf.function, jit_compile=True, autograph=False)
+            self.of_generator = compiled(self.generator_step)
+            self.of_discriminator = compiled(self.discriminator_step)
 
     def learning_rates(self):
         """The two optimisers' present ones, by the names of their scalars."""
@@ -194,7 +197,7 @@ class DeblurGAN(keras.Model):
     def copy_to_average(self):
         self.average.set_weights(self.generator.get_weights())
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def score(self, blurred, sharp):
         """PSNR of a whole frame as it would be saved, and the blurred input's, in dB."""
         restored = tf.round(restore(self.average, blurred) * 255) / 255

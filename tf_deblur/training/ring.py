@@ -134,7 +134,7 @@ class Ring:
                 self.pairs.scatter_update(tf.IndexedSlices(made, rows))
                 self.held[place] = number
 
-    @tf.function
+    @tf.function(autograph=False)
     def draw(self, step):
         """A step's patches, turned and mirrored in the eight ways that keep pixels as they are."""
         seeds = on_device.split(tf.stack([-1 - tf.constant(self.seed, tf.int64), step]), 3)
@@ -151,7 +151,7 @@ class Ring:
         patches = cut(self.pairs, *own, self.patch)
         return tuple(tf.split(tf.cast(patches, tf.float32) / 255, 2, -1))
 
-    @tf.function
+    @tf.function(autograph=False)
     def make(self, number):
         """The pairs of a making: (count * side², 6) uint8, blurred and sharp."""
         seeds = on_device.split(tf.stack([tf.constant(self.seed, tf.int64), number]), 8)

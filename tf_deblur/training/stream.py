@@ -18,6 +18,8 @@ from tf_deblur.errors import UserError
 from tf_deblur.pictures import arrays
 from tf_deblur.training import augment
 
+plain = tf.autograph.experimental.do_not_convert  # nothing here branches on tensors by `if`
+
 WINDOW_PAIRS = 16
 PATCHES_A_PAIR = 16
 CANDIDATES = 4  # places looked at for a crop with texture
@@ -157,9 +159,11 @@ def training_batches(
     endless = np.iinfo(np.int64).max
     parallel = {"num_parallel_calls": devices.cores(), "deterministic": True}
 
+    @plain
     def cut(number):  # number of a pair in the stream -> (patches, 2, crop, crop, 3)
         return cut_crops(schedule.pair(number, cache), crop, [seed, number], min_texture)
 
+    @plain
     def permute(window, crops):  # -> this worker's (n,) numbers, (n, 2, crop, crop, 3)
         places = tf.range(per_window, dtype=tf.int64)
         numbers = window * per_window + places
@@ -170,6 +174,7 @@ def training_batches(
         crops = tf.reshape(crops, [per_window, 2, crop, crop, 3])
         return tf.boolean_mask(numbers, mine), tf.gather(crops, tf.boolean_mask(order, mine))
 
+    @plain
     def finish(number, crops):
         seeds = tf.stack([tf.constant(seed, tf.int64), number])
         return augment.augment(crops, seeds, patch_size=patch_size, **augmentation)
@@ -329,6 +334,7 @@ def whole_frames(pairs, limit=None):
       limit: at most so many, evenly spaced; None for all.
     """
 
+    @plain
     def read(index):
         example = tf.numpy_function(pairs.read, [index], tf.string, stateful=False)
         features = pairs.decode(tf.ensure_shape(example, []))
