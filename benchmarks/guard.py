@@ -30,11 +30,11 @@ def main(_):
         for number in numbers:
             pair = pairs.decode(pairs.read(number))
             blurred, sharp = (pair[half].numpy() for half in ("blurred", "sharp"))
-            measured = guard.measures(blurred, sharp)
+            measured = guard.measure(blurred, sharp)
             light.append(measured[0].ravel() * 255)
             contrast.append(measured[1].ravel() * 255)
             results = sharp, restore(blurred), np.roll(blurred, 32, axis=1), noise(blurred.shape)
-            shares.append([guard.failing_blocks(blurred, result).mean() for result in results])
+            shares.append([guard.find_failing_blocks(blurred, result).mean() for result in results])
         values = (np.concatenate(values) for values in (light, contrast))
         row = [f"{v.max():.1f}, {np.percentile(v, 99.9):.1f}" for v in values]
         row += [f"{share:.3%}" for share in np.mean(shares, 0)]

@@ -94,7 +94,7 @@ class File:
         else:
             limit_tensorflow(threads)
             restore = tf_deblur.load(path, precision="float32")
-        self.run = (lambda batch: restore.run_typed(batch[0])) if self.bytes else restore.run
+        self.run = (lambda batch: restore(batch[0])) if self.bytes else restore.engine.run
 
     def __call__(self, batch):
         given = np.rint(batch * 255).astype(np.uint8) if self.bytes else batch

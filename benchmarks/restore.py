@@ -132,9 +132,9 @@ class Restoring:
         if memory_gb == math.inf:
             restorer.LARGEST_TILE = pixels
         self.told = {
-            "tiles": len(self.restore.tiles(height, width)),
+            "tiles": len(self.restore.plan_tiles(height, width)),
             "megapixels": height * width / 1e6,
-            "fits": self.restore.pixel_bytes * pixels < memory.free(),
+            "fits": self.restore.engine.pixel_bytes * pixels < memory.free(),
         }
         del padded
         pathlib.Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here

@@ -111,11 +111,13 @@ def network():
 def restored(clip, restore=None):
     """Restores a clip as the command does, with its check."""
     from tf_deblur.pictures import video
-    from tf_deblur.restoring import guard
+    from tf_deblur.restoring import pipeline
 
     restore = restore or network()
     video.restore(
-        lambda pixels: guard.restored(restore, pixels)[0], clip, clip.with_stem("restored")
+        lambda pixels: pipeline.restore_checked(restore, pixels)[0],
+        clip,
+        clip.with_stem("restored"),
     )
 
 

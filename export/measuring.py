@@ -21,7 +21,7 @@ import numpy as np
 from tf_deblur import devices
 from tf_deblur.errors import UserError
 from tf_deblur.pictures import arrays
-from tf_deblur.restoring import tflite_backend
+from tf_deblur.restoring import loading, tflite_backend
 from tf_deblur.scoring import metrics
 
 TILE = 1024, 1024  # what a file that takes any size is timed with
@@ -114,13 +114,13 @@ def run_apart(file, pictures):
 
 def run_file(file, pictures, restored):
     """Runs a file on the pictures of an .npz file, writes another, and tells time and memory."""
-    _, runtime = tflite_backend.interpreter()
+    _, runtime = tflite_backend.find_interpreter()
     before = memory("VmRSS")
-    restore = tflite_backend.TFLiteRestorer(file, "auto")
-    if not restore.fixed_size:  # else opening it takes what running takes
+    restore = loading.load(file)
+    if not restore.engine.fixed_size:  # else opening it takes what running takes
         before = memory("VmRSS")
     usual, restore.memory = restore.memory, math.inf
-    size = restore.fixed_size or TILE
+    size = restore.engine.fixed_size or TILE
     tile = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
     restore(tile)
     pixel_bytes = math.ceil((memory("VmHWM") - before) / math.prod(size))

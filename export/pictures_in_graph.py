@@ -27,7 +27,7 @@ def restore(model, pictures, most_pixels):
       The same shape and type.
     """
     multiple = networks.size_multiple(model)
-    margin = tiling.margin_of(networks.receptive_radius(model), multiple)
+    margin = tiling.compute_margin(networks.receptive_radius(model), multiple)
     if (2 * margin + multiple) ** 2 > most_pixels:
         raise ValueError(f"{most_pixels} pixels: too few for a tile with a margin of {margin}")
     size = tf.shape(pictures, out_type=tf.int64)
@@ -46,7 +46,7 @@ def restore(model, pictures, most_pixels):
         number, tile = index // (rows * columns), index % (rows * columns)
         cut, begin, end, inside = pictures[number], [number], [number + 1], []
         for axis, place in enumerate((tile // columns, tile % columns)):
-            kept, seen = tiling.span(place, sides[axis], core[axis], margin, tf)
+            kept, seen = tiling.find_span(place, sides[axis], core[axis], margin, tf)
             taken = networks.mirror(tf.range(*seen), size[axis + 1])
             cut = tf.gather(cut, taken, axis=axis)
             begin.append(kept[0])
@@ -77,7 +77,7 @@ def restore_tile(model, tile):
     blurred = tf.cast(tile, tf.float32) / 255 if tile.dtype == tf.uint8 else tile
     blurred = tf.where(tf.math.is_nan(blurred), 0.0, tf.clip_by_value(blurred, 0, 1))
     restored = model(blurred[None], training=False)[0]
-    # what is no number becomes the farther end of the range, as in `Restorer.run_typed`
+    # what is no number becomes the farther end of the range, as in `restorer.apply_to_floats`
     farther = tf.cast(blurred < 0.5, tf.float32)
     restored = tf.where(tf.math.is_finite(restored), tf.clip_by_value(restored, 0, 1), farther)
     if tile.dtype == tf.uint8:

@@ -7,7 +7,7 @@ import numpy as np
 
 from tf_deblur import datasets
 from tf_deblur.errors import UserError
-from tf_deblur.pictures import arrays, photographs
+from tf_deblur.pictures import arrays, formats, photographs
 
 
 @dataclasses.dataclass
@@ -42,7 +42,7 @@ def blurred(named, data_dir, most):
     """
     folder = pathlib.Path(named)
     if folder.is_dir():
-        found = [path for path in folder.rglob("*") if path.suffix.lower() in photographs.READ]
+        found = [path for path in folder.rglob("*") if path.suffix.lower() in formats.READ]
         if not found:
             raise UserError(f"{folder}: no photographs in it")
         read = map(photographs.read, _evenly(sorted(found), most))

@@ -177,7 +177,7 @@ def described(name, data, variant, size, facts):
         "variant": variant,
         "signature": signature,
         "fixed_size": list(size) if size else None,
-        "margin": tiling.margin_of(facts["radius"], facts["size_multiple"]),
+        "margin": tiling.compute_margin(facts["radius"], facts["size_multiple"]),
         "inputs": [tensor("image", graph.Tensors(graph.Inputs(0)), signature)],
         "outputs": [tensor("restored", graph.Tensors(graph.Outputs(0)), signature)],
         "ops": ops,

@@ -42,7 +42,7 @@ def write(network, output, runtime):
         )
     files = {f"litert/{name}": data for name, data in runtime.items()}
     files |= {path.name: path.read_bytes() for path in (network, network.with_suffix(".json"))}
-    pages = page.files("device.js", network.stem)
+    pages = page.read_files("device.js", network.stem)
     files |= {name: text.encode() for name, text in pages.items()}
     for name, data in files.items():  # index.html is the last
         with whole(output / name) as part:

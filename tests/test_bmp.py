@@ -87,7 +87,7 @@ def test_a_bmp_has_its_pixels(tmp_path, kind):
             np.testing.assert_array_equal(photograph.alpha, expected[..., 3])
         else:
             assert photograph.alpha is None
-    assert photographs.pixels(tmp_path / "a.bmp") == expected[..., 0].size
+    assert photographs.count_pixels(tmp_path / "a.bmp") == expected[..., 0].size
 
 
 def test_a_grey_bmp_is_grey_and_keeps_its_resolution():

@@ -25,7 +25,7 @@ def test_a_collection_by_beam_is_restored_as_one_by_one(run, exported, picture, 
     restore = tf_deblur.load(model)
     assert made.keys() == {name.replace(".", "_restored.") for name in photos}
     for name, photo in photos.items():
-        from tf_deblur.restoring import guard
+        from tf_deblur.restoring import pipeline
 
-        expected, _ = guard.restored(restore, photo)
+        expected, _ = pipeline.restore_checked(restore, photo)
         np.testing.assert_array_equal(made[name.replace(".", "_restored.")], expected)

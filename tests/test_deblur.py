@@ -191,13 +191,13 @@ def test_a_gpu_that_runs_out_is_told_unless_quiet(exported, picture, tmp_path, q
 import tensorflow as tf
 from tf_deblur import deblur
 from tf_deblur.restoring import saved_model_backend
-run, times = saved_model_backend.SavedModelRestorer.run, []
+run, times = saved_model_backend.SavedModelEngine.run, []
 def run_out(self, batch):
     times.append(batch)
     if len(times) == 1:
         raise tf.errors.ResourceExhaustedError(None, None, "out of memory")
     return run(self, batch)
-saved_model_backend.SavedModelRestorer.run = run_out
+saved_model_backend.SavedModelEngine.run = run_out
 deblur.cli()
 """
     arguments = [f"--model={exported / 'compact'}", *["--quiet"] * quiet, "photo.png"]

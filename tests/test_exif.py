@@ -103,10 +103,10 @@ def saved(path, array, block):
     if path.suffix == ".tif":
         data = io.BytesIO()
         Image.fromarray(array).save(data, "TIFF")
-        path.write_bytes(exif.in_tiff(data.getvalue(), block))
+        path.write_bytes(exif.add_to_tiff(data.getvalue(), block))
     elif path.suffix == ".avif":  # into which Pillow writes EXIF anew
         data = pyvips.Image.new_from_array(array).write_to_buffer(".avif")
-        path.write_bytes(containers.with_exif(".avif", data, block))
+        path.write_bytes(containers.add_to_avif(data, block))
     else:
         Image.fromarray(array).save(path, exif=exif.PREFIX + block)
     return path
@@ -171,15 +171,15 @@ def test_orientation_and_sides_are_those_of_the_result(tmp_path, picture, suffix
     source = saved(tmp_path / "before.jpg", picture(24, 32), block)
     path = restored(tmp_path, source, suffix)
     made = block_of(path)
-    entries = exif._entries(made, 400, "<")
+    entries = exif._read_entries(made, 400, "<")
     assert struct.unpack("<H", entries[0xA002][3][:2]) == (24,)  # it stands upright now
     assert struct.unpack("<L", entries[0xA003][3]) == (32,)
     assert Image.open(path).getexif().get(0x112, 1) == 1 and Image.open(path).size == (24, 32)
 
 
 def test_a_side_above_65535_becomes_a_long_number():
-    made = exif.current(camera_block()[0], 70_000, 3)
-    assert exif._entries(made, 400, "<")[0xA002][1:] == (LONG, 1, struct.pack("<L", 70_000))
+    made = exif.update(camera_block()[0], 70_000, 3)
+    assert exif._read_entries(made, 400, "<")[0xA002][1:] == (LONG, 1, struct.pack("<L", 70_000))
 
 
 @pytest.mark.parametrize("behind", [b"", b"more of the maker's"])
@@ -197,14 +197,14 @@ def test_a_thumbnail_said_to_lie_over_other_tags_leaves_them_alone():
     block, note = camera_block(thumbnail=b"\xff\xd8" * 50)
     place = block.index(struct.pack("<HHLL", 0x201, LONG, 1, 1200)) + 8
     block = block[:place] + struct.pack("<L", 790) + block[place + 4 :]
-    assert note in exif.current(block, 640, 480)
+    assert note in exif.update(block, 640, 480)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".avif", ".tif"])
 def test_stripped_has_no_exif(tmp_path, picture, suffix):
     block, note = camera_block()
     source = saved(tmp_path / "before.jpg", picture(24, 32), block)
-    photograph = photographs.stripped(photographs.open_photograph(source))
+    photograph = photographs.strip_metadata(photographs.open_photograph(source))
     assert note not in photographs.encode(suffix, photograph.pixels, photograph)
 
 
@@ -218,9 +218,9 @@ def test_a_jpeg_without_exif_gets_none_and_keeps_its_resolution(tmp_path, pictur
 def test_exif_that_no_jpeg_holds_is_told(tmp_path, picture, suffix):
     block = camera_block()[0] + bytes(70_000) + b"end"
     Image.fromarray(picture(24, 32)).save(tmp_path / "plain.png")
-    data = containers.with_exif(".png", (tmp_path / "plain.png").read_bytes(), block)
+    data = containers.add_to_png((tmp_path / "plain.png").read_bytes(), block)
     photograph = photographs.open_photograph(data)
-    told = photographs.lost(suffix, photograph)
+    told = photographs.describe_losses(suffix, photograph)
     assert told == ("without its EXIF, more than a JPEG holds" if suffix == ".jpg" else "")
     (tmp_path / f"a{suffix}").write_bytes(photographs.encode(suffix, photograph.pixels, photograph))
     assert (b"Canon EOS" in (tmp_path / f"a{suffix}").read_bytes()) == (suffix != ".jpg")
@@ -235,7 +235,7 @@ def test_16_bits_beside_a_makers_note_in_a_tiff(tmp_path, order, channels):
     array = np.random.default_rng(0).integers(0, 65536, (33, 47, channels), dtype=np.uint16)
     assert cv2.imwrite(str(tmp_path / "a.png"), array)
     block, note = camera_block(order, orientation=1)
-    data = containers.with_exif(".png", (tmp_path / "a.png").read_bytes(), block)
+    data = containers.add_to_png((tmp_path / "a.png").read_bytes(), block)
     photograph = photographs.open_photograph(data)
     photographs.write(tmp_path / "b.tif", photograph.pixels, photograph)
     again = photographs.open_photograph(tmp_path / "b.tif")
@@ -250,8 +250,8 @@ def test_damaged_exif_costs_a_tiff_file_no_pixel(damage, picture, tmp_path):
     deep = picture(24, 32).astype(np.uint16) * 257
     photographs.write(tmp_path / "deep.png", deep)
     data = (tmp_path / "deep.png").read_bytes()
-    (tmp_path / "a.png").write_bytes(containers.with_exif(".png", data, b"MM\0*" + damage))
+    (tmp_path / "a.png").write_bytes(containers.add_to_png(data, b"MM\0*" + damage))
     source = photographs.open_photograph(tmp_path / "a.png")
-    assert photographs.lost(".tif", source) == "without its EXIF, which is damaged"
+    assert photographs.describe_losses(".tif", source) == "without its EXIF, which is damaged"
     photographs.write(tmp_path / "a.tif", source.pixels, source)
     np.testing.assert_array_equal(photographs.read(tmp_path / "a.tif"), deep)

@@ -33,7 +33,7 @@ def test_16_bits_are_12_in_avif(tmp_path, channels):
     deep = pyvips.Image.new_from_array(array).copy(interpretation=kind)
     deep.write_to_file(str(tmp_path / "a.png"))
     photograph = photographs.open_photograph(tmp_path / "a.png")
-    assert photographs.lost(".avif", photograph) == "in 12 bits"
+    assert photographs.describe_losses(".avif", photograph) == "in 12 bits"
     photographs.write(tmp_path / "b.avif", photograph.pixels, photograph, quality=100)
     # libvips gives 12 bits as the upper ones of 16
     written = pyvips.Image.new_from_file(str(tmp_path / "b.avif"))
@@ -57,8 +57,8 @@ def test_an_avif_of_10_or_12_bits_loses_none_in_another(tmp_path, bits):
     deep.write_to_file(str(tmp_path / "a.avif"), bitdepth=bits, lossless=True)
     photograph = photographs.open_photograph(tmp_path / "a.avif")
     np.testing.assert_array_equal(photograph.pixels, array)
-    assert photographs.lost(".avif", photograph) == ""
-    assert photographs.lost(".jpg", photograph) == "in 8 bits"
+    assert photographs.describe_losses(".avif", photograph) == ""
+    assert photographs.describe_losses(".jpg", photograph) == "in 8 bits"
 
 
 @pytest.mark.parametrize("convert", [heif.from_upper_bits, heif.to_upper_bits])
@@ -125,8 +125,8 @@ def test_a_heics_gain_map_is_told(tmp_path, picture):
     kinds = b"urn:mpeg:hevc:2015:auxid:1", b"urn:com:a:photo:hdrgainmap"  # as long: no size changes
     assert len(kinds[0]) == len(kinds[1]) and data.getvalue().count(kinds[0]) == 1
     photograph = photographs.open_photograph(data.getvalue().replace(*kinds), "gain map")
-    assert photographs.lost(".jpg", photograph) == "without its gain map"
-    assert "gain map" not in photographs.lost(
+    assert photographs.describe_losses(".jpg", photograph) == "without its gain map"
+    assert "gain map" not in photographs.describe_losses(
         ".jpg", photographs.open_photograph(data.getvalue(), "plain")
     )
 
@@ -144,7 +144,7 @@ def test_colours_of_hdr_without_a_profile_are_told(tmp_path, picture, numbers, p
     picture = pillow_heif.from_pillow(Image.fromarray(picture(64, 64)))
     picture.info["icc_profile"] = profile
     picture.save(tmp_path / "a.heic", matrix_coefficients=1, full_range_flag=1, **names)
-    told = photographs.lost(".jpg", photographs.open_photograph(tmp_path / "a.heic"))
+    told = photographs.describe_losses(".jpg", photographs.open_photograph(tmp_path / "a.heic"))
     odd = numbers in OTHERS.values() and not profile
     assert told == ("its HDR or wide colours taken for sRGB" if odd else "")
 
@@ -153,7 +153,7 @@ def test_colours_of_hdr_without_a_profile_are_told(tmp_path, picture, numbers, p
 def test_a_heic_is_refused_in_one_line(tmp_path, picture, monkeypatch):
     path = tmp_path / "photo.heic"
     Image.fromarray(picture(24, 32)).save(path)
-    assert photographs.pixels(path) == 24 * 32
+    assert photographs.count_pixels(path) == 24 * 32
     with pytest.raises(UserError, match="32x24 pixels, more than 0.0001 megapixels"):
         photographs.open_photograph(path, megapixels=1e-4)
     burst = [Image.fromarray(picture(16, 16, seed)) for seed in range(3)]

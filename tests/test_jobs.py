@@ -39,7 +39,7 @@ def test_a_list_comes_from_standard_input_too_with_zero_bytes(monkeypatch):
     names = ["a name.png", "two\nlines.png", os.fsdecode(b"not utf-8 \xff.png")]
     data = b"".join(os.fsencode(name) + b"\0" for name in names)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
-    assert jobs.listed("-") == names
+    assert jobs.read_list("-") == names
 
 
 @pytest.mark.parametrize("content", [None, "", "\n\n", "a.png\n-\n"])
@@ -47,4 +47,4 @@ def test_a_list_that_names_nothing_is_one_line(content, tmp_path):
     if content is not None:
         (tmp_path / "list").write_text(content)
     with pytest.raises(UserError, match=r"list: (cannot|names no|-)"):
-        jobs.listed(tmp_path / "list")
+        jobs.read_list(tmp_path / "list")

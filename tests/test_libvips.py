@@ -109,11 +109,11 @@ def test_what_lies_behind_a_jpeg_is_told(tmp_path, picture, behind, words, progr
     (tmp_path / "a.jpg").write_bytes(whole + more)
     for source in (whole + more, tmp_path / "a.jpg"):
         photograph = photographs.open_photograph(source)
-        assert photographs.lost(".jpg", photograph) == words
+        assert photographs.describe_losses(".jpg", photograph) == words
         np.testing.assert_array_equal(photograph.pixels, photographs.open_photograph(whole).pixels)
 
 
 def test_a_thumbnail_inside_a_jpeg_lies_not_behind_it(picture):
     small = encoded("JPEG", picture(16, 16))
     data = encoded("JPEG", picture(48, 64), exif=b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0" + small)
-    assert photographs.lost(".jpg", photographs.open_photograph(data)) == ""
+    assert photographs.describe_losses(".jpg", photographs.open_photograph(data)) == ""

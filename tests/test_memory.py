@@ -76,9 +76,9 @@ blurred = np.full((side, side, 3), 128, np.uint8)
 ctypes.CDLL(None).malloc_trim(0)  # what loading left free would hide a part
 before = used("VmRSS")
 pathlib.Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
-assert restore.tiles(side, side).largest == side**2
+assert restore.plan_tiles(side, side).largest == side**2
 restored = restore(blurred)
-print((used("VmHWM") - before - restored.nbytes) / (side**2 * restore.pixel_bytes))
+print((used("VmHWM") - before - restored.nbytes) / (side**2 * restore.engine.pixel_bytes))
 """
 
 

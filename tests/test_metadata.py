@@ -80,12 +80,15 @@ def test_an_ultra_hdr_jpeg_is_read_as_the_plain_one_that_it_is_too(tmp_path):
         photographs.open_photograph(data),
         photographs.open_photograph(tmp_path / "a.jpg"),
     ):
-        assert photographs.lost(".jpg", photograph) == "without its gain map"
+        assert photographs.describe_losses(".jpg", photograph) == "without its gain map"
         plain = pyvips.Image.jpegload_buffer(data).numpy()
         np.testing.assert_array_equal(photograph.pixels, plain)
         photographs.write(tmp_path / "b.jpg", photograph.pixels, photograph)
         assert Image.open(tmp_path / "b.jpg").info["xmp"] == XMP
-        assert photographs.lost(".jpg", photographs.open_photograph(tmp_path / "b.jpg")) == ""
+        assert (
+            photographs.describe_losses(".jpg", photographs.open_photograph(tmp_path / "b.jpg"))
+            == ""
+        )
 
 
 @pytest.mark.parametrize("before", [*FORMATS, HEIC])
@@ -186,8 +189,8 @@ def test_exif_that_refers_to_itself_is_read_two_directories_deep(tags, size, mon
         read.append(arguments)
         return directory(*arguments)
 
-    directory, read = exif_module._directory, []
-    monkeypatch.setattr(exif_module, "_directory", counted)
+    directory, read = exif_module._pack_directory, []
+    monkeypatch.setattr(exif_module, "_pack_directory", counted)
     data = exif_that_refers_to_itself(tags, size)
     assert photographs.open_photograph(data).pixels.shape == (8, 8, 3)
     assert 0 < len(read) <= 2 * (1 + 2 + 2 * 3)  # each twice at most, where a note is in the way

@@ -17,21 +17,25 @@ import tensorflow as tf
 import tf_deblur
 from tf_deblur import devices
 from tf_deblur.errors import BadPicture, UserError
-from tf_deblur.restoring import loading, restorer, serving_backend
+from tf_deblur.restoring import engine, loading, restorer, serving_backend
 
 FACTS = {"size_multiple": 8, "radius": 0, "channels": 3, "pixel_bytes": 100}
 
 
-class Fake(restorer.Restorer):
-    """A backend is one method: here any function of a batch."""
+class FakeEngine(engine.Engine):
+    """An engine is one method: here any function of a batch."""
 
     def __init__(self, function):
-        super().__init__("fake", FACTS)
+        super().__init__(FACTS)
         self.function = function
 
     def run(self, batch):
         self.batch = batch
         return self.function(batch)
+
+
+def fake_restorer(function):
+    return restorer.TiledRestorer("fake", FakeEngine(function))
 
 
 @pytest.mark.parametrize("size", [(16, 24), (13, 21), (1, 1), (3, 40)])
@@ -40,31 +44,33 @@ def test_a_network_that_changes_nothing_gives_the_same_picture_back(picture, siz
     image = picture(*size).astype(dtype)
     if np.issubdtype(dtype, np.floating):
         image = np.float32(image / 255).astype(dtype)
-    again = Fake(lambda batch: batch)(image)
+    again = fake_restorer(lambda batch: batch)(image)
     assert again.dtype == dtype
     np.testing.assert_array_equal(again, image)
 
 
 def test_the_network_sees_a_picture_mirrored_up_to_its_size_multiple(picture):
-    fake = Fake(lambda batch: batch)
+    fake = fake_restorer(lambda batch: batch)
     image = picture(13, 21).astype(np.float32) / 255
     fake(image)
-    assert fake.batch.shape == (1, 16, 24, 3)
-    np.testing.assert_array_equal(fake.batch[0, :13, :21], image)
-    np.testing.assert_array_equal(fake.batch[0, 13:, :21], image[[11, 10, 9]])  # row 12 is the edge
-    np.testing.assert_array_equal(fake.batch[0, :13, 21:], image[:, [19, 18, 17]])
+    assert fake.engine.batch.shape == (1, 16, 24, 3)
+    np.testing.assert_array_equal(fake.engine.batch[0, :13, :21], image)
+    np.testing.assert_array_equal(
+        fake.engine.batch[0, 13:, :21], image[[11, 10, 9]]
+    )  # row 12 is the edge
+    np.testing.assert_array_equal(fake.engine.batch[0, :13, 21:], image[:, [19, 18, 17]])
 
 
 def test_a_result_outside_the_range_is_clipped(picture):
     image = np.float32(picture(8, 8) / 255)
-    restored = Fake(lambda batch: 9 * batch - 4)(image)
+    restored = fake_restorer(lambda batch: 9 * batch - 4)(image)
     np.testing.assert_array_equal(restored, np.clip(9 * image - 4, 0, 1))
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (8, 8, 4), (1, 8, 8, 3), (0, 8, 3)])
 def test_another_shape_is_refused(shape):
     with pytest.raises(ValueError, match="height, width, 3"):
-        Fake(lambda batch: batch)(np.zeros(shape, np.uint8))
+        fake_restorer(lambda batch: batch)(np.zeros(shape, np.uint8))
 
 
 @pytest.fixture(scope="session")
@@ -92,13 +98,14 @@ def test_every_backend_gives_keras_picture(names, small_workdir, picture, size):
     blurred = np.float32(picture(*size) / 255)
     keras = networks.restore(weights.load(small_workdir), blurred[None]).numpy()[0]
     assert np.abs(keras - blurred).mean() > 0.05  # these weights do something
-    assert {*names, "serving"} == loading.BACKENDS.keys()
+    assert {*names, "serving"} == loading.ENGINES.keys()
     for backend in names:
         for name in names[backend]:
             restore = load(backend, name)
-            assert type(restore).__name__ == loading.BACKENDS[backend][1]
-            assert (restore.size_multiple, restore.channels, restore.precision) == (8, 3, "float32")
-            assert restore.radius == networks.receptive_radius(weights.load(small_workdir))
+            its = restore.engine
+            assert type(its).__name__ == loading.ENGINES[backend].maker
+            assert (its.size_multiple, its.channels, restore.precision) == (8, 3, "float32")
+            assert its.radius == networks.receptive_radius(weights.load(small_workdir))
             assert np.abs(restore(blurred) - keras).max() < 1e-4, name
 
 
@@ -185,10 +192,10 @@ def test_tiles_give_the_whole_pictures_result(names, picture, backend):
     restore = load(backend, names[backend][0])
     blurred = np.float32(picture(203, 301) / 255)
     whole = restore(blurred)
-    least = (2 * restore.radius + 80) ** 2
+    least = (2 * restore.engine.radius + 80) ** 2
     assert least < blurred.size / 3
-    restore.memory = least * restore.pixel_bytes
-    assert len(restore.tiles(203, 301)) > 2
+    restore.memory = least * restore.engine.pixel_bytes
+    assert len(restore.plan_tiles(203, 301)) > 2
     assert np.abs(restore(blurred) - whole).max() < 1e-5
 
 
@@ -234,9 +241,9 @@ def test_a_gpu_that_runs_out_gets_smaller_tiles_and_no_pixel_counts_twice(pictur
             raise tf.errors.ResourceExhaustedError(None, None, "out of memory")
         return batch
 
-    fake = Fake(run_out)
-    fake.ran_out = tf.errors.ResourceExhaustedError
-    fake.memory = 7000 * fake.pixel_bytes
+    fake = fake_restorer(run_out)
+    fake.engine.ran_out = tf.errors.ResourceExhaustedError
+    fake.memory = 7000 * fake.engine.pixel_bytes
     image = picture(120, 96)
     np.testing.assert_array_equal(fake(image, done.append), image)
     assert max(sizes[2:]) < sizes[0] and sum(done) == 120 * 96
@@ -244,15 +251,15 @@ def test_a_gpu_that_runs_out_gets_smaller_tiles_and_no_pixel_counts_twice(pictur
     said = []
     fake.say = said.append
     sizes.clear()
-    fake.memory = 7000 * fake.pixel_bytes
+    fake.memory = 7000 * fake.engine.pixel_bytes
     np.testing.assert_array_equal(fake(image, done.append), image)
     assert len(said) == 1 and "out of memory" in said[0] and min(done) < 0
     assert capsys.readouterr().err == ""
 
 
 def test_too_little_memory_is_said_and_what_is_said_is_enough(picture):
-    fake = Fake(lambda batch: batch)
-    fake.radius, fake.memory = 187, 1e6
+    fake = fake_restorer(lambda batch: batch)
+    fake.engine.radius, fake.memory = 187, 1e6
     with pytest.raises(UserError, match=r"wants at least [0-9.]+, see --memory_gb") as error:
         fake(picture(500, 500))
     fake.memory = 1e9 * float(str(error.value).split()[-3].strip(","))
@@ -261,10 +268,12 @@ def test_too_little_memory_is_said_and_what_is_said_is_enough(picture):
 
 @pytest.mark.parametrize("level", [0, 20, 128, 255])
 def test_what_is_no_number_fails_the_check_and_the_input_is_kept(level):
-    from tf_deblur.restoring import guard
+    from tf_deblur.restoring import pipeline
 
     image = np.full((128, 128, 3), level, np.uint8)
-    result, share = guard.restored(Fake(lambda batch: np.full_like(batch, np.nan)), image)
+    result, share = pipeline.restore_checked(
+        fake_restorer(lambda batch: np.full_like(batch, np.nan)), image
+    )
     np.testing.assert_array_equal(result, image)
     assert share == 1
 

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import io
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -197,23 +198,25 @@ def test_tiles_of_one_size_give_kerass_picture_of_the_whole(files, small_workdir
     blurred = np.float32(picture(*size) / 255)
     restore = tf_deblur.load(files[f"compact-float32-{WIDTH}x{HEIGHT}"])
     keras = tf_deblur.load(small_workdir, precision="float32")(blurred)
-    assert (len(restore.tiles(*size)) > 1) == (size != (HEIGHT, WIDTH))
+    assert (len(restore.plan_tiles(*size)) > 1) == (size != (HEIGHT, WIDTH))
     assert np.abs(restore(blurred) - keras).max() < 1e-4
 
 
 def test_the_time_told_counts_what_tiles_overlap(files, monkeypatch):
     restore = tf_deblur.load(files[f"compact-float32-{WIDTH}x{HEIGHT}"])
-    monkeypatch.setattr(restorer.Restorer, "seconds_a_pixel", lambda *_: 1.0)
-    tiles = restore.tiles(40 * HEIGHT, 40 * WIDTH)
+    monkeypatch.setattr(
+        restorer.TiledRestorer, "_time_tile", lambda _, *size: float(math.prod(size))
+    )
+    tiles = restore.plan_tiles(40 * HEIGHT, 40 * WIDTH)
     computed = len(tiles) * tiles.largest
     expected = computed / (40 * HEIGHT * 40 * WIDTH)
-    assert restore.seconds_a_pixel() == pytest.approx(expected, rel=0.1)
+    assert restore.measure_seconds_a_pixel() == pytest.approx(expected, rel=0.1)
 
 
 def test_a_byte_of_the_picture_is_a_byte_of_the_int8_file(files):
     told = facts_of(files["compact-int8"])["inputs"][0]
     levels = np.arange(256, dtype=np.uint8)
-    given = tflite_backend._quantised(arrays.to_float(levels), told["quantisation"])
+    given = tflite_backend._quantise(arrays.to_float(levels), told["quantisation"])
     np.testing.assert_array_equal(given, levels)
 
 

@@ -238,7 +238,7 @@ def test_a_matroska_file_keeps_subtitles_attachments_and_chapters(tmp_path):
         assert (subtitles.language, attachment.name) == ("deu", "font.ttf")
         assert attachment.data == b"abc" * 50
         assert [part["metadata"]["title"] for part in film.chapters()] == ["Anfang"]
-    video.restore(lambda rgb: rgb, tmp_path / "clip.mkv", tmp_path / "bare.mkv", words=False)
+    video.restore(lambda rgb: rgb, tmp_path / "clip.mkv", tmp_path / "bare.mkv", metadata=False)
     with av.open(tmp_path / "bare.mkv") as film:
         assert [stream.type for stream in film.streams] == ["video", "subtitle"]
         assert film.streams[1].language is None and not film.chapters()
@@ -311,7 +311,7 @@ def test_a_video_is_overwritten_with_all_its_tracks(clips, tmp_path):
 def test_words_are_left_out_when_asked(tmp_path):
     place = {"com.apple.quicktime.location.ISO6709": "+48.1+011.5/", "title": "home"}
     make(tmp_path / "a.mov", "libx264", words=place)
-    video.restore(lambda rgb: rgb, tmp_path / "a.mov", tmp_path / "b.mov", words=False)
+    video.restore(lambda rgb: rgb, tmp_path / "a.mov", tmp_path / "b.mov", metadata=False)
     with av.open(tmp_path / "b.mov") as film:
         assert not place.keys() & film.metadata.keys()
 

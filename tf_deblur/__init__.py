@@ -1,22 +1,40 @@
 """Motion deblurring with a generative adversarial network (Sang, Gao and Yin 2018)."""
 
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tf_deblur.restoring.restorer import Restorer
+
 __version__ = "0.1.0"
 
 
-def load(name, **options):
+def load(
+    name: str | os.PathLike,
+    precision: str = "auto",
+    memory_gb: float | None = None,
+    backend: str = "auto",
+    threads: int | None = None,
+) -> "Restorer":
     """Opens a trained network for restoring photographs.
 
     Args:
-      name: a preset ("compact"), a training's working directory, a
-        `.safetensors` file, a SavedModel's folder or a `.tflite` file.
-      **options: passed on to `tf_deblur.restoring.loading.load`.
+      name: a preset with weights ("compact"), a training's working directory, a `.safetensors`
+        file, a SavedModel's folder, a `.tflite` file, or http://HOST:PORT/v1/models/NAME of
+        TensorFlow Serving.
+      precision: "auto", "float32" or "bfloat16"; a `.tflite` file has only its own.
+      memory_gb: what running may take; half of what is free if not given, and of that at most
+        0.43 where a `.tflite` file runs.
+      backend: "auto", "tensorflow" or "openvino", for the first three; "auto" is OpenVINO
+        where that is installed and no GPU is there, which it would not use.
+      threads: of a `.tflite` file; one for each processor core if not given.
 
     Returns:
       A `tf_deblur.restoring.restorer.Restorer`: call it with an (H, W, 3) image.
 
     Raises:
-      UserError: `name` is none of these, or cannot be read.
+      UserError: `name` is none of these, or damaged, or what runs it is not installed.
     """
-    from tf_deblur.restoring import loading  # TensorFlow loads here, not with the package
+    from tf_deblur.restoring import loading  # what it imports loads here, not with the package
 
-    return loading.load(name, **options)
+    return loading.load(name, precision, memory_gb, backend, threads)

@@ -9,39 +9,41 @@ import time
 
 from absl import flags
 
-from tf_deblur import errors
+from tf_deblur import errors, files
 
 _EXTENT = flags.DEFINE_float(
     "extent",
     None,
-    "Larger side of the box in which the picture's centre moves, in pixels. If not given, a "
+    "Move the picture's centre in a box whose larger side has so many pixels. If not given, a "
     "fiftieth of the picture's larger side; a recording keeps its own.",
     lower_bound=0.1,
 )
 _MOVING = flags.DEFINE_bool(
-    "moving", False, "Moves a region of the picture on a path of its own, of the same extent."
+    "moving", False, "Move a region of the picture on a path of its own, of the same extent."
 )
 _NOISE = flags.DEFINE_float(
-    "noise", 0.004, "Standard deviation of the sensor's noise; white is 1.", 0, 1
+    "noise", 0.004, "Add a sensor's noise of this standard deviation; white is 1.", 0, 1
 )
 _LINEAR = flags.DEFINE_bool(
-    "linear", True, "Averages light, as a sensor does; --nolinear averages encoded values."
+    "linear", True, "Average light, as a sensor does; --nolinear averages encoded values."
 )
-_SEED = flags.DEFINE_integer("seed", 0, "Another seed, another blur.", lower_bound=0)
+_SEED = flags.DEFINE_integer(
+    "seed", 0, "Draw the blur from this seed; another one, another blur.", lower_bound=0
+)
 _GYRO = flags.DEFINE_string(
-    "gyro", None, "Plays back the rotations in a recorded gyro.txt; docs/blur.md has its format."
+    "gyro", None, "Play back the rotations in a recorded gyro.txt; docs/blur.md has its format."
 )
 _WRITE_GYRO = flags.DEFINE_bool(
-    "write_gyro", False, "Also writes photo_gyro.txt, what a phone would have recorded."
+    "write_gyro", False, "Write photo_gyro.txt too, what a phone would have recorded."
 )
 _KERNEL = flags.DEFINE_bool(
     "kernel",
     False,
-    "Also draws photo_kernel.png: what becomes of a point in nine places of the picture, and "
+    "Draw photo_kernel.png too: what becomes of a point in nine places of the picture, and "
     "at its right the same in a moving region.",
 )
 _OUTPUT = flags.DEFINE_string(
-    "output", None, "Folder for what is written; beside the photographs if not given."
+    "output", None, "Write into this folder; beside the photographs if not given."
 )
 
 
@@ -53,7 +55,7 @@ def main(argv):
     from tf_deblur.blurring import gyro
 
     recorded = gyro.read(_GYRO.value) if _GYRO.value else None
-    done = sum(blurred(path, stem, recorded) for path, stem in with_progress(jobs))
+    done = sum(try_file(path, stem, recorded) for path, stem in show_progress(jobs))
     if len(jobs) > 1:
         print(f"{done} of {len(jobs)} blurred")
     return 0 if done == len(jobs) else 1
@@ -64,37 +66,37 @@ def plan(names):
     if not names:
         raise errors.UserError("no photograph named; say for instance: tf-deblur blur photo.jpg")
     paths = list(dict.fromkeys(map(pathlib.Path, names)))
-    inputs = paths + [pathlib.Path(_GYRO.value)] if _GYRO.value else paths
-    taken = {path.resolve() for path in inputs}
+    claims = files.Claims([*paths, _GYRO.value] if _GYRO.value else paths)
     endings = [BLURRED] + [KERNEL] * _KERNEL.value + [GYRO] * _WRITE_GYRO.value
     jobs = []
     for path in paths:
         stem = (pathlib.Path(_OUTPUT.value) if _OUTPUT.value else path.parent) / path.stem
-        results = {_named(stem, ending).resolve() for ending in endings}
-        jobs.append((path, None if results & taken else stem))
-        taken |= results
+        free = claims.take([_name(stem, ending) for ending in endings])
+        jobs.append((path, stem if free else None))
     return jobs
 
 
-def with_progress(jobs):
+def show_progress(jobs):
     """The jobs, with a bar on standard error if that is a terminal and they are several."""
     from tqdm import tqdm
 
     return tqdm(jobs, unit="photo", leave=False, disable=None if len(jobs) > 1 else True)
 
 
-def blurred(path, stem, recorded):
+def try_file(path, stem, recorded):
     """Blurs one file and prints its line; False, with a line that says why, if it cannot."""
     from tqdm import tqdm
+
+    from tf_deblur.restoring import pipeline
 
     begin = time.monotonic()
     try:
         height, width = blur_file(path, stem, recorded)
-    except errors.UserError as error:
-        tqdm.write(f"error: {error}", file=sys.stderr)
+    except pipeline.PROBLEMS as error:
+        tqdm.write(f"error: {pipeline.explain(error, path)}", file=sys.stderr)
         return False
-    told = f"{width}x{height}, {time.monotonic() - begin:.1f} s"
-    tqdm.write(f"{path} -> {_named(stem, BLURRED)} ({told})")
+    facts = f"{width}x{height}, {time.monotonic() - begin:.1f} s"
+    tqdm.write(f"{path} -> {_name(stem, BLURRED)} ({facts})")
     return True
 
 
@@ -105,9 +107,7 @@ def blur_file(path, stem, recorded):
     from tf_deblur.pictures import arrays, photographs
 
     if stem is None:
-        raise errors.UserError(
-            f"{path}: its result would replace another file named here; run it by itself"
-        )
+        raise errors.UserError(f"{path}: {files.TAKEN}")
     with errors.quiet():  # decoders print what they think of a file
         sharp = photographs.read(path)
     size, focal = sharp.shape[:2], max(sharp.shape)
@@ -121,19 +121,19 @@ def blur_file(path, stem, recorded):
     moving = (motion.region(rng, *size), paths[1]) if _MOVING.value else None
     result = motion.blur(arrays.to_float(sharp), paths[0], shares, moving, _LINEAR.value)
     result = motion.add_noise(rng, result, _NOISE.value)
-    photographs.write(_named(stem, BLURRED), arrays.from_float(result, sharp.dtype))
+    photographs.write(_name(stem, BLURRED), arrays.from_float(result, sharp.dtype))
     if _KERNEL.value:
-        photographs.write(_named(stem, KERNEL), kernels(paths, shares, size))
+        photographs.write(_name(stem, KERNEL), draw_kernels(paths, shares, size))
     if _WRITE_GYRO.value:
-        gyro.write(_named(stem, GYRO), camera)
+        gyro.write(_name(stem, GYRO), camera)
     return size
 
 
-def _named(stem, ending):
+def _name(stem, ending):
     return stem.with_name(f"{stem.name}_{ending}")
 
 
-def kernels(paths, shares, size):
+def draw_kernels(paths, shares, size):
     """Every path's kernels in nine places: a (height, width, 3) uint8 picture, enlarged."""
     import numpy as np
 
@@ -146,13 +146,13 @@ def kernels(paths, shares, size):
     larger = max(1, 160 // side)
     sheet = []
     for nine in drawn:
-        tiles = [np.kron(_padded(kernel, side), np.ones((larger, larger))) for kernel in nine]
+        tiles = [np.kron(_pad(kernel, side), np.ones((larger, larger))) for kernel in nine]
         framed = [np.pad(tile, 1, constant_values=0.3) for tile in tiles]
         sheet.append(np.vstack([np.hstack(framed[row : row + 3]) for row in (0, 3, 6)]))
     return arrays.to_uint8(np.repeat(np.hstack(sheet)[..., None], 3, axis=-1))
 
 
-def _padded(kernel, side):
+def _pad(kernel, side):
     """A kernel in the middle of a square; the brightest point is white, encoded for a screen."""
     import numpy as np
 

@@ -1,15 +1,16 @@
-"""Files and folders that appear whole or not at all."""
+"""Files and folders that appear whole or not at all, and never in another one's place."""
 
 import contextlib
 import os
 import pathlib
 import shutil
 
+TAKEN = "its result would replace another file named here; run it by itself"
 _parts = set()  # what is being written now
 
 
 @contextlib.contextmanager
-def whole(path, replace=True):
+def whole(path: str | os.PathLike, replace: bool = True):
     """Yields a temporary path beside `path` that takes its name only on success.
 
     The body writes a file, or makes a folder, at the path that it is given. When
@@ -41,7 +42,32 @@ def whole(path, replace=True):
         _discard(part)
 
 
-def abandon():
+class Claims:
+    """Which files a run may write: none twice, and none of those that it was given.
+
+    Args:
+      originals: paths of the files that it was given.
+    """
+
+    def __init__(self, originals):
+        self._originals = {os.path.realpath(path) for path in originals}
+        self._taken = set()
+
+    def take(self, paths, replaced=()) -> bool:
+        """Whether the files may be written; if so, they are taken from then on.
+
+        Args:
+          paths: of the results.
+          replaced: originals that they may replace.
+        """
+        wanted, own = ({os.path.realpath(path) for path in them} for them in (paths, replaced))
+        if wanted & (self._taken | self._originals - own):
+            return False
+        self._taken |= wanted
+        return True
+
+
+def abandon() -> None:
     """Removes everything half-written, for a process that ends at once."""
     for part in list(_parts):
         _discard(part)

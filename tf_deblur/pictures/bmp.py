@@ -19,7 +19,7 @@ _V5 = 124  # bytes of the newest header
 _EMBEDDED = b"DEBM"  # the profile is in the file
 
 
-def is_bmp(source):
+def is_bmp(source) -> bool:
     """Whether a path's or a file's first bytes say so."""
     if isinstance(source, bytes):
         return source[:2] == b"BM"
@@ -27,9 +27,9 @@ def is_bmp(source):
         return file.read(2) == b"BM"
 
 
-def header(source, name):
+def read_header(source, name) -> pyvips.Image:
     """A `pyvips.Image` of the file's size and resolution, with its ICC profile, without pixels."""
-    picture, data = _opened(source, name)
+    picture, data = _open(source, name)
     image = pyvips.Image.black(*picture.size)
     xres, yres = (dots / 25.4 for dots in picture.info.get("dpi", (0, 0)))
     if xres > 0 and yres > 0:
@@ -43,9 +43,9 @@ def header(source, name):
     return image
 
 
-def decoded(source, name):
-    """(height, width, channels) uint8; one channel if all its colours are grey, four with alpha."""
-    picture, _ = _opened(source, name)
+def decode(image: pyvips.Image, source, name) -> tuple[np.ndarray, bool]:
+    """Pixels, uint8: one channel if all its colours are grey, four with alpha; and no gain map."""
+    picture, _ = _open(source, name)
     try:
         if picture.mode in ("1", "L", "P"):
             wanted = "RGB" if picture.mode == "P" else "L"
@@ -53,21 +53,21 @@ def decoded(source, name):
             wanted = "RGBA" if picture.mode == "RGBA" else "RGB"
         array = np.asarray(picture.convert(wanted))
     except (OSError, ValueError, SyntaxError, IndexError, struct.error) as error:
-        raise _refused(name, error) from error
-    return array.reshape(*array.shape[:2], -1)
+        raise _unreadable(name, error) from error
+    return array.reshape(*array.shape[:2], -1), False
 
 
-def _opened(source, name):
+def _open(source, name):
     data = source if isinstance(source, bytes) else pathlib.Path(source).read_bytes()
     try:
         picture = BmpImagePlugin.BmpImageFile(io.BytesIO(data))
         if min(picture.size) < 1:
             raise OSError("no pixels")
     except (OSError, ValueError, SyntaxError, IndexError, struct.error) as error:
-        raise _refused(name, error) from error
+        raise _unreadable(name, error) from error
     return picture, data
 
 
-def _refused(name, error):
+def _unreadable(name, error):
     reason = (str(error).strip().splitlines() or ["damaged"])[0]
     return UserError(f"{name}: not a BMP that we can read; use PNG or JPEG ({reason})")

@@ -1,5 +1,5 @@
-"""Where each format holds its EXIF block, in the bytes of an encoded picture; and what a JPEG
-file holds beside its picture."""
+"""Puts an EXIF block into the bytes of an encoded picture, where each format holds it; and says
+what a JPEG file holds beside its picture."""
 
 import re
 import struct
@@ -12,26 +12,17 @@ _AFTER_PIXELS = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # a marker that is no 
 _PICTURE = re.compile(rb"\xff\xd8\xff[\xc0-\xef]")
 
 
-def with_exif(suffix, data, block):
-    """An encoded picture with an EXIF block that libvips has left out.
-
-    Args:
-      suffix: of the format.
-      data: the file; of an AVIF, one with some EXIF, in whose place the block comes.
-      block: as `exif.current` makes it; empty for none.
-    """
-    if not block:
-        return data
-    return _WAYS[suffix](data, block)
-
-
-def _in_jpeg(data, block):
-    if len(block) > LONGEST_IN_JPEG:
-        return data
+def add_to_jpeg(data: bytes, block: bytes) -> bytes:
+    """A JPEG file with an EXIF block, as `exif.update` makes it."""
     return data[:2] + _segment(0xE1, exif.PREFIX + block) + data[2:]
 
 
-def with_density(data, xres):
+def refuse_in_jpeg(block: bytes) -> str:
+    """Why a JPEG file cannot have an EXIF block, in words; empty if it can."""
+    return "more than a JPEG holds" if len(block) > LONGEST_IN_JPEG else ""
+
+
+def add_density(data: bytes, xres: float) -> bytes:
     """A JPEG file with the resolution, in pixels a millimetre, that no EXIF tells."""
     dots = min(max(round(xres * 25.4), 1), 65535)  # an inch
     content = struct.pack(">5sHBHHBB", b"JFIF", 0x101, 1, dots, dots, 0, 0)
@@ -42,13 +33,15 @@ def _segment(marker, content):
     return struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content
 
 
-def _in_png(data, block):
+def add_to_png(data: bytes, block: bytes) -> bytes:
+    """A PNG file with an EXIF block."""
     chunk = b"eXIf" + block
     chunk = struct.pack(">L", len(block)) + chunk + struct.pack(">L", zlib.crc32(chunk))
     return data[:33] + chunk + data[33:]  # behind its header
 
 
-def _in_webp(data, block):
+def add_to_webp(data: bytes, block: bytes) -> bytes:
+    """A WebP file with an EXIF block."""
     if data[12:16] == b"VP8 ":  # the simple kind, of one chunk
         width, height = (side & 0x3FFF for side in struct.unpack("<HH", data[26:30]))
         sides = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
@@ -64,8 +57,8 @@ def _in_webp(data, block):
     return bytes(chunks)
 
 
-def _in_avif(data, block):
-    """Points the EXIF item to a block at the file's end."""
+def add_to_avif(data: bytes, block: bytes) -> bytes:
+    """An AVIF file with an EXIF block in place of the one that it has, at the file's end."""
     item = re.search(rb"infe\x02...(..)..Exif", data, re.DOTALL)
     places = data.find(b"iloc\0\0\0\0\x44\x40")  # how libheif writes it: all numbers of 32 bits
     if not item or places < 0:
@@ -80,25 +73,14 @@ def _in_avif(data, block):
     return bytes(changed) + struct.pack(">L4s", len(content) + 8, b"mdat") + content
 
 
-_WAYS = {
-    ".jpg": _in_jpeg,
-    ".jpeg": _in_jpeg,
-    ".png": _in_png,
-    ".webp": _in_webp,
-    ".avif": _in_avif,
-    ".tif": exif.in_tiff,
-    ".tiff": exif.in_tiff,
-}
-
-
-def behind(data, gain_map=False):
+def describe_rest_of_jpeg(data: bytes, gain_map: bool) -> str:
     """What a JPEG file holds after its picture, in words; empty for nothing but padding.
 
     Args:
       data: the file.
       gain_map: whether a picture there is one, told elsewhere.
     """
-    rest = data[_end_of_jpeg(data) :].strip(b"\0\n\r ")
+    rest = data[_find_end_of_jpeg(data) :].strip(b"\0\n\r ")
     film = rest.find(b"ftyp")
     words = []
     if _PICTURE.search(rest, 0, film if film >= 0 else len(rest)):
@@ -110,7 +92,7 @@ def behind(data, gain_map=False):
     return " and the ".join(words)
 
 
-def _end_of_jpeg(data):
+def _find_end_of_jpeg(data):
     """Where the first picture ends; where the file does, if it is damaged."""
     place = 2
     while (place := data.find(b"\xff", place)) >= 0 and place + 4 <= len(data):

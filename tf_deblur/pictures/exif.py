@@ -18,7 +18,7 @@ _RESOLUTIONS = {RESOLUTION, 0x11B, 0x128}  # across, down, their unit
 _THUMBNAILS = ((0x201, 0x202), (0x111, 0x117))  # where and how long: JPEG, uncompressed
 # Of a TIFF file's first directory, what tells of the photograph; the others are for its pixels
 # or other programs' work, which can be larger than the picture.
-_TOLD = {
+_OF_PHOTOGRAPH = {
     *range(0x9C9B, 0x9CA0),
     *(0x10D, 0x10E, 0x10F, 0x110, 0x11D, 0x131, 0x132, 0x13B, 0x13C, 0x4746, 0x4749, 0x8298),
     *(0x830E, 0x8482, 0x85D8, 0x87AF, 0x87B0, 0x87B1, 0xC4A5, 0xC614, 0xC62F),
@@ -38,7 +38,7 @@ _LIMIT = 1 << 24  # bytes of all of it; more is no camera's
 _IN_PLACE = 60_000
 
 
-def of(image, source):
+def read(image, source) -> bytes:
     """The EXIF block of a file.
 
     Args:
@@ -49,7 +49,7 @@ def of(image, source):
       bytes; empty if it has none, or is a BigTIFF, whose directories are others.
     """
     if image.get("vips-loader").startswith("tiff"):
-        return _of_tiff(source)
+        return _read_from_tiff(source)
     if not image.get_typeof("exif-data"):
         return b""
     data = bytes(image.get("exif-data"))
@@ -57,7 +57,7 @@ def of(image, source):
     return data[min(starts) :] if starts else b""
 
 
-def current(block, width, height):
+def update(block: bytes, width: int, height: int) -> bytes:
     """A block for a picture of this size that is upright, without its thumbnail.
 
     Only the values of these tags are changed, in place; a thumbnail at the end is cut off,
@@ -65,13 +65,13 @@ def current(block, width, height):
     """
     data = bytearray(block)
     try:
-        first, order = _first(data)
-        tags = _places(data, first, order)
+        first, order = _find_first(data)
+        tags = _find_places(data, first, order)
         _set(data, tags.get(ORIENTATION), order, 1)
         directories = [tags]
         if DETAILS in tags:
-            start = _number(data, tags[DETAILS] + 8, order)
-            directories.append(_places(data, start, order))
+            start = _read_number(data, tags[DETAILS] + 8, order)
+            directories.append(_find_places(data, start, order))
         for found in directories:
             for names, side in zip(_SIDES, (width, height)):
                 for tag in names & found.keys():
@@ -82,48 +82,48 @@ def current(block, width, height):
     return bytes(data)
 
 
-def has(block, tag):
+def has(block: bytes, tag: int) -> bool:
     """Whether a block's first directory holds a tag."""
     try:
-        return tag in _places(block, *_first(block))
+        return tag in _find_places(block, *_find_first(block))
     except (struct.error, ValueError):
         return False
 
 
-def readable(block):
-    """Whether a block is there and its first directory whole enough to be read."""
+def refuse_in_tiff(block: bytes) -> str:
+    """Why a TIFF file, whose own tags a block's become, cannot have it; empty if it can."""
     try:
-        return bool(_entries(block, *_first(block)))
+        return "" if _read_entries(block, *_find_first(block)) else "which is damaged"
     except (struct.error, ValueError):
-        return False
+        return "which is damaged"
 
 
-def order(block):
+def read_order(block: bytes) -> str:
     """The order of its bytes as `struct` names it."""
     return _ORDERS[block[:2]]
 
 
-def in_tiff(data, block, predicted=False):
+def add_to_tiff(data: bytes, block: bytes, predicted: bool = False) -> bytes:
     """A TIFF file's bytes with an EXIF block before its pixels, so that nothing in that moves.
 
     A new first directory at the end has the file's tags and those of the block.
 
     Args:
       data: a TIFF file of little-endian numbers and one picture.
-      block: the EXIF, `readable`.
+      block: the EXIF, which `refuse_in_tiff` lets pass.
       predicted: whether each pixel is the difference to its neighbour, which the file's own
         tags do not say.
 
     Raises:
       struct.error: more than 4 GB.
     """
-    told = _entries(block, *_first(block))
-    into, own = order(block), _entries(data, *_first(data))
+    tags_of_block = _read_entries(block, *_find_first(block))
+    into, own = read_order(block), _read_entries(data, *_find_first(data))
     block += bytes(len(block) % 2)
     moved = len(block) - 8  # all of the file but its header
-    kept = {tag: told[tag] for tag in told.keys() - _OF_PIXELS if tag not in own}
-    if _RESOLUTIONS <= told.keys():
-        kept |= {tag: told[tag] for tag in _RESOLUTIONS}
+    kept = {tag: tags_of_block[tag] for tag in tags_of_block.keys() - _OF_PIXELS if tag not in own}
+    if _RESOLUTIONS <= tags_of_block.keys():
+        kept |= {tag: tags_of_block[tag] for tag in _RESOLUTIONS}
     if predicted:
         own[0x13D] = (0x13D, 3, 1, struct.pack("<HH", 2, 0))
     tags = sorted(own.keys() | kept.keys())
@@ -136,7 +136,7 @@ def in_tiff(data, block, predicted=False):
             continue
         _, kind, count, value = own[tag]
         size = count * _BYTES.get(kind, 1)
-        place = _number(value, 0, "<")
+        place = _read_number(value, 0, "<")
         if size > 4 and kind not in _BYTES:  # profile and XMP stay where they are
             value = struct.pack(f"{into}L", place + moved)
         else:
@@ -158,30 +158,30 @@ def in_tiff(data, block, predicted=False):
     return b"".join([head, block[8:], memoryview(data)[8:], padding, directory])
 
 
-def _of_tiff(source):
+def _read_from_tiff(source):
     try:
         if isinstance(source, bytes):
-            return _collected(source)
+            return _collect(source)
         with open(source, "rb") as file:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                return _collected(data)
+                return _collect(data)
     except (struct.error, ValueError, OSError):  # damaged there, or in a file system that maps
         return b""  # no files into memory; but the picture is whole
 
 
-def _collected(data):
+def _collect(data):
     """A TIFF file's EXIF as a block of its own, in which a maker's note lies where it lay."""
-    start, order = _first(data)
-    tags = _entries(data, start, order)
-    if not _TOLD & tags.keys():
+    start, order = _find_first(data)
+    tags = _read_entries(data, start, order)
+    if not _OF_PHOTOGRAPH & tags.keys():
         return b""
-    note, size = _note(data, tags, order)
+    note, size = _find_note(data, tags, order)
     pinned = note if 8 <= note and note + size <= _IN_PLACE else None
     base = 8
-    directory = _directory(data, start, order, base, pinned)
+    directory = _pack_directory(data, start, order, base, pinned)
     if pinned and base + len(directory) > pinned:  # the note comes first then
         base = pinned + size + (pinned + size) % 2
-        directory = _directory(data, start, order, base, pinned)
+        directory = _pack_directory(data, start, order, base, pinned)
     block = bytearray(data[:4] + struct.pack(f"{order}L", base)).ljust(base, b"\0") + directory
     if pinned:
         block = block.ljust(pinned + size, b"\0")
@@ -189,34 +189,34 @@ def _collected(data):
     return bytes(block)
 
 
-def _note(data, tags, order):
+def _find_note(data, tags, order):
     """(where a maker's note lies, its bytes); zeros for none."""
     if DETAILS in tags:
-        details = _entries(data, _number(tags[DETAILS][3], 0, order), order)
+        details = _read_entries(data, _read_number(tags[DETAILS][3], 0, order), order)
         if NOTE in details and details[NOTE][2] > 4:
             _, _, size, value = details[NOTE]
-            place = _number(value, 0, order)
+            place = _read_number(value, 0, order)
             if place + size <= len(data):
                 return place, size
     return 0, 0
 
 
-def _directory(data, start, order, base, pinned, depth=0, room=_LIMIT):
+def _pack_directory(data, start, order, base, pinned, depth=0, room=_LIMIT):
     """A directory and its values as bytes that will lie at `base`.
 
     ValueError if they are more than `room`.
     """
-    entries = _entries(data, start, order).values()
-    entries = [e for e in entries if depth or e[0] in _TOLD | _RESOLUTIONS]
+    entries = _read_entries(data, start, order).values()
+    entries = [e for e in entries if depth or e[0] in _OF_PHOTOGRAPH | _RESOLUTIONS]
     entries = sorted(entries)
     head = 2 + 12 * len(entries) + 4
     packed, values = bytearray(), bytearray()
     for tag, kind, count, value in entries:
-        place = _number(value, 0, order)
+        place = _read_number(value, 0, order)
         new_place, left = base + head + len(values), room - head - len(values)
         if tag in _DIRECTORIES and depth < 2:
             kind, count = 4, 1
-            value = _directory(data, place, order, new_place, pinned, depth + 1, left)
+            value = _pack_directory(data, place, order, new_place, pinned, depth + 1, left)
         elif tag != NOTE or place != pinned:
             size = count * _BYTES.get(kind, 1)
             if size > min(left, len(data)):
@@ -232,18 +232,20 @@ def _directory(data, start, order, base, pinned, depth=0, room=_LIMIT):
 
 
 def _drop_thumbnail(data, first, order):
-    link = first + 2 + 12 * _number(data, first, order, "H")
-    second = _number(data, link, order)
+    link = first + 2 + 12 * _read_number(data, first, order, "H")
+    second = _read_number(data, link, order)
     data[link : link + 4] = bytes(4)
     if not second:
         return
-    places = _places(data, second, order)
+    places = _find_places(data, second, order)
     for where, how_long in _THUMBNAILS:
         if where not in places or how_long not in places:
             continue
-        start, size = (_number(data, places[tag] + 8, order) for tag in (where, how_long))
+        start, size = (_read_number(data, places[tag] + 8, order) for tag in (where, how_long))
         end = min(start + size, len(data))
-        if start >= end or any(start < stop and begin < end for begin, stop in _used(data, order)):
+        if start >= end or any(
+            start < stop and begin < end for begin, stop in _find_used(data, order)
+        ):
             continue
         if any(data[end:]):
             data[start:end] = bytes(end - start)
@@ -251,15 +253,15 @@ def _drop_thumbnail(data, first, order):
             del data[start:]
 
 
-def _used(data, order, start=None, depth=0):
+def _find_used(data, order, start=None, depth=0):
     """(from, to) of the directories and of their longer values, but the thumbnail's."""
-    start = _first(data)[0] if start is None else start
-    entries = _entries(data, start, order)
+    start = _find_first(data)[0] if start is None else start
+    entries = _read_entries(data, start, order)
     yield start, start + 6 + 12 * len(entries)
     for tag, kind, count, value in entries.values():
-        place, size = _number(value, 0, order), count * _BYTES.get(kind, 1)
+        place, size = _read_number(value, 0, order), count * _BYTES.get(kind, 1)
         if tag in _DIRECTORIES and depth < 2:
-            yield from _used(data, order, place, depth + 1)
+            yield from _find_used(data, order, place, depth + 1)
         elif size > 4:
             yield place, place + size
 
@@ -276,7 +278,7 @@ def _set(data, place, order, value):
         struct.pack_into(f"{order}{'H' if kind == 3 else 'L'}", data, place + 8, value)
 
 
-def _first(data):
+def _find_first(data):
     """(where the first directory lies, byte order as `struct` names it)."""
     order = _ORDERS.get(bytes(data[:2]), "<")
     magic, start = struct.unpack(f"{order}HL", data[2:8])
@@ -285,18 +287,20 @@ def _first(data):
     return start, order
 
 
-def _places(data, start, order):
+def _find_places(data, start, order):
     """{tag: place of its 12 bytes} of a directory."""
     (count,) = struct.unpack_from(f"{order}H", data, start)
     places = range(start + 2, start + 2 + 12 * count, 12)
-    return {_number(data, place, order, "H"): place for place in places if place + 12 <= len(data)}
+    return {
+        _read_number(data, place, order, "H"): place for place in places if place + 12 <= len(data)
+    }
 
 
-def _entries(data, start, order):
+def _read_entries(data, start, order):
     """{tag: (tag, kind, how many, value or its place)} of a directory."""
-    places = _places(data, start, order)
+    places = _find_places(data, start, order)
     return {tag: struct.unpack_from(f"{order}HHL4s", data, place) for tag, place in places.items()}
 
 
-def _number(data, place, order, letter="L"):
+def _read_number(data, place, order, letter="L"):
     return struct.unpack_from(f"{order}{letter}", data, place)[0]

@@ -11,20 +11,25 @@ import re
 import numpy as np
 
 from tf_deblur.errors import UserError
+from tf_deblur.pictures import libvips
 
 _NCLX = re.compile(rb"colrnclx(..)(..)", re.DOTALL)  # primaries and transfer by ITU-T H.273
 _UNKNOWN, _SRGB, _CURVES_OF_HDR = 2, 1, {8, 16, 18}  # the numbers: linear, PQ and HLG
 
 
-def is_heic(image):
-    """Whether a `pyvips.Image` is of a file that only pillow-heif decodes."""
-    return image.get_typeof("heif-compression") and image.get("heif-compression") == "hevc"
+def decode_avif(image, source, name) -> tuple[np.ndarray, bool]:
+    """As `libvips.decode`, with samples of 10 and 12 bits over all 16."""
+    array, gain_map = libvips.decode(image, source, name)
+    if array.dtype == np.uint16:
+        array = from_upper_bits(array, image.get("bits-per-sample"))
+    return array, gain_map
 
 
-def decoded(source, name):
+def decode_heic(image, source, name) -> tuple[np.ndarray, bool]:
     """Decodes a HEIC's primary image.
 
     Args:
+      image: the file as libvips opens it, which cannot decode it.
       source: a path, or the bytes of a file.
       name: for errors.
 
@@ -50,12 +55,12 @@ def decoded(source, name):
         reason = (str(error).strip().splitlines() or ["unknown"])[0]
         raise UserError(f"{name}: not a whole picture that we can read ({reason})") from error
     if array.dtype == np.uint16:
-        array = full_range(array, picture.info["bit_depth"])
+        array = spread_over_16_bits(array, picture.info["bit_depth"])
     gain_map = any("gainmap" in kind for kind in picture.info["aux"])
     return array.reshape(*array.shape[:2], -1), gain_map
 
 
-def has_other_colours(image, source):
+def has_other_colours(image, source) -> bool:
     """Whether those of a HEIC's or AVIF's `pyvips.Image` differ from sRGB, with no ICC profile.
 
     Then they are HDR, by the curves PQ or HLG, or of wider primaries, and the file says so in a
@@ -71,24 +76,24 @@ def has_other_colours(image, source):
     return primaries not in (_SRGB, _UNKNOWN) or curve in _CURVES_OF_HDR
 
 
-def full_range(array, bits):
+def spread_over_16_bits(array: np.ndarray, bits: int) -> np.ndarray:
     """uint16 of 10 or 12 bits -> of all 16: the largest value becomes 65535."""
     levels = np.rint(np.linspace(0, 65535, 2**bits)).astype(np.uint16)
-    return _looked_up(levels, array)
+    return _look_up(levels, array)
 
 
-def from_upper_bits(array, bits):
+def from_upper_bits(array: np.ndarray, bits: int) -> np.ndarray:
     """uint16 as libvips reads a file of 10 or 12 bits -> over its full range."""
-    return full_range(array >> (16 - bits), bits)
+    return spread_over_16_bits(array >> (16 - bits), bits)
 
 
-def to_upper_bits(array, bits):
+def to_upper_bits(array: np.ndarray, bits: int) -> np.ndarray:
     """uint16 -> what libvips, which cuts the lower ones off, writes in 10 or 12 bits."""
     levels = np.rint(np.linspace(0, 2**bits - 1, 65536)).astype(np.uint16)
-    return _looked_up(levels << (16 - bits), array)
+    return _look_up(levels << (16 - bits), array)
 
 
-def _looked_up(levels, array):
+def _look_up(levels, array):
     made = np.empty_like(array)
     for row, into in zip(array, made):  # all at once, NumPy makes indices of 64 bits
         np.take(levels, row, mode="clip", out=into)

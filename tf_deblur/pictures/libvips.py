@@ -1,4 +1,4 @@
-"""libvips, silent, and what it says of a file that it cannot do in words for people."""
+"""libvips, silent: pixels, metadata, and in words for people why it cannot do a file."""
 
 import logging
 import os
@@ -13,17 +13,8 @@ import pyvips  # noqa: E402
 
 pyvips.cache_set_max(0)  # by name: a file written anew would be the old one
 
-SIDES = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383, ".avif": 16384}  # the longest, in pixels
-_STARTS = {
-    b"\x89PNG\r\n": "PNG",
-    b"\xff\xd8": "JPEG",
-    b"II*\0": "TIFF",
-    b"MM\0*": "TIFF",
-    b"II+\0": "TIFF",
-    b"MM\0+": "TIFF",
-    b"RIFF": "WebP",
-    b"GIF8": "GIF",
-}
+GAIN_MAP = "gainmap-data"
+_KEPT = ("icc-profile-data", "xmp-data", "iptc-data", "resolution-unit")
 _SHORT = re.compile(
     r"premature end|unexpected end|end of file|too small|no image|missing SOS|outside of file"
     r"|not enough|read error",
@@ -31,23 +22,38 @@ _SHORT = re.compile(
 )
 
 
-def reason(error, data):
+def decode(image: pyvips.Image, source, name) -> tuple:
+    """An opened file's pixels, (height, width, channels), and whether it has a gain map too."""
+    pixels = image.numpy().reshape(image.height, image.width, image.bands)
+    return pixels, bool(image.get_typeof(GAIN_MAP))
+
+
+def copy_metadata(image: pyvips.Image, header: pyvips.Image) -> pyvips.Image:
+    """The image with another's profile, XMP and resolution; it is upright now."""
+    image = image.copy(xres=header.xres, yres=header.yres)
+    for field in _KEPT:  # by name: pyvips lists none if one is damaged
+        if header.get_typeof(field):
+            image.set_type(header.get_typeof(field), field, header.get(field))
+    image.set_type(pyvips.GValue.gint_type, "orientation", 1)
+    return image
+
+
+def explain_reading(error: pyvips.Error, data: bytes, kind: str | None) -> str:
     """Why libvips cannot read a file.
 
     Args:
       error: the `pyvips.Error`.
       data: the file's bytes.
+      kind: the format that they begin like; None for none.
 
     Returns:
       Words: what is wrong, and where if that can be told.
     """
     if not data:
         return "it is empty"
-    kind = next((kind for start, kind in _STARTS.items() if data.startswith(start)), None)
-    kind = kind or ("HEIF" if data[4:8] == b"ftyp" else None)
     lines = [line.partition(": ")[2] for line in error.detail.splitlines() if ": " in line]
     if kind == "PNG":
-        return f"its PNG data is {_damage_of_png(data)}"
+        return f"its PNG data is {_find_damage_in_png(data)}"
     if kind == "WebP" and len(data) < (size := int.from_bytes(data[4:8], "little") + 8):
         return f"its WebP data is cut short: {len(data)} bytes of {size}"
     if not kind:
@@ -61,7 +67,7 @@ def reason(error, data):
     return f"its {kind} data is damaged{': ' * bool(told)}{told[-1].strip() if told else ''}"
 
 
-def _damage_of_png(data):
+def _find_damage_in_png(data):
     place = 8
     while place < len(data):
         size, name = struct.unpack(">L4s", data[place : place + 8].ljust(8, b"\0"))
@@ -77,7 +83,7 @@ def _damage_of_png(data):
     return f"cut short: {len(data)} bytes, and no end"
 
 
-def reason_not_written(error):
+def explain_writing(error: Exception) -> str:
     """Why libvips cannot write a picture, in words; `error` is any exception."""
     text = (getattr(error, "detail", None) or str(error)).strip()
     if isinstance(error, struct.error) or "file size exceeded" in text:

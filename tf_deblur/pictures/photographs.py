@@ -5,6 +5,7 @@ what else a file holds (EXIF, ICC profile, XMP), and says at once how large a fi
 """
 
 import dataclasses
+import os
 import pathlib
 import struct
 
@@ -12,42 +13,13 @@ import numpy as np
 
 from tf_deblur.errors import UserError
 from tf_deblur.files import whole
-from tf_deblur.pictures import arrays, bmp, containers, exif, heif, libvips
+from tf_deblur.pictures import arrays, bmp, exif, formats, heif, libvips
 from tf_deblur.pictures.libvips import pyvips
 
 QUALITY = 95  # of JPEG, WebP and AVIF
 MEGAPIXELS = 150  # a file that claims more is refused, unless the user says otherwise
-
-# What each suffix's encoder is told, how many bits of 16 it keeps, and whether an alpha channel.
-_LOSSY = "Q"
-_FORMATS = {
-    ".png": ({"compression": 6}, 16, True),
-    ".jpg": ({_LOSSY: QUALITY}, 8, False),
-    ".jpeg": ({_LOSSY: QUALITY}, 8, False),
-    ".tif": ({"compression": "deflate", "predictor": "horizontal"}, 16, True),
-    ".tiff": ({"compression": "deflate", "predictor": "horizontal"}, 16, True),
-    ".webp": ({_LOSSY: QUALITY}, 8, True),
-    ".avif": ({_LOSSY: QUALITY, "effort": 1}, 12, True),
-}
-SUFFIXES = tuple(_FORMATS)
-# What is read and not written, and what becomes of it.
-BECOMES = {".heic": ".jpg", ".heif": ".jpg", ".hif": ".jpg", ".gif": ".png", ".bmp": ".png"}
-READ = (*SUFFIXES, *BECOMES)  # what is looked for in a folder
-# libvips' loaders, and the suffix of what each reads; it has others, for what is no photograph
-_LOADERS = {
-    "jpeg": ".jpg",
-    "png": ".png",
-    "tiff": ".tif",
-    "webp": ".webp",
-    "heif": ".avif",
-    "gif": ".png",
-    bmp.LOADER: ".png",
-}
 _TYPES = {"uchar": np.uint8, "ushort": np.uint16}
-_KEPT = ("icc-profile-data", "xmp-data", "iptc-data", "resolution-unit")
 _EXIF = "exif-data"
-_GAIN_MAP = "gainmap-data"
-_INT = pyvips.GValue.gint_type
 _MANY_TILES = "box contains"  # more than libheif's limit of 256, as phones' 200 megapixels have
 
 
@@ -78,7 +50,9 @@ class Photograph:
     other_colours: bool = False
 
 
-def open_photograph(source, name=None, megapixels=MEGAPIXELS):
+def open_photograph(
+    source: bytes | str | os.PathLike, name=None, megapixels: float = MEGAPIXELS
+) -> Photograph:
     """Reads a picture with all that its file holds, and turns it as its EXIF orientation says.
 
     Args:
@@ -94,25 +68,25 @@ def open_photograph(source, name=None, megapixels=MEGAPIXELS):
         kind than 8 or 16 bits a channel.
     """
     name = name or ("picture" if isinstance(source, bytes) else source)
-    image = _header(source, name)
+    image = _open(source, name)
     if image.width * image.height > megapixels * 1e6:
         raise UserError(
             f"{name}: {image.width}x{image.height} pixels, more than {megapixels:g} megapixels; "
             "raise --max_megapixels if you trust it"
         )
-    suffix = ".jpg" if heif.is_heic(image) else _suffix(image.get("vips-loader"))
-    if not suffix:
+    format = formats.find_by_image(image)
+    if not format:
         raise UserError(f"{name}: a file for {image.get('vips-loader')}; use PNG or JPEG")
     pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
     if pages > 1:
         raise UserError(f"{name}: {pages} pages or frames; one picture a file is wanted")
     try:
-        return _decoded(image, suffix, source, name)
+        return _decode(image, format, source, name)
     except pyvips.Error as error:
         raise _unreadable(name, error, source) from error
 
 
-def _header(source, name):
+def _open(source, name):
     """A file as libvips opens it, its pixels not decoded yet."""
     if not isinstance(source, bytes):
         path = pathlib.Path(source)
@@ -129,14 +103,14 @@ def _header(source, name):
             raise UserError(f"{name}: cannot be read ({error.strerror})") from error
         source = str(path)
     if bmp.is_bmp(source):
-        return bmp.header(source, name)
+        return bmp.read_header(source, name)
     try:
-        return _opened(source)
+        return _open_by_libvips(source)
     except pyvips.Error as error:
         raise _unreadable(name, error, source) from error
 
 
-def _opened(source):
+def _open_by_libvips(source):
     in_memory = isinstance(source, bytes)
     options = {"fail_on": "truncated"}
     try:
@@ -149,72 +123,68 @@ def _opened(source):
             raise
         tiled = pyvips.Image.heifload_buffer if in_memory else pyvips.Image.heifload
         return tiled(source, unlimited=True, **options)
-    if image.get_typeof(_GAIN_MAP):  # read so, a JPEG comes without XMP and resolution
+    if image.get_typeof(libvips.GAIN_MAP):  # read so, a JPEG comes without XMP and resolution
         plain = pyvips.Image.jpegload_buffer if in_memory else pyvips.Image.jpegload
         image = plain(source, **options).copy()
-        image.set_type(_INT, _GAIN_MAP, 1)
+        image.set_type(pyvips.GValue.gint_type, libvips.GAIN_MAP, 1)
     return image
 
 
 def _unreadable(name, error, source):
-    data = source if isinstance(source, bytes) else pathlib.Path(source).read_bytes()
-    reason = libvips.reason(error, data)
+    data = _read_bytes(source)
+    reason = libvips.explain_reading(error, data, formats.name_by_start(data))
     return UserError(f"{name}: not a whole picture that we can read; use PNG or JPEG ({reason})")
 
 
-def _suffix(loader):
-    """The suffix of what a loader of libvips reads; None for what is no photograph."""
-    return next((s for start, s in _LOADERS.items() if loader.startswith(start)), None)
+def _read_bytes(source):
+    return source if isinstance(source, bytes) else pathlib.Path(source).read_bytes()
 
 
-def _decoded(image, suffix, source, name):
+def _decode(image, format, source, name):
+    """An opened file's pixels, split into what `Photograph` tells apart, and all else."""
     image = image.autorot()
     if image.interpretation == "cmyk":
         image = image.icc_transform("srgb", embedded=True, input_profile="cmyk")
     if image.format not in _TYPES or image.bands > 4:
         raise UserError(f"{name}: {image.bands} channels of {image.format}; 8 or 16 bits are read")
-    gain_map, bits, other_colours = bool(image.get_typeof(_GAIN_MAP)), 16, False
-    behind = ""
-    if image.get_typeof("heif-compression"):
-        bits = image.get("bits-per-sample")
-        other_colours = heif.has_other_colours(image, source)
-    if heif.is_heic(image):
-        array, gain_map = heif.decoded(source, name)
-    elif image.get("vips-loader") == bmp.LOADER:
-        array = bmp.decoded(source, name)
-    else:
-        array = image.numpy().reshape(image.height, image.width, image.bands)
-        if suffix == ".avif" and array.dtype == np.uint16:
-            array = heif.from_upper_bits(array, bits)
+    array, gain_map = format.decode(image, source, name)
     color, alpha = array, None
     if array.shape[-1] in (2, 4):
         color, alpha = array[..., :-1], array[..., -1]
     grey = color.shape[-1] == 1
-    pixels = np.repeat(color, 3, axis=-1) if grey else np.ascontiguousarray(color)
-    if image.get("vips-loader").startswith("jpeg"):
-        data = source if isinstance(source, bytes) else pathlib.Path(source).read_bytes()
-        behind = containers.behind(data, gain_map)
+    in_heif = image.get_typeof("heif-compression")
+    return Photograph(
+        np.repeat(color, 3, axis=-1) if grey else np.ascontiguousarray(color),
+        *(alpha, grey, format.suffix, _collect_metadata(image, source), gain_map),
+        bits=image.get("bits-per-sample") if in_heif else 16,
+        behind=format.describe_rest(_read_bytes(source), gain_map) if format.describe_rest else "",
+        other_colours=bool(in_heif) and heif.has_other_colours(image, source),
+    )
+
+
+def _collect_metadata(image, source):
+    """An image of one pixel with all that a file says of its picture."""
     # of a picture of its own: the decoded one would stay in memory with it
-    header = _with_metadata(pyvips.Image.black(1, 1), image)
-    if block := exif.of(image, source):
+    header = libvips.copy_metadata(pyvips.Image.black(1, 1), image)
+    if block := exif.read(image, source):
         header.set_type(pyvips.GValue.blob_type, _EXIF, block)
     else:
         header.remove(_EXIF)
-    return Photograph(pixels, alpha, grey, suffix, header, gain_map, bits, behind, other_colours)
+    return header
 
 
-def pixels(path):
+def count_pixels(path: str | os.PathLike) -> int:
     """How many pixels a file's header claims; UserError as `open_photograph`."""
-    image = _header(path, path)
+    image = _open(path, path)
     return image.width * image.height
 
 
-def stripped(photograph):
+def strip_metadata(photograph: Photograph) -> Photograph:
     """A photograph without its metadata."""
     return dataclasses.replace(photograph, header=None)
 
 
-def read(path):
+def read(path: str | os.PathLike) -> np.ndarray:
     """Reads a picture's pixels: (height, width, 3) RGB, uint8 or uint16, upright.
 
     Alpha is dropped, grey is repeated three times. Raises as `open_photograph` does.
@@ -222,7 +192,7 @@ def read(path):
     return open_photograph(path).pixels
 
 
-def write(path, array, like=None, quality=QUALITY):
+def write(path, array: np.ndarray, like: Photograph | None = None, quality: int = QUALITY):
     """Writes a picture in the format of its suffix; it appears whole or not at all.
 
     Args:
@@ -248,98 +218,65 @@ def write(path, array, like=None, quality=QUALITY):
         raise UserError(f"{path}: cannot be written ({error.strerror})") from error
 
 
-def encode(suffix, array, like=None, quality=QUALITY):
+def encode(suffix: str, array, like: Photograph | None = None, quality: int = QUALITY) -> bytes:
     """The bytes of a picture file; as `write`."""
-    suffix = suffix.lower()
-    settings, bits, holds_alpha = _FORMATS[suffix]
-    longest = libvips.SIDES.get(suffix)
-    if longest and max(array.shape[:2]) > longest:
+    format, size = formats.find_by_suffix(suffix), f"{array.shape[1]}x{array.shape[0]}"
+    if format.longest and max(array.shape[:2]) > format.longest:
         raise UserError(
-            f"{array.shape[1]}x{array.shape[0]}: not for {suffix}, which holds {longest} pixels a "
-            "side; use PNG or TIFF"
+            f"{size}: not for {suffix.lower()}, which holds {format.longest} pixels a side; "
+            "use PNG or TIFF"
         )
-    if _LOSSY in settings:
-        settings = settings | {_LOSSY: quality}
-    if array.dtype == np.uint16 and bits == 8:
+    pixels = _fit(array, format, like)
+    header = like.header if like else None
+    block = exif.update(_get_exif(header), array.shape[1], array.shape[0])
+    options = format.options | ({"Q": quality} if format.lossy else {})
+    try:
+        return format.save(
+            format, pixels, header, b"" if format.refuse_exif(block) else block, options
+        )
+    except (pyvips.Error, struct.error) as error:
+        reason = libvips.explain_writing(error)
+        raise UserError(f"{size}: not for {suffix.lower()} ({reason})") from error
+
+
+def _fit(array, format, like):
+    """Pixels as a format holds them: bits, and one channel of grey or another of alpha."""
+    if array.dtype == np.uint16 and format.bits == 8:
         array = arrays.to_uint8(arrays.to_float(array))
     if like and like.grey:
         array = np.rint(array.mean(-1, keepdims=True)).astype(array.dtype)
-    if like and like.alpha is not None and holds_alpha:
+    if like and like.alpha is not None and format.alpha:
         alpha = arrays.from_float(arrays.to_float(like.alpha), array.dtype)
         array = np.dstack([array, alpha])
-    kind = "b-w" if array.shape[-1] < 3 else "srgb"
-    if array.dtype == np.uint16:
-        kind = {"b-w": "grey16", "srgb": "rgb16"}[kind]
-        if bits < 16:
-            array, settings = heif.to_upper_bits(array, bits), settings | {"bitdepth": bits}
-    block, header = b"", like.header if like else None
-    if header:
-        block = exif.current(_block(header), array.shape[1], array.shape[0])
-    tiff, jpeg = suffix in (".tif", ".tiff"), suffix in (".jpg", ".jpeg")
-    if tiff and not exif.readable(block):  # a TIFF file has no place for what is damaged
-        block = b""
-    swapped = tiff and block and array.dtype == np.uint16 and exif.order(block) == ">"
-    if swapped:  # its numbers are in the order of the EXIF's, which libvips would not write
-        array = arrays.differences(array).byteswap()
-        settings = settings | {"predictor": "none"}
-    image = pyvips.Image.new_from_array(np.ascontiguousarray(array)).copy(interpretation=kind)
-    settings = settings | {"keep": "none"}
-    if header:
-        image = _with_metadata(image, header)
-        made_up = suffix == ".avif" and block  # for the block to replace
-        settings = settings | {"keep": "xmp|iptc|icc|other" + "|exif" * bool(made_up)}
-    try:
-        data = image.write_to_buffer(suffix, **settings)
-        if swapped:
-            return exif.in_tiff(data, block, predicted=True)
-        if header and jpeg and not exif.has(block, exif.RESOLUTION):
-            data = containers.with_density(data, header.xres)
-        return containers.with_exif(suffix, data, block)
-    except (pyvips.Error, struct.error) as error:
-        size = f"{array.shape[1]}x{array.shape[0]}"
-        raise UserError(
-            f"{size}: not for {suffix} ({libvips.reason_not_written(error)})"
-        ) from error
+    return array
 
 
-def _block(header):
+def _get_exif(header):
     """The EXIF block that an opened photograph's header has; empty for none."""
     return bytes(header.get(_EXIF)) if header and header.get_typeof(_EXIF) else b""
 
 
-def lost(suffix, photograph):
+def describe_losses(suffix: str, photograph: Photograph) -> str:
     """What a format cannot hold of a photograph, in words; empty if nothing."""
-    _, bits, holds_alpha = _FORMATS[suffix.lower()]
-    words = []
-    if photograph.alpha is not None and not holds_alpha:
-        words.append("without its transparency")
-    if photograph.pixels.dtype == np.uint16 and bits < photograph.bits:
-        words.append(f"in {bits} bits")
-    block = _block(photograph.header)
-    if suffix.lower() in (".jpg", ".jpeg") and len(block) > containers.LONGEST_IN_JPEG:
-        words.append("without its EXIF, more than a JPEG holds")
-    if suffix.lower() in (".tif", ".tiff") and block and not exif.readable(block):
-        words.append("without its EXIF, which is damaged")
+    format, losses = formats.find_by_suffix(suffix), []
+    if photograph.alpha is not None and not format.alpha:
+        losses.append("without its transparency")
+    if photograph.pixels.dtype == np.uint16 and format.bits < photograph.bits:
+        losses.append(f"in {format.bits} bits")
+    block = _get_exif(photograph.header)
+    if reason := block and format.refuse_exif(block):
+        losses.append(f"without its EXIF, {reason}")
     if photograph.behind:
-        words.append(f"without the {photograph.behind} behind it")
+        losses.append(f"without the {photograph.behind} behind it")
     if photograph.gain_map:
-        words.append("without its gain map")
+        losses.append("without its gain map")
     if photograph.other_colours:
-        words.append("its HDR or wide colours taken for sRGB")
-    return ", ".join(words)
+        losses.append("its HDR or wide colours taken for sRGB")
+    return ", ".join(losses)
 
 
-def _with_metadata(image, header):
-    """The image with another's profile, XMP and resolution; it is upright now."""
-    image = image.copy(xres=header.xres, yres=header.yres)
-    for field in _KEPT:  # by name: pyvips lists none if one is damaged
-        if header.get_typeof(field):
-            image.set_type(header.get_typeof(field), field, header.get(field))
-    image.set_type(_INT, "orientation", 1)
-    return image
-
-
-def check_suffix(path):
+def check_suffix(path: str | os.PathLike) -> None:
     """UserError if pictures of this name cannot be written."""
-    if pathlib.Path(path).suffix.lower() not in SUFFIXES:
-        raise UserError(f"{path}: not a format that we write; use one of {', '.join(SUFFIXES)}")
+    if pathlib.Path(path).suffix.lower() not in formats.WRITTEN:
+        known = ", ".join(formats.WRITTEN)
+        raise UserError(f"{path}: not a format that we write; use one of {known}")

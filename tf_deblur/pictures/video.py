@@ -6,6 +6,8 @@ PyAV, which brings FFmpeg's libraries, reads and writes. It is loaded only where
 import collections
 import concurrent.futures
 import contextlib
+import pathlib
+from collections.abc import Callable
 
 from tf_deblur.errors import UserError
 from tf_deblur.files import whole
@@ -19,24 +21,24 @@ AHEAD = 3  # frames that each step may be before the next one
 SLACK = 0.25  # seconds by which a header's duration may be off
 
 
-def is_video(path):
+def is_video(path: pathlib.Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
-def suffix_of_result(path):
+def choose_suffix(path: pathlib.Path) -> str:
     """The suffix that a video's result has: its own, or `.mkv`."""
     return path.suffix if path.suffix.lower() in KEPT else ".mkv"
 
 
-def pixels(path):
+def count_pixels(path: pathlib.Path) -> int:
     """How many its frames have together, as far as its header tells."""
-    with _opened(path) as (film, stream):
+    with _open(path) as (film, stream):
         rate = stream.average_rate or stream.guessed_rate or 0
         frames = stream.frames or round((film.duration or 0) / 1e6 * rate)
         return frames * stream.width * stream.height
 
 
-def restore(function, source, target, quality=95, words=True):
+def restore(function: Callable, source, target, quality: int = 95, metadata: bool = True) -> str:
     """Writes a video whose frames are a function of another one's.
 
     Time stamps, the picture's size and rotation, tags of colour and depth are kept, all other
@@ -45,9 +47,9 @@ def restore(function, source, target, quality=95, words=True):
     Args:
       function: (height, width, 3) RGB of uint8, or uint16 where the source has more than 8 bits
         -> the same.
-      source, target: paths; the target's suffix is `suffix_of_result(source)`.
+      source, target: paths; the target's suffix is `choose_suffix(source)`.
       quality: 1 to 100; of codecs that lose something.
-      words: whether metadata, chapters, data tracks and attachments are copied: places are there.
+      metadata: whether words, chapters, data tracks and attachments are copied: places are there.
 
     Returns:
       What was made, in words.
@@ -57,27 +59,32 @@ def restore(function, source, target, quality=95, words=True):
     """
     from tf_deblur.pictures import video_writer
 
-    first, found = _first_frame(source), collections.Counter()
+    first, found = _read_first_frame(source), collections.Counter()
     try:
-        with whole(target) as part, _opened(source) as (film, stream):
-            with video_writer.Writer(part, target, film, stream, first, quality, words) as result:
-                blurred = _ahead(_decoded(film, stream, found))
-                sharp = _ahead(_restored(function, blurred, result.rgb))
-                with contextlib.closing(blurred), contextlib.closing(sharp):  # the last one first
-                    for packets, *images in sharp:
+        with whole(target) as part, _open(source) as (film, stream):
+            with video_writer.Writer(
+                part, target, film, stream, first, quality, metadata
+            ) as result:
+                blurred = _run_ahead(_decode(film, stream, found))
+                restored = _run_ahead(_restore_frames(function, blurred, result.to_rgb))
+                with (
+                    contextlib.closing(blurred),
+                    contextlib.closing(restored),
+                ):  # the last one first
+                    for packets, *images in restored:
                         result.copy(packets)
                         if images:
                             result.add(*images)
-            lost = [*_missing(film, stream, found), *result.left_out]
+            losses = [*_describe_losses(film, stream, found), *result.left_out]
             if result.scaled:
-                lost.append(f"{result.scaled} frames of other sizes scaled to the first one's")
-            return ", ".join([result.size, f"{found['frames']} frames", *lost])
+                losses.append(f"{result.scaled} frames of other sizes scaled to the first one's")
+            return ", ".join([result.size, f"{found['frames']} frames", *losses])
     except OSError as error:
         raise UserError(f"{target}: cannot be written ({error.strerror})") from error
 
 
 @contextlib.contextmanager
-def _opened(path):
+def _open(path):
     """A video and the one of its streams that is restored, as PyAV has them."""
     import av
 
@@ -96,16 +103,16 @@ def _opened(path):
         yield film, stream
 
 
-def _first_frame(path):
+def _read_first_frame(path):
     """A frame that tells format, colours and rotation, which a result must know at once."""
-    with _opened(path) as (film, stream):
-        for _, frame in _decoded(film, stream, collections.Counter()):
+    with _open(path) as (film, stream):
+        for _, frame in _decode(film, stream, collections.Counter()):
             if frame:
                 return frame
     raise UserError(f"{path}: no frames in it that we can read")
 
 
-def _decoded(film, stream, found):
+def _decode(film, stream, found):
     """Yields (packets of other tracks, the frame that follows them or None) in the file's order.
 
     What cannot be decoded is left out. `found` counts "frames", "damaged" and "seconds".
@@ -113,7 +120,7 @@ def _decoded(film, stream, found):
     import av
 
     others = []
-    for packet in _packets(film, found):
+    for packet in _demux(film, found):
         if packet.stream_index != stream.index:
             others.append(packet)
             continue
@@ -134,7 +141,7 @@ def _decoded(film, stream, found):
     yield others, None
 
 
-def _packets(film, found):
+def _demux(film, found):
     import av
 
     while True:
@@ -152,17 +159,17 @@ def _packets(film, found):
             return
 
 
-def _restored(function, frames, rgb):
+def _restore_frames(function, frames, to_rgb):
     """Yields (packets, frame, its pixels, the restored ones); at the end (packets,)."""
     for packets, frame in frames:
         if frame:
-            pixels = rgb(frame)
+            pixels = to_rgb(frame)
             yield packets, frame, pixels, function(pixels)
         else:
             yield (packets,)
 
 
-def _ahead(items):
+def _run_ahead(items):
     """Yields what an iterator does, which a thread of its own asks up to `AHEAD` items early."""
     end = object()
     with concurrent.futures.ThreadPoolExecutor(1) as thread:
@@ -175,15 +182,15 @@ def _ahead(items):
             thread.shutdown(cancel_futures=True)
 
 
-def _missing(film, stream, found):
+def _describe_losses(film, stream, found):
     """What a video should have and has not, in words."""
-    told = (film.duration or 0) / 1e6
+    promised = (film.duration or 0) / 1e6
     if "matroska" not in film.format.name:  # whose durations count from zero
-        told += (film.start_time or 0) / 1e6
+        promised += (film.start_time or 0) / 1e6
     if film.format.name == "avi":  # of which the duration is what is there
-        told = float(stream.frames / stream.average_rate)
-    if told > found["seconds"] + SLACK:
-        yield f"though its header tells of {told:.1f} s, not {found['seconds']:.1f}"
+        promised = float(stream.frames / stream.average_rate)
+    if promised > found["seconds"] + SLACK:
+        yield f"though its header tells of {promised:.1f} s, not {found['seconds']:.1f}"
     if found["damaged"]:
         yield f"{found['damaged']} damaged packets left out"
     if found["late"]:

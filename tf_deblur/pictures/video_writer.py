@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+from collections.abc import Iterable
 
 import av
 import numpy as np
@@ -51,28 +52,28 @@ class Writer:
       scaled: how many frames had another size than the first one.
     """
 
-    def __init__(self, path, target, film, stream, first, quality, words=True):
+    def __init__(self, path, target, film, stream, first, quality, metadata=True):
         """
         Args:
           path, target: where it is written, and what it is called in errors.
           film, stream: the source, and its stream that is restored.
           first: a decoded frame of it.
           quality: 1 to 100.
-          words: whether metadata, chapters, data tracks and attachments are copied.
+          metadata: whether words, chapters, data tracks and attachments are copied.
         """
         self.target, self.stream, self.first, self.left_out = target, stream, first, []
-        self.words, self.scaled = words, 0
+        self.metadata, self.scaled = metadata, 0
         self.last = None  # time of the latest frame
         self.moved = {}  # by track: how far its times are moved, and the latest
-        self.container = av.open(f"file:{path}", "w", container_options=_options(film, path))
-        self.matrix = _display_matrix(first)
+        self.container = av.open(f"file:{path}", "w", container_options=_choose_options(film, path))
+        self.matrix = _find_display_matrix(first)
         self.turns = self.matrix is not None and self.container.format.name not in TURNING
-        self.picture = self._picture(quality)
-        self.tracks = dict(self._tracks(film))
-        if words:
+        self.picture = self._open_picture(quality)
+        self.tracks = dict(self._copy_tracks(film))
+        if metadata:
             self.container.metadata.update(film.metadata)
             self.container.set_chapters(film.chapters())
-        height, width = _upright(np.empty((first.height, first.width)), self.matrix).shape
+        height, width = _turn_upright(np.empty((first.height, first.width)), self.matrix).shape
         self.size = f"{width}x{height}"  # as displayed
 
     def __enter__(self):
@@ -81,44 +82,44 @@ class Writer:
     def __exit__(self, kind, error, trace):
         """Writes what is left, unless something failed; closes in any case."""
         if kind is None:
-            with self._told():
+            with self._explain_errors():
                 self.container.mux(self.picture.encode(None))
                 self.container.close()
         else:
             with contextlib.suppress(av.FFmpegError):
                 self.container.close()
 
-    def rgb(self, frame):
+    def to_rgb(self, frame: av.VideoFrame) -> np.ndarray:
         """A decoded frame's pixels: (height, width, 3) uint8, or uint16 where it has more bits."""
         deep = max(part.bits for part in frame.format.components) > 8
         image = frame.reformat(format="rgb48le" if deep else "rgb24", interpolation=ACCURATE)
         pixels = image.to_ndarray()
-        return np.ascontiguousarray(_upright(pixels, self.matrix)) if self.turns else pixels
+        return np.ascontiguousarray(_turn_upright(pixels, self.matrix)) if self.turns else pixels
 
-    def add(self, frame, blurred, sharp):
+    def add(self, frame: av.VideoFrame, blurred: np.ndarray, restored: np.ndarray) -> None:
         """Encodes what became of a frame, at that frame's time.
 
         Args:
           frame: as decoded.
-          blurred: its pixels, of `rgb`.
-          sharp: what they became.
+          blurred: its pixels, of `to_rgb`.
+          restored: what they became.
         """
         self.scaled += (frame.width, frame.height) != (self.first.width, self.first.height)
-        image, before = self._encodable(sharp), self._encodable(blurred)
-        if _alike(image, frame):
+        image, before = self._to_encodable(restored), self._to_encodable(blurred)
+        if _are_alike(image, frame):
             _add_change(image, before, frame)
-        image.pts, image.time_base = self._time(frame), self.stream.time_base
+        image.pts, image.time_base = self._choose_time(frame), self.stream.time_base
         image.duration = frame.duration
-        with self._told():
+        with self._explain_errors():
             self.container.mux(self.picture.encode(image))
 
-    def copy(self, packets):
+    def copy(self, packets: Iterable[av.Packet]) -> None:
         """Writes packets of other tracks, as they are."""
         for packet in packets:
             if packet.stream_index in self.tracks:
                 self._move(packet)
                 packet.stream = self.tracks[packet.stream_index]
-                with self._told():
+                with self._explain_errors():
                     self.container.mux(packet)
 
     def _move(self, packet):
@@ -133,25 +134,25 @@ class Writer:
             packet.dts += by
         self.moved[packet.stream_index] = by, packet.dts
 
-    def _encodable(self, pixels):
+    def _to_encodable(self, pixels):
         """A frame of RGB pixels in the result's own format."""
         image = av.VideoFrame.from_ndarray(pixels, "rgb24" if pixels.itemsize == 1 else "rgb48le")
-        _colour(image, self.first)  # back by the matrix and range that they came from
+        _copy_colours(image, self.first)  # back by the matrix and range that they came from
         context = self.picture.codec_context
         size = context.width, context.height
         image = image.reformat(*size, context.pix_fmt, interpolation=ACCURATE)
-        _colour(image, self.first)  # the conversion gives two of the matrices one name
+        _copy_colours(image, self.first)  # the conversion gives two of the matrices one name
         return image
 
     @contextlib.contextmanager
-    def _told(self):
+    def _explain_errors(self):
         """What cannot be written is a line; for FFmpeg's errors are of many kinds."""
         try:
             yield
         except av.FFmpegError as error:
             raise UserError(f"{self.target}: cannot be written ({error.strerror})") from error
 
-    def _time(self, frame):
+    def _choose_time(self, frame):
         """The frame's time stamp; where it has none, or one that is past, the next one free."""
         time = frame.dts if frame.pts is None else frame.pts
         if self.last is not None and (time is None or time <= self.last):
@@ -159,7 +160,7 @@ class Writer:
         self.last = time or 0
         return self.last
 
-    def _picture(self, quality):
+    def _open_picture(self, quality):
         """The stream of restored frames, not begun yet."""
         width, height = self.first.width, self.first.height
         aspect = self.stream.sample_aspect_ratio
@@ -171,8 +172,10 @@ class Writer:
         if aspect:
             facts["sample_aspect_ratio"] = aspect
         for codec in (self.stream.codec_context.codec.canonical_name, *OTHERWISE):
-            encoder, options = _encoder(codec, quality)
-            pix_fmt = encoder and _pixel_format(encoder, options, rate, facts, self.first.format)
+            encoder, options = _choose_encoder(codec, quality)
+            pix_fmt = encoder and _find_pixel_format(
+                encoder, options, rate, facts, self.first.format
+            )
             if not pix_fmt:
                 continue
             with contextlib.suppress(ValueError):  # the container does not take it
@@ -184,7 +187,7 @@ class Writer:
                 f"{self.target}: no codec for {width}x{height} pixels in such a file; "
                 "convert the source to MP4"
             )
-        _colour(picture.codec_context, self.first)
+        _copy_colours(picture.codec_context, self.first)
         if codec == "hevc" and self.container.format.name in TURNING:
             picture.codec_context.codec_tag = "hvc1"  # Apple's players want it
         if self.matrix is not None and not self.turns:
@@ -192,12 +195,12 @@ class Writer:
         self._describe(picture, self.stream)
         return picture
 
-    def _tracks(self, film):
+    def _copy_tracks(self, film):
         """(index in the source, the stream that it is copied into) of all others that fit."""
         for track in film.streams:
-            if track.index == self.stream.index or _made_anew(track, film):
+            if track.index == self.stream.index or _is_made_anew(track, film):
                 continue
-            unwanted = not self.words and track.type in ("data", "attachment")
+            unwanted = not self.metadata and track.type in ("data", "attachment")
             if unwanted or not _fits(track, self.container.format.name):
                 self.left_out.append(f"without {track.type} track {track.index}")
                 continue
@@ -206,15 +209,15 @@ class Writer:
             yield track.index, copied
 
     def _describe(self, to, of):
-        """Gives a stream the marks of another, and its words."""
+        """Gives a stream the marks of another, and its metadata."""
         to.disposition = of.disposition
-        if self.words:
+        if self.metadata:
             to.metadata.update(of.metadata)
             to.metadata.pop("encoder", None)
 
 
-def _options(film, path):
-    """What a container is told, so that it keeps times and words."""
+def _choose_options(film, path):
+    """What a container is told, so that it keeps times and metadata."""
     if path.suffix.lower() in (".ts", ".mts", ".m2ts"):
         return {"mpegts_copyts": "1", "mpegts_m2ts_mode": str(int(path.suffix.lower() != ".ts"))}
     if any("." in key for key in film.metadata):  # com.apple.quicktime.make: phones' own words
@@ -222,7 +225,7 @@ def _options(film, path):
     return {}
 
 
-def _encoder(codec, quality):
+def _choose_encoder(codec, quality):
     """(name of the encoder, its options); (None, {}) for a codec that is not written.
 
     Quality 95 is CRF 10, above 45 dB of luma; 75 is 21, near x264's own 23; 1 is 41.
@@ -239,7 +242,7 @@ def _encoder(codec, quality):
     return encoder, options
 
 
-def _pixel_format(encoder, options, rate, facts, wanted):
+def _find_pixel_format(encoder, options, rate, facts, wanted):
     """The name of the format nearest to `wanted` that an encoder opens with; None if none does.
 
     H.264 of 4:2:0 does not open for odd sizes, and goes on to 4:4:4: nothing is cut.
@@ -262,7 +265,7 @@ def _pixel_format(encoder, options, rate, facts, wanted):
     return None
 
 
-def _alike(image, frame):
+def _are_alike(image, frame):
     """Whether two frames hold the same samples at the same places."""
     formats = image.format, frame.format
     same = formats[0].name == formats[1].name and formats[0].is_planar and not formats[0].is_rgb
@@ -281,25 +284,25 @@ def _add_change(image, before, frame):
     """
     top = 2 ** max(part.bits for part in frame.format.components) - 1
     for planes in zip(image.planes, before.planes, frame.planes):
-        sharp, blurred, own = (_samples(plane, top) for plane in planes)
+        restored, blurred, own = (_view_samples(plane, top) for plane in planes)
         kind = np.int16 if top == 255 else np.int32
-        change = np.subtract(sharp, blurred, dtype=kind)
-        np.clip(np.add(change, own, out=change), 0, top, out=sharp, casting="unsafe")
+        change = np.subtract(restored, blurred, dtype=kind)
+        np.clip(np.add(change, own, out=change), 0, top, out=restored, casting="unsafe")
 
 
-def _samples(plane, top):
+def _view_samples(plane, top):
     """A plane of a frame as an array that shares its memory."""
     kind = np.dtype(np.uint8 if top == 255 else "<u2")
     rows = np.frombuffer(plane, kind).reshape(plane.height, -1)
     return rows[:, : plane.width]
 
 
-def _colour(to, of):
+def _copy_colours(to, of):
     for tag in COLOURS:
         setattr(to, tag, getattr(of, tag))
 
 
-def _made_anew(track, film):
+def _is_made_anew(track, film):
     """Whether it is MP4's track of chapter names or of the time code, which the muxer makes.
 
     It does so from chapters, and from a word of the video's; copied, the latter has no rate.
@@ -322,7 +325,7 @@ def _fits(track, container):
             probe.close()
 
 
-def _display_matrix(frame):
+def _find_display_matrix(frame):
     """FFmpeg's nine numbers for how a frame is turned; None for one that stands upright."""
     data = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
@@ -331,7 +334,7 @@ def _display_matrix(frame):
     return None if matrix[:5] == [65536, 0, 0, 0, 65536] else matrix
 
 
-def _upright(pixels, matrix):
+def _turn_upright(pixels, matrix):
     """Pixels turned and mirrored as a display matrix says; by quarters only."""
     if matrix is None:
         return pixels

@@ -4,7 +4,6 @@ Beam reads and writes the files, on every file system that it knows (gs://, s3:/
 hands them to workers and loads the network once in each of them.
 """
 
-import dataclasses
 import logging
 import posixpath
 
@@ -16,69 +15,42 @@ from apache_beam.ml.inference import base
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from tf_deblur import errors
+from tf_deblur.restoring import loading, pipeline
+from tf_deblur.restoring.jobs import ENDING
 
 COUNTS = ("restored", "failed")
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """What a worker needs to know; as the flags of `tf_deblur.deblur` of the same names."""
-
-    model: str
-    precision: str = "auto"
-    memory_gb: float | None = None
-    check: bool = True
-    strength: float = 1.0
-    format: str | None = None
-    quality: int = 95
-    strip_metadata: bool = False
-    max_megapixels: float = 150
 
 
 class Handler(base.ModelHandler):
     """A network in a Beam worker: (path, bytes) -> (path, suffix, bytes of the restored file)."""
 
-    def __init__(self, settings):
-        self.settings = settings
+    def __init__(self, network, settings):
+        self.network, self.settings = network, settings
 
     def load_model(self):
-        told = self.settings
         with errors.quiet():
-            from tf_deblur.restoring import loading
-
-            return loading.load(told.model, told.precision, told.memory_gb)
+            return pipeline.Pipeline(loading.load(*self.network), self.settings)
 
     def batch_elements_kwargs(self):
         return {"max_batch_size": 1}  # pictures are large already
 
     def run_inference(self, batch, model, inference_args=None):
-        return [result for path, data in batch if (result := self._restored(model, path, data))]
-
-    def _restored(self, restore, path, data):
-        from tf_deblur.pictures import photographs
-        from tf_deblur.restoring import guard
-
-        told = self.settings
-        try:
-            photograph = photographs.open_photograph(data, path, told.max_megapixels)
-            suffix = f".{told.format}" if told.format else photograph.suffix
-            result, _ = guard.restored(restore, photograph.pixels, told.check, told.strength)
-            like = photographs.stripped(photograph) if told.strip_metadata else photograph
-            return path, suffix, photographs.encode(suffix, result, like, told.quality)
-        except errors.UserError as error:  # the others go on
-            logging.error("%s", error)
-            Metrics.counter("tf_deblur", "failed").inc()
-            return None
+        for path, data in batch:
+            try:
+                yield path, *model.restore_bytes(data, path)
+            except pipeline.PROBLEMS as error:
+                logging.error("%s", pipeline.explain(error, path))
+                Metrics.counter("tf_deblur", "failed").inc()
 
 
-def restore(patterns, output, ending, settings, runner, options=()):
+def restore(patterns, output: str, network, settings, runner: str, options=()) -> dict[str, int]:
     """Restores every file that matches, and writes the results into one folder.
 
     Args:
       patterns: paths with * and ?, on any file system that Beam knows.
       output: the folder for the results, on any such file system.
-      ending: what a result's name has after the original's, before its suffix.
-      settings: a `Settings`.
+      network: arguments of `loading.load`.
+      settings: the `pipeline.Settings`.
       runner: the name of a Beam runner: DirectRunner, DataflowRunner, FlinkRunner, SparkRunner.
       options: more of Beam's own flags, as strings.
 
@@ -86,28 +58,28 @@ def restore(patterns, output, ending, settings, runner, options=()):
       How many files were "restored" and "failed", a dict.
     """
     FileSystems.exists(output) or FileSystems.mkdirs(output)
-    pipeline = beam.Pipeline(options=PipelineOptions([f"--runner={runner}", *options]))
+    graph = beam.Pipeline(options=PipelineOptions([f"--runner={runner}", *options]))
     _ = (
-        pipeline
+        graph
         | beam.Create(list(patterns))
         | fileio.MatchAll()
         | fileio.ReadMatches()
         | beam.Map(lambda file: (file.metadata.path, file.read()))
-        | base.RunInference(Handler(settings))
-        | beam.Map(lambda restored: _write(*restored, output, ending))
+        | base.RunInference(Handler(network, settings))
+        | beam.Map(lambda restored: _write(*restored, output))
     )
-    result = pipeline.run()
+    result = graph.run()
     result.wait_until_finish()
     counters = result.metrics().query()["counters"]
     counted = {c.key.metric.name: c.result for c in counters if c.key.metric.name in COUNTS}
     return {name: counted.get(name, 0) for name in COUNTS}
 
 
-def _write(path, suffix, data, output, ending):
+def _write(path, suffix, data, output):
     """Writes a result under another name, and renames it."""
     stem = posixpath.splitext(posixpath.basename(path))[0]
-    target = FileSystems.join(output, f"{stem}{ending}{suffix}")
-    part = FileSystems.join(output, f".{stem}{ending}.part{suffix}")
+    target = FileSystems.join(output, f"{stem}{ENDING}{suffix}")
+    part = FileSystems.join(output, f".{stem}{ENDING}.part{suffix}")
     with FileSystems.create(part) as file:
         file.write(data)
     if FileSystems.exists(target):

@@ -21,28 +21,7 @@ LIGHT = 32 / 255  # how far the averages may differ
 CONTRAST = 32 / 255  # how far the deviation may exceed twice the blurred one's
 
 
-def restored(restore, pixels, check=True, strength=1.0, progress=None):
-    """Restores a picture, checks it, and blends it with the input.
-
-    Args:
-      restore: a `Restorer`.
-      pixels: (height, width, 3), as it takes.
-      check: whether failing blocks are given back.
-      strength: 0 is the input, 1 the result.
-      progress: as the restorer's.
-
-    Returns:
-      (picture, share of the blocks given back).
-    """
-    result, share = restore(pixels, progress), 0.0
-    if check:
-        result, share = keep_sane(pixels, result)
-    if strength < 1:
-        result = arrays.blend(pixels, result, strength)
-    return result, share
-
-
-def keep_sane(blurred, restored):
+def check(blurred: np.ndarray, restored: np.ndarray) -> tuple[np.ndarray, float]:
     """Gives the blurred picture back in the blocks where the restored one fails.
 
     The blocks lie on a fixed grid, so that the result does not depend on tiles. Over the width
@@ -55,7 +34,7 @@ def keep_sane(blurred, restored):
       (picture, share): the restored one with such blocks replaced, and their share. With
       none of them it is `restored` itself.
     """
-    bad = failing_blocks(blurred, restored)
+    bad = find_failing_blocks(blurred, restored)
     if not bad.any():
         return restored, 0.0
     corners = np.zeros(np.add(bad.shape, 1), np.float32)  # how much is kept there, of the blocks'
@@ -66,39 +45,41 @@ def keep_sane(blurred, restored):
         block = np.s_[row * BLOCK : (row + 1) * BLOCK, column * BLOCK : (column + 1) * BLOCK]
         kept[block] = blurred[block]
         if not bad[row, column]:
-            weight = _between(corners[row : row + 2, column : column + 2], kept[block].shape[:2])
+            weight = _interpolate(
+                corners[row : row + 2, column : column + 2], kept[block].shape[:2]
+            )
             kept[block] = arrays.blend(blurred[block], restored[block], 1 - weight)
     return kept, float(bad.mean())
 
 
-def _between(corners, size):
+def _interpolate(corners, size):
     """What lies between a block's four corners, bilinear: (height, width, 1) of `size`."""
     down, across = ((np.arange(length, dtype=np.float32) + 0.5) / BLOCK for length in size)
     top, bottom = (left + (right - left) * across for left, right in corners)
     return (top + (bottom - top) * down[:, None])[..., None]
 
 
-def failing_blocks(blurred, restored):
+def find_failing_blocks(blurred: np.ndarray, restored: np.ndarray) -> np.ndarray:
     """Which blocks fail: (rows, columns) of bool, the last ones perhaps smaller."""
-    light, contrast = measures(blurred, restored)
+    light, contrast = measure(blurred, restored)
     return ~((light <= LIGHT) & (contrast <= CONTRAST))  # what is no number fails
 
 
-def measures(blurred, restored):
+def measure(blurred: np.ndarray, restored: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What the limits are set to, in each block, of 1 for white: (rows, columns) each.
 
     How far averages over 3 × 3 cells differ, at most, and by how much the deviation exceeds
     twice the blurred one's.
     """
-    (light_b, square_b), (light_r, square_r) = _cells(blurred), _cells(restored)
-    apart = np.abs(_widely(light_b) - _widely(light_r)).max(-1)
+    (light_b, square_b), (light_r, square_r) = _average_cells(blurred), _average_cells(restored)
+    apart = np.abs(_average_widely(light_b) - _average_widely(light_r)).max(-1)
     for axis in (0, 1):
-        apart = np.maximum.reduceat(apart, _starts(apart.shape[axis]), axis=axis)
-    excess = _deviation(light_r, square_r) - 2 * _deviation(light_b, square_b)
+        apart = np.maximum.reduceat(apart, _find_starts(apart.shape[axis]), axis=axis)
+    excess = _compute_deviation(light_r, square_r) - 2 * _compute_deviation(light_b, square_b)
     return apart, excess.max(-1)
 
 
-def _cells(image):
+def _average_cells(image):
     """Means of a picture and of its square over cells: (rows, columns, 3) float32 each."""
     scale = np.iinfo(image.dtype).max if image.dtype.kind == "u" else 1.0
     height, width = image.shape[:2]
@@ -112,18 +93,18 @@ def _cells(image):
     return tuple(np.stack(means).astype(np.float32) for means in zip(*rows))
 
 
-def _widely(cells):
+def _average_widely(cells):
     return cv2.blur(cells, (3, 3), borderType=cv2.BORDER_REPLICATE)
 
 
-def _starts(cells):
+def _find_starts(cells):
     """Where each block begins on a line of cells."""
     return np.arange(0, cells, BLOCK // CELL)
 
 
-def _deviation(light, square):
+def _compute_deviation(light, square):
     """Standard deviation in each block: (rows, columns, 3)."""
-    rows, columns = map(_starts, light.shape[:2])
+    rows, columns = map(_find_starts, light.shape[:2])
 
     def total(cells):
         return np.add.reduceat(np.add.reduceat(cells, rows, axis=0), columns, axis=1)

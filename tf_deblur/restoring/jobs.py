@@ -7,6 +7,8 @@ import pathlib
 import sys
 
 from tf_deblur.errors import UserError
+from tf_deblur.files import TAKEN, Claims
+from tf_deblur.pictures import formats, video
 
 PIPE = "-"  # standard input, and then standard output
 ENDING, BESIDE = "_restored", "_compare"
@@ -21,25 +23,30 @@ class Job:
       beside: where original and result go side by side; None if nobody asked.
       problem: why it cannot be done, or None.
       done: whether its result is there, and the user wants that left alone.
+      is_video: whether it is one, by its name.
     """
 
-    source: object
-    target: object
-    beside: object = None
+    source: pathlib.Path | str
+    target: pathlib.Path | str
+    beside: pathlib.Path | None = None
     problem: str | None = None
     done: bool = False
 
+    @property
+    def is_video(self) -> bool:
+        return self.source != PIPE and video.is_video(self.source)
+
 
 def plan(
-    names,
+    names: list[str],
     *,
-    output=None,
-    format=None,
-    recursive=False,
-    overwrite=False,
-    skip_existing=False,
-    compare=False,
-):
+    output: str | None = None,
+    format: str | None = None,
+    recursive: bool = False,
+    overwrite: bool = False,
+    skip_existing: bool = False,
+    compare: bool = False,
+) -> list[Job]:
     """A job for each file that the arguments name: files, folders, patterns, or `-`.
 
     No job replaces another one's result, nor an original other than its own.
@@ -66,25 +73,21 @@ def plan(
         return [Job(PIPE, PIPE)]
     found = {}
     for name in names:
-        for source, *told in sources_of(pathlib.Path(name), recursive):
-            found[source] = told
-    originals = {os.path.abspath(source) for source in found}
-    jobs, taken = [], set()
+        for source, *facts in find_sources(pathlib.Path(name), recursive):
+            found[source] = facts
+    jobs, claims = [], Claims(found)
     for source, (root, problem) in found.items():
-        job = _job(source, root, output, format, overwrite, compare)
-        job.problem = problem or job.problem or _unsayable(source)
+        job = _plan_one(source, root, output, format, overwrite, compare)
         job.done = skip_existing and exists(job.target)
-        results = {os.path.abspath(path) for path in (job.target, job.beside) if path}
-        kept = originals - {os.path.abspath(source)} if overwrite else originals
-        if results & (taken | kept):
-            job.problem = "its result would replace another file named here; run it by itself"
-        else:
-            taken |= results
+        job.problem = problem or _find_fault(source)
+        results = [path for path in (job.target, job.beside) if path]
+        if not claims.take(results, replaced=[source] if overwrite else []):
+            job.problem = TAKEN
         jobs.append(job)
     return jobs
 
 
-def _unsayable(path):
+def _find_fault(path):
     """Why libraries cannot be told a file's name, or None."""
     try:
         str(path).encode()
@@ -92,7 +95,7 @@ def _unsayable(path):
         return "its name is not UTF-8; rename it"
 
 
-def listed(path):
+def read_list(path: str | os.PathLike) -> list[str]:
     """The names in a list of files: one a line, or each with a zero byte behind it.
 
     Args:
@@ -117,14 +120,11 @@ def listed(path):
     return found
 
 
-def _job(source, root, output, format, overwrite, compare):
-    from tf_deblur.pictures import photographs, video
-
+def _plan_one(source, root, output, format, overwrite, compare):
+    suffix = f".{format}" if format else formats.choose_suffix(source)
     film = video.is_video(source)
-    own = photographs.BECOMES.get(source.suffix.lower(), source.suffix)
-    suffix = f".{format}" if format else own
     if film:
-        suffix = video.suffix_of_result(source)
+        suffix = video.choose_suffix(source)
     folder = pathlib.Path(output) / source.parent.relative_to(root) if output else source.parent
     replaced = overwrite and not output and suffix == source.suffix  # else it may be another's
     ending = "" if replaced else ENDING
@@ -132,23 +132,21 @@ def _job(source, root, output, format, overwrite, compare):
     return Job(source, folder / f"{source.stem}{ending}{suffix}", beside)
 
 
-def sources_of(path, recursive):
+def find_sources(path: pathlib.Path, recursive: bool) -> list[tuple]:
     """(file, the folder it was found below, problem or None) for all that one argument means."""
     if not exists(path) and glob.has_magic(str(path)):
         matches = map(pathlib.Path, sorted(glob.glob(str(path), recursive=True)))
-        found = [told for match in matches for told in sources_of(match, recursive)]
+        found = [place for match in matches for place in find_sources(match, recursive)]
         return found or [(path, path.parent, "no file is named so")]
     if exists(path) and path.is_dir():
-        found = _below(path, recursive)
+        found = _find_below(path, recursive)
         return found or [(path, path.parent, "no pictures in it (folders in it: --recursive)")]
     return [(path, path.parent, None)]
 
 
-def _below(path, recursive):
+def _find_below(path, recursive):
     """Pictures and videos in a folder, without those that this command has made."""
-    from tf_deblur.pictures import photographs, video
-
-    wanted = {*photographs.READ, *video.SUFFIXES}
+    wanted = {*formats.READ, *video.SUFFIXES}
     found, seen = [], set()
 
     def unreadable(error):
@@ -168,7 +166,7 @@ def _below(path, recursive):
     return found
 
 
-def exists(path):
+def exists(path: pathlib.Path) -> bool:
     """Whether a file is there; no for a name too long, or a folder that may not be searched."""
     try:
         return path.exists()

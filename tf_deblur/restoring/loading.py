@@ -1,91 +1,121 @@
 """Which engine a network runs on is told by what it is kept in, and by what is installed."""
 
 import contextlib
+import dataclasses
 import importlib
 import importlib.util
+import os
 import pathlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from tf_deblur import devices
 from tf_deblur.errors import UserError
-from tf_deblur.restoring import restorer
 
-# Module and class of each; imported when it is asked for, as not all are needed everywhere.
-BACKENDS = {
-    "tensorflow": ("tensorflow_backend", "TensorFlowRestorer"),
-    "openvino": ("openvino_backend", "OpenVINORestorer"),
-    "saved_model": ("saved_model_backend", "SavedModelRestorer"),
-    "tflite": ("tflite_backend", "TFLiteRestorer"),
-    "serving": ("serving_backend", "ServingRestorer"),
-}
-CHOICES = ("auto", "tensorflow", "openvino")  # for weights of our own
-WITHOUT_TENSORFLOW = ("openvino", "tflite")
+if TYPE_CHECKING:
+    from tf_deblur.restoring.restorer import Restorer
 
 
-def load(name, precision="auto", memory_gb=None, backend="auto", threads=None):
-    """Opens a trained network for restoring.
+def _is_saved_model(name):
+    from tf_deblur.models import weights
 
-    Args:
-      name: a preset with weights ("compact"), a working directory, a `.safetensors` file,
-        a SavedModel's folder, a `.tflite` file, or http://HOST:PORT/v1/models/NAME of
-        TensorFlow Serving.
-      precision: "auto", "float32" or "bfloat16"; a `.tflite` file has only its own.
-      memory_gb: what running may take; half of what is free if not given, and of that at most
-        0.43 where a `.tflite` file runs.
-      backend: "auto", "tensorflow" or "openvino", for the first three; "auto" is OpenVINO
-        where that is installed and no GPU is there, which it would not use.
-      threads: of a `.tflite` file; one for each processor core if not given.
+    return bool(weights.find_saved_model(name))
 
-    Returns:
-      A `Restorer`.
 
-    Raises:
-      UserError: `name` is none of these, or damaged, or what runs it is not installed.
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """An engine. It stands here, since reading its file would import its library.
+
+    Attributes:
+      module, maker: of restoring/; called with a name and a precision, it gives an `Engine`, or
+        a `Restorer` of its own.
+      needs: the package that it is on; None where it finds one itself.
+      extra: of tf-deblur, which brings that; None if it comes along.
+      takes: whether it alone runs what has this name; None for one that runs weights of ours.
+      on_gpu: whether it uses a GPU where one is.
+      threads: whether it is told how many.
     """
+
+    module: str
+    maker: str
+    needs: str | None = None
+    extra: str | None = None
+    takes: Callable | None = None
+    on_gpu: bool = False
+    threads: bool = False
+
+
+ENGINES = {
+    "tensorflow": Row("tensorflow_backend", "TensorFlowEngine", "tensorflow", on_gpu=True),
+    "openvino": Row("openvino_backend", "OpenVINOEngine", "openvino", extra="openvino"),
+    "serving": Row(
+        *("serving_backend", "ServingRestorer", "tensorflow"),
+        takes=lambda name: str(name).startswith(("http://", "https://")),
+    ),
+    "tflite": Row(
+        *("tflite_backend", "TFLiteEngine"),
+        takes=lambda name: pathlib.Path(name).suffix == ".tflite",
+        threads=True,
+    ),
+    "saved_model": Row(
+        *("saved_model_backend", "SavedModelEngine", "tensorflow"), takes=_is_saved_model
+    ),
+}
+OWN = tuple(name for name, row in ENGINES.items() if not row.takes)  # the later the faster
+CHOICES = ("auto", *OWN)
+
+
+def load(name, precision="auto", memory_gb=None, backend="auto", threads=None) -> "Restorer":
+    """Opens a trained network for restoring; `tf_deblur.load` says what with."""
+    from tf_deblur.restoring import restorer
+
     if precision not in devices.PRECISIONS:
         raise UserError(f"{precision}: no such precision; use {', '.join(devices.PRECISIONS)}")
-    backend = choose(name, backend)
-    module, maker = BACKENDS[backend]
-    with _told_what_lacks(name):
-        make = getattr(importlib.import_module(f"tf_deblur.restoring.{module}"), maker)
-    if threads and backend != "tflite":
+    row = ENGINES[choose(name, backend)]
+    with _explain_what_lacks(name):
+        module = importlib.import_module(f"tf_deblur.restoring.{row.module}")
+    if threads and not row.threads:
         raise UserError(f"{name}: the number of threads is for .tflite files")
-    restore = make(name, precision, **({"threads": threads} if threads else {}))
+    opened = getattr(module, row.maker)(
+        name, precision, **({"threads": threads} if threads else {})
+    )
+    if isinstance(opened, restorer.Restorer):
+        return opened
+    restore = restorer.TiledRestorer(name, opened)
     if memory_gb is not None:
         restore.memory = memory_gb * restorer.GIGABYTE
     return restore
 
 
-def choose(name, backend="auto"):
-    """Which of BACKENDS `name` is for; arguments and errors as of `load`."""
+def choose(name: str | os.PathLike, backend: str = "auto") -> str:
+    """Which of ENGINES `name` is for; arguments and errors as of `tf_deblur.load`."""
     if backend not in CHOICES:
         raise UserError(f"{backend}: no such backend; use {', '.join(CHOICES)}")
-    if own := _own_engine(name):
-        if backend != "auto":
-            raise UserError(f"{name}: has an engine of its own; leave off --backend={backend}")
-        return own
-    there = importlib.util.find_spec("openvino") is not None
-    if backend == "openvino" and not there:
-        raise UserError("--backend=openvino: is not there; pip install 'tf-deblur[openvino]'")
-    if backend == "auto":
-        return "openvino" if there and not devices.has_gpu() else "tensorflow"
+    with _explain_what_lacks(name):
+        only = next((e for e, row in ENGINES.items() if row.takes and row.takes(name)), None)
+    if only and backend != "auto":
+        raise UserError(f"{name}: has an engine of its own; leave off --backend={backend}")
+    if only or backend == "auto":
+        return only or _choose_fastest()
+    row = ENGINES[backend]
+    if row.extra and not _is_installed(row):
+        raise UserError(f"--backend={backend}: is not there; pip install 'tf-deblur[{row.extra}]'")
     return backend
 
 
-def _own_engine(name):
-    """The backend of what only one can run; None of our own weights."""
-    if str(name).startswith(("http://", "https://")):
-        return "serving"
-    if pathlib.Path(name).suffix == ".tflite":
-        return "tflite"
-    with _told_what_lacks(name):
-        from tf_deblur.models import weights
+def _choose_fastest():
+    """The engine for weights of ours on this machine."""
+    fit = (name for name in OWN if ENGINES[name].on_gpu or not devices.has_gpu())
+    return next((name for name in reversed([*fit]) if _is_installed(ENGINES[name])), OWN[0])
 
-    return "saved_model" if weights.find_saved_model(name) else None
+
+def _is_installed(row):
+    return importlib.util.find_spec(row.needs) is not None
 
 
 @contextlib.contextmanager
-def _told_what_lacks(name):
-    """Devices that run `.tflite` files alone lack what other backends import."""
+def _explain_what_lacks(name):
+    """Devices that run `.tflite` files alone lack what other engines import."""
     try:
         yield
     except ModuleNotFoundError as error:

@@ -8,12 +8,12 @@ from openvino import opset13 as ops
 
 from tf_deblur import devices
 from tf_deblur.models import generators, weights
-from tf_deblur.restoring import restorer
+from tf_deblur.restoring import engine
 
 HINTS = {"float32": "f32", "bfloat16": "bf16"}
 
 
-class OpenVINORestorer(restorer.Restorer):
+class OpenVINOEngine(engine.Engine):
     """Weights of ours: a preset, a training's working directory, a `.safetensors` file."""
 
     def __init__(self, name, precision):
@@ -22,7 +22,7 @@ class OpenVINORestorer(restorer.Restorer):
         facts = generators.facts(steps, "openvino", precision)
         facts["weights_sha256"] = weights.file_hash(name)
         device = f"{devices.processor_name()}, OpenVINO"
-        super().__init__(name, facts, precision, why, device)
+        super().__init__(facts, precision, why, device)
         settings = {
             "INFERENCE_PRECISION_HINT": HINTS[precision],
             "INFERENCE_NUM_THREADS": devices.cores(),
@@ -51,7 +51,7 @@ def build(steps, tensors):
             made[step.name] = ops.transpose(image, [0, 3, 1, 2])
         elif step.kind == "Conv2D":
             kernel, bias = (tensors[f"{step.name}/{name}"] for name in ("kernel", "bias"))
-            made[step.name] = convolution(*inputs, step, kernel, bias)
+            made[step.name] = convolve(*inputs, step, kernel, bias)
         elif step.kind == "Add":
             made[step.name] = ops.add(*inputs)
         else:
@@ -60,7 +60,7 @@ def build(steps, tensors):
     return openvino.Model([ops.transpose(made[step.name], [0, 2, 3, 1])], [image], "network")
 
 
-def convolution(x, step, kernel, bias):
+def convolve(x, step, kernel, bias):
     kernel = np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
     before, after = [(step.size - 1) // 2] * 2, [step.size // 2] * 2
     x = ops.convolution(x, kernel, [1, 1], before, after, [1, 1])

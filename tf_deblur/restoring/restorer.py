@@ -1,61 +1,42 @@
 """Blurred pictures in, restored pictures out, whatever the network is kept in and runs on."""
 
 import functools
-import json
 import math
 import sys
 import time
+from collections.abc import Callable
 
 import numpy as np
 from tqdm import tqdm
 
-from tf_deblur import devices, memory
-from tf_deblur.errors import UserError
+from tf_deblur import memory
+from tf_deblur.errors import BadPicture, UserError
 from tf_deblur.pictures import arrays
 from tf_deblur.restoring import tiling
 
-FACTS = ("size_multiple", "radius", "channels", "pixel_bytes")
 GIGABYTE = 1e9
 LARGEST_TILE = 16_000_000  # pixels; larger ones gain nothing, and are long to wait for
 
 
 class Restorer:
-    """Blurred images in, sharp images out; a backend supplies `run` and its facts, nothing more.
+    """A blurred image in, a restored one out.
 
     Attributes:
-      name: what the user called it.
-      size_multiple: what heights and widths given to `run` are multiples of, in pixels.
-      radius: how far a restored pixel sees, in pixels to each side.
+      name: what the user called the network.
       channels: of a picture.
-      pixel_bytes: memory that running takes for each pixel of a tile.
-      most_pixels: of a tile, as its graph cuts them itself: larger ones would be cut twice.
-      memory: bytes that running may take; tiles are as large as it allows.
-      precision: "float32" or "bfloat16", or a `.tflite` file's variant; `why` says why that one.
+      precision: "float32" or "bfloat16", or a `.tflite` file's variant.
       device: where it runs, in words.
       weights_sha256: of the file of weights that it was made from; None if that is not known.
       say: called with a line for the user, on standard error unless a command sets another.
     """
 
-    ran_out = ()  # the exceptions by which an engine says that a GPU's memory was too little
-
-    def __init__(self, name, facts, precision="float32", why="its only one", device=None):
-        self.name = str(name)
-        self.weights_sha256 = facts.get("weights_sha256")
-        self.size_multiple, self.radius, self.channels, self.pixel_bytes = (
-            facts[fact] for fact in FACTS
-        )
-        self.most_pixels = facts.get("tile_pixels", math.inf)
-        self.precision, self.why = precision, why
-        self.device = device or devices.device_name()
-        self.memory = memory.free() / 2
+    def __init__(self, name, channels, precision, device, weights_sha256=None):
+        self.name, self.channels = str(name), channels
+        self.precision, self.device, self.weights_sha256 = precision, device, weights_sha256
         self.say = functools.partial(tqdm.write, file=sys.stderr)
 
-    def run(self, batch):
-        """(n, h, w, c) float32 in [0, 1], sides multiples of `size_multiple` -> the same."""
-        raise NotImplementedError
-
-    def __call__(self, image, progress=None):
-        """Restores one picture of any height and width, tile by tile, exactly.
+    def __call__(self, image: np.ndarray, progress: Callable | None = None) -> np.ndarray:
+        """Restores one picture of any height and width.
 
         Args:
           image: (height, width, 3) uint8, uint16, or floats in [0, 1].
@@ -71,6 +52,29 @@ class Restorer:
         """
         if image.ndim != 3 or image.shape[-1] != self.channels or not image.size:
             raise ValueError(f"shape {image.shape}; use (height, width, {self.channels})")
+        return self.restore(image, progress or (lambda pixels: None))
+
+    def restore(self, image: np.ndarray, progress: Callable) -> np.ndarray:
+        """As a call, of an image whose shape is right."""
+        raise NotImplementedError
+
+
+class TiledRestorer(Restorer):
+    """An engine on pictures of any size, tile by tile, exactly.
+
+    Attributes:
+      engine: the `Engine`.
+      memory: bytes that running may take; tiles are as large as it allows.
+    """
+
+    def __init__(self, name, engine):
+        super().__init__(
+            name, engine.channels, engine.precision, engine.device, engine.weights_sha256
+        )
+        self.engine = engine
+        self.memory = min(memory.free() / 2, engine.most_memory)
+
+    def restore(self, image, progress):
         height, width = image.shape[:2]
         padded, done = self.pad(image), 0
 
@@ -80,94 +84,99 @@ class Restorer:
             progress(pixels)
 
         while True:
-            tiles = self.tiles(*padded.shape[:2])
+            tiles = self.plan_tiles(*padded.shape[:2])
             try:
-                counting = count if progress else None
-                return tiling.apply(self.run_typed, padded, tiles, counting)[:height, :width]
-            except self.ran_out:
-                if progress:
-                    count(-done)
-                self.memory = tiles.largest * self.pixel_bytes / 2
-                self.say(f"{self.device}: out of memory; from here on {self.told()}")
+                return tiling.apply(self._restore_tile, padded, tiles, count)[:height, :width]
+            except self.engine.ran_out:
+                count(-done)
+                self.memory = tiles.largest * self.engine.pixel_bytes / 2
+                self.say(f"{self.device}: out of memory; from here on {self.describe_tiles()}")
 
-    def run_typed(self, tile):
-        """`run` on a tile of the picture's own type."""
-        restored = self.run(arrays.to_float(tile)[None])[0]
-        if not np.isfinite(restored).all():
-            # what is no number becomes the farther end of the range, so that a check sees it
-            restored = np.where(np.isfinite(restored), restored, arrays.to_float(tile) < 0.5)
-        restored = np.clip(restored, 0, 1)  # in place of the other: a tile's copies are memory too
-        return arrays.from_float(restored, tile.dtype)
+    def _restore_tile(self, tile):
+        if tile.dtype == np.uint8 and self.engine.takes_bytes:
+            return self.engine.run(tile[None])[0]
+        return apply_to_floats(self.engine.run, tile)
 
-    def tiles(self, height, width):
-        """The `tiling.Tiles` in which a picture of this size is restored."""
+    def plan_tiles(self, height: int, width: int) -> tiling.Tiles | tiling.EqualTiles:
+        """The `tiling.Tiles`, or `EqualTiles`, in which a picture of this size is restored."""
+        engine = self.engine
+        multiple, margin = engine.size_multiple, self._margin()
+        sides = [side + -side % multiple for side in (height, width)]
+        if engine.fixed_size:
+            return self._plan_equal_tiles(*sides, margin)
         try:
-            return tiling.plan(
-                height + -height % self.size_multiple,
-                width + -width % self.size_multiple,
-                radius=self.radius,
-                multiple=self.size_multiple,
-                most_pixels=int(self._largest()),
-            )
+            limits = {"radius": engine.radius, "multiple": multiple}
+            return tiling.plan(*sides, **limits, most_pixels=int(self._largest()))
         except ValueError as error:
-            margin = tiling.margin_of(self.radius, self.size_multiple)
-            raise self.too_little((2 * margin + self.size_multiple) ** 2) from error
+            raise self._too_little((2 * margin + multiple) ** 2) from error
 
-    def too_little(self, pixels):
+    def _plan_equal_tiles(self, height, width, margin):
+        size = self.engine.fixed_size
+        try:
+            tiles = tiling.EqualTiles(height, width, size, margin)
+        except ValueError as error:
+            least = "at least" if min(size) > 2 * margin else "exactly"
+            raise BadPicture(
+                f"{self.name} takes pictures of {least} {size[1]}x{size[0]} pixels; one that is "
+                "exported with --sizes=any takes all"
+            ) from error
+        if tiles.largest * self.engine.pixel_bytes > self.memory:
+            raise self._too_little(tiles.largest)
+        return tiles
+
+    def _margin(self):
+        return tiling.compute_margin(self.engine.radius, self.engine.size_multiple)
+
+    def _largest(self):
+        return min(self.memory / self.engine.pixel_bytes, LARGEST_TILE, self.engine.most_pixels)
+
+    def _too_little(self, pixels):
         """The UserError for a memory in which no tile of so many pixels can be restored."""
-        needed = math.ceil(pixels * self.pixel_bytes / GIGABYTE * 1000) / 1000
+        needed = math.ceil(pixels * self.engine.pixel_bytes / GIGABYTE * 1000) / 1000
         return UserError(
             f"{self.memory / GIGABYTE:.3f} GB of memory are too few for a tile; "
             f"{self.name} wants at least {needed:.3f}, see --memory_gb"
         )
 
-    def seconds_a_pixel(self, size=(256, 256)):
+    def measure_seconds_a_pixel(self) -> float:
         """How long restoring takes, measured on a small tile, once everything is warm."""
-        tile = np.zeros((1, *size, self.channels), np.float32)
-        self.run(tile)
-        begin = time.monotonic()
-        self.run(tile)
-        return (time.monotonic() - begin) / math.prod(size)
+        size = self.engine.fixed_size
+        if not size:
+            return self._time_tile(256, 256) / 256**2
+        margins = 2 * self._margin()
+        # a tile that is all margins takes pictures of its own size alone
+        return self._time_tile(*size) / math.prod(s - margins if s > margins else s for s in size)
 
-    def pad(self, image):
+    def _time_tile(self, height, width):
+        tile = np.zeros((1, height, width, self.channels), np.float32)
+        self.engine.run(tile)
+        begin = time.monotonic()
+        self.engine.run(tile)
+        return time.monotonic() - begin
+
+    def pad(self, image: np.ndarray) -> np.ndarray:
         """Mirrors a picture at its lower and right border up to the size multiple."""
-        more = [(0, -side % self.size_multiple) for side in image.shape[:2]]
+        more = [(0, -side % self.engine.size_multiple) for side in image.shape[:2]]
         if not any(after for _, after in more):
             return image
         return np.pad(image, [*more, (0, 0)], mode="reflect")
 
     def __str__(self):
-        return f"{self.name} on {self.device} in {self.precision} ({self.why})"
+        return f"{self.name} on {self.device} in {self.precision} ({self.engine.why})"
 
-    def told(self):
+    def describe_tiles(self) -> str:
         """How pictures are cut: radius and largest tile, in words."""
-        pixels = self._largest() / 1e6
-        return f"radius {self.radius} pixels, tiles of at most {pixels:.1f} megapixels"
-
-    def _largest(self):
-        return min(self.memory / self.pixel_bytes, LARGEST_TILE, self.most_pixels)
-
-
-def read_facts(path, more=()):
-    """What an export's JSON says of its network; UserError where it is missing or damaged.
-
-    Args:
-      path: of the JSON.
-      more: what it must say beside FACTS.
-    """
-    try:
-        facts = json.loads(path.read_text())
-        for fact in more:
-            facts[fact]
-        return facts | {fact: int(facts[fact]) for fact in FACTS}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path}: missing or damaged; it says what the network needs, so keep the files "
-            "that `tf-deblur export` writes together"
-        ) from error
+        largest = f"at most {self._largest() / 1e6:.1f} megapixels"
+        if size := self.engine.fixed_size:
+            largest = f"{size[1]}x{size[0]}"
+        return f"radius {self.engine.radius} pixels, tiles of {largest}"
 
 
-def damaged(path, error):
-    """The UserError for an export that does not open."""
-    reason = str(error).strip().splitlines() or [type(error).__name__]
-    return UserError(f"{path}: damaged, or not made by `tf-deblur export` ({reason[0]})")
+def apply_to_floats(run: Callable, tile: np.ndarray) -> np.ndarray:
+    """A network's `run` on a picture of any type, whose type the result has."""
+    restored = run(arrays.to_float(tile)[None])[0]
+    if not np.isfinite(restored).all():
+        # what is no number becomes the farther end of the range, so that a check sees it
+        restored = np.where(np.isfinite(restored), restored, arrays.to_float(tile) < 0.5)
+    restored = np.clip(restored, 0, 1)  # in place of the other: a tile's copies are memory too
+    return arrays.from_float(restored, tile.dtype)

@@ -4,21 +4,21 @@ import tensorflow as tf
 
 from tf_deblur import devices, errors
 from tf_deblur.models import weights
-from tf_deblur.restoring import restorer
+from tf_deblur.restoring import engine
 
 
-class SavedModelRestorer(restorer.Restorer):
+class SavedModelEngine(engine.Engine):
     """A SavedModel of `tf-deblur export`, or the folder of its versions: the newest runs."""
 
     ran_out = tf.errors.ResourceExhaustedError
 
     def __init__(self, name, precision):
         folder = weights.find_saved_model(name)
-        facts = restorer.read_facts(folder / "assets.extra/model.json")
+        facts = engine.read_facts(folder / "assets.extra/model.json")
         if devices.gpus():  # its layers are made already
-            super().__init__(name, facts)
+            super().__init__(facts)
         else:
-            super().__init__(name, facts, *devices.choose_precision(precision))
+            super().__init__(facts, *devices.choose_precision(precision))
         if self.precision == "bfloat16":
             self.pixel_bytes = facts.get("pixel_bytes_bfloat16", self.pixel_bytes)
         try:
@@ -26,7 +26,7 @@ class SavedModelRestorer(restorer.Restorer):
                 self._loaded = tf.saved_model.load(str(folder))
             self._float32 = self._loaded.signatures["float32"]
         except (OSError, LookupError, ValueError, tf.errors.OpError) as error:
-            raise restorer.damaged(folder, error) from error
+            engine.refuse(folder, error)
 
     def run(self, batch):
         with devices.bfloat16_graphs(self.precision == "bfloat16"):

@@ -9,7 +9,7 @@ import urllib3
 
 from tf_deblur.errors import BadPicture, UserError
 from tf_deblur.pictures import photographs
-from tf_deblur.restoring import restorer, tiling
+from tf_deblur.restoring import restorer
 
 SECONDS, SECONDS_A_MEGAPIXEL = 60, 60  # for one answer: `paper` takes 34 on two cores
 BUSY = (429, 503)
@@ -31,31 +31,33 @@ class ServingRestorer(restorer.Restorer):
     MOST_NUMBERS = 4_000_000  # pixels of a picture that goes as numbers: JSON takes 75 bytes each
 
     def __init__(self, name, precision):
-        facts = {"size_multiple": 1, "radius": 0, "channels": 3, "pixel_bytes": 0}
-        super().__init__(name, facts, device="a server")
+        super().__init__(name, 3, "float32", "a server")
         self.url = str(name).rstrip("/")
-        states = self._answer(ask(self.url), "model_version_status")
+        states = self._read_answer(ask(self.url), "model_version_status")
         if not any(version.get("state") == "AVAILABLE" for version in states):
             raise UserError(f"{self.url}: no version of it is available yet")
 
     def __str__(self):
         return f"the model at {self.url}; its server chooses device and precision"
 
-    def seconds_a_pixel(self, size=None):
+    def measure_seconds_a_pixel(self):
         return 0.0  # nothing is sent that nobody asked for
 
-    def tiles(self, height, width):
-        return tiling.Tiles(height, width, (height, width), 0)
-
-    def told(self):
+    def describe_tiles(self):
         return "whole pictures, which the server tiles"
 
-    def run_typed(self, tile):
-        if tile.dtype != np.uint8:
-            return super().run_typed(tile)
-        png = tf.io.encode_png(tile, compression=1).numpy()  # a tenth of the time, 14 % larger
+    def restore(self, image, progress):
+        if image.dtype == np.uint8:
+            restored = self._send_file(image)
+        else:
+            restored = restorer.apply_to_floats(self._send_numbers, image)
+        progress(image.shape[0] * image.shape[1])
+        return restored
+
+    def _send_file(self, image):
+        png = tf.io.encode_png(image, compression=1).numpy()  # a tenth of the time, 14 % larger
         file = base64.b64encode(png).decode()
-        megapixels = tile.size / 3e6
+        megapixels = image.size / 3e6
         inputs = {"image_bytes": [{"b64": file}]}
         answer = self._predict("serving_default", inputs, megapixels)
         try:
@@ -63,9 +65,9 @@ class ServingRestorer(restorer.Restorer):
         except (ValueError, LookupError, TypeError) as error:
             raise self._odd() from error
         result = photographs.open_photograph(data, self.url, megapixels + 1).pixels
-        return self._sized(result, tile.shape)
+        return self._check_shape(result, image.shape)
 
-    def run(self, batch):
+    def _send_numbers(self, batch):
         pixels = batch.size // 3
         if pixels > self.MOST_NUMBERS:
             raise BadPicture(
@@ -74,11 +76,11 @@ class ServingRestorer(restorer.Restorer):
             )
         answer = self._predict("float32", {"image": batch.tolist()}, pixels / 1e6)
         try:
-            return self._sized(np.array(answer, np.float32), batch.shape)
+            return self._check_shape(np.array(answer, np.float32), batch.shape)
         except (ValueError, TypeError) as error:
             raise self._odd() from error
 
-    def _sized(self, result, shape):
+    def _check_shape(self, result, shape):
         if result.shape != shape:
             raise self._odd()
         return result
@@ -88,16 +90,16 @@ class ServingRestorer(restorer.Restorer):
 
     def _predict(self, signature, inputs, megapixels):
         question = {"signature_name": signature, "inputs": inputs}
-        return self._answer(ask(f"{self.url}:predict", question, megapixels), "outputs")
+        return self._read_answer(ask(f"{self.url}:predict", question, megapixels), "outputs")
 
-    def _answer(self, data, key):
+    def _read_answer(self, data, key):
         try:
             return json.loads(data)[key]
         except (ValueError, LookupError, TypeError) as error:
             raise self._odd() from error
 
 
-def ask(url, question=None, megapixels=0):
+def ask(url: str, question: object = None, megapixels: float = 0) -> bytes:
     """Asks a server, by POST where there is a question to send, and waits while it is busy.
 
     Args:
@@ -124,10 +126,10 @@ def ask(url, question=None, megapixels=0):
     if reply.status == 200:
         return reply.data
     kind = BadPicture if question and reply.status in THIS_ONE else UserError
-    raise kind(f"{url}: status {reply.status}: {_server_said(reply)}")
+    raise kind(f"{url}: status {reply.status}: {_explain_status(reply)}")
 
 
-def _server_said(reply):
+def _explain_status(reply):
     try:
         told = " ".join(str(json.loads(reply.data)["error"]).split())
     except (ValueError, LookupError, TypeError):

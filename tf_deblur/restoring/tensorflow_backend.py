@@ -8,10 +8,10 @@ import tensorflow as tf
 
 from tf_deblur import devices
 from tf_deblur.models import generators, weights
-from tf_deblur.restoring import restorer
+from tf_deblur.restoring import engine
 
 
-class TensorFlowRestorer(restorer.Restorer):
+class TensorFlowEngine(engine.Engine):
     """Weights of ours: a preset, a training's working directory, a `.safetensors` file."""
 
     ran_out = tf.errors.ResourceExhaustedError
@@ -21,11 +21,11 @@ class TensorFlowRestorer(restorer.Restorer):
         steps, tensors = weights.read(name)
         facts = generators.facts(steps, "tensorflow", precision)
         facts["weights_sha256"] = weights.file_hash(name)
-        super().__init__(name, facts, precision, why)
+        super().__init__(facts, precision, why)
         # On a processor bfloat16 is an option of the graph (see `run`), on a GPU of its steps.
         kind = tf.bfloat16 if precision == "bfloat16" and devices.gpus() else tf.float32
         batch = tf.TensorSpec([None, None, None, self.channels], tf.float32)
-        function = tf.function(lambda x: restored(x, steps, tensors, kind), [batch])
+        function = tf.function(lambda x: run_steps(x, steps, tensors, kind), [batch])
         self._network = function.get_concrete_function()
 
     def run(self, batch):
@@ -33,7 +33,7 @@ class TensorFlowRestorer(restorer.Restorer):
             return self._network(tf.constant(batch)).numpy()
 
 
-def restored(image, steps, tensors, kind):
+def run_steps(image, steps, tensors, kind):
     """The steps on (n, h, w, 3) float32, in `kind` but for those that say otherwise."""
     made = {}
     for step in steps:

@@ -1,107 +1,66 @@
 """A .tflite file on LiteRT, or on TensorFlow's own interpreter."""
 
 import hashlib
-import math
 import pathlib
 from importlib import metadata
 
 import numpy as np
 
 from tf_deblur import devices, errors
-from tf_deblur.errors import BadPicture, UserError
-from tf_deblur.restoring import restorer, tiling
+from tf_deblur.errors import UserError
+from tf_deblur.restoring import engine
 
 FACTS = ("name", "sha256", "variant", "signature", "fixed_size", "inputs", "outputs")
 # Where such files run, memory is for others too, and 12 megapixels restore in 0.7 GB with all else.
 MEMORY = 0.43e9
 
 
-class TFLiteRestorer(restorer.Restorer):
-    """A `.tflite` file of `tf-deblur export`, with its JSON beside it.
-
-    Attributes:
-      fixed_size: (height, width) of the tiles, if the file takes no others.
-    """
+class TFLiteEngine(engine.Engine):
+    """A `.tflite` file of `tf-deblur export`, with its JSON beside it."""
 
     def __init__(self, name, precision, threads=None):
         path = pathlib.Path(name)
         if not path.is_file():
             raise UserError(f"{path}: no such file")
-        facts = restorer.read_facts(path.with_suffix(".json"), FACTS)
+        facts = engine.read_facts(path.with_suffix(".json"), FACTS)
         if hashlib.sha256(path.read_bytes()).hexdigest() != facts["sha256"]:
             # the interpreter checks nothing: what is cut short ends the process
-            raise restorer.damaged(path, "another file than its .json tells of")
-        make, runtime = interpreter()
+            engine.refuse(path, "another file than its .json tells of")
+        make, runtime = find_interpreter()
         threads = threads or devices.cores()
         where = f"{threads} thread{'s' * (threads > 1)} of {runtime}"
-        super().__init__(name, facts, facts["variant"], "its only one", where)
+        super().__init__(facts, facts["variant"], "its only one", where)
         self.fixed_size = tuple(facts["fixed_size"] or ()) or None
         if not self.fixed_size:
-            self.memory = min(self.memory, MEMORY)
+            self.most_memory = MEMORY
         self._image, self._restored = facts["inputs"][0], facts["outputs"][0]
+        self.takes_bytes = _is_bytes(self._image) and _is_bytes(self._restored)
         try:
             with errors.quiet():  # it says its delegate
                 opened = make(str(path), num_threads=threads)
                 if self.fixed_size:
                     opened.allocate_tensors()
-                self._runner = _runner(opened, facts)
+                self._runner = _find_runner(opened, facts)
                 if not self.fixed_size:
                     self.run(np.zeros((1, *[self.size_multiple] * 2, self.channels), np.float32))
         except (ValueError, RuntimeError) as error:
-            raise restorer.damaged(path, error) from error
+            engine.refuse(path, error)
 
     def run(self, batch):
         restored = [self._run_one(picture[None]) for picture in batch]
         return restored[0] if len(restored) == 1 else np.concatenate(restored)
 
-    def run_typed(self, tile):
-        if tile.dtype == np.uint8 and _bytes(self._image) and _bytes(self._restored):
-            return self._invoke(tile[None])[0]
-        return super().run_typed(tile)
-
     def _run_one(self, picture):
-        restored = self._invoke(_quantised(picture, self._image["quantisation"]))
-        return _meant(restored, self._restored["quantisation"])
+        if picture.dtype == np.uint8:
+            return self._invoke(picture)
+        restored = self._invoke(_quantise(picture, self._image["quantisation"]))
+        return _dequantise(restored, self._restored["quantisation"])
 
     def _invoke(self, given):
         return self._runner(**{self._image["name"]: given})[self._restored["name"]]
 
-    def tiles(self, height, width):
-        if not self.fixed_size:
-            return super().tiles(height, width)
-        sides = (side + -side % self.size_multiple for side in (height, width))
-        margin = tiling.margin_of(self.radius, self.size_multiple)
-        try:
-            tiles = tiling.EqualTiles(*sides, self.fixed_size, margin)
-        except ValueError as error:
-            least = "at least" if min(self.fixed_size) > 2 * margin else "exactly"
-            raise BadPicture(
-                f"{self.name} takes pictures of {least} {self._tile()} pixels; one that is "
-                "exported with --sizes=any takes all"
-            ) from error
-        if tiles.largest * self.pixel_bytes > self.memory:
-            raise self.too_little(tiles.largest)
-        return tiles
 
-    def seconds_a_pixel(self, size=(256, 256)):
-        if not self.fixed_size:
-            return super().seconds_a_pixel(size)
-        margins = 2 * tiling.margin_of(self.radius, self.size_multiple)
-        # a tile that is all margins takes pictures of its own size alone
-        kept = math.prod(side - margins if side > margins else side for side in self.fixed_size)
-        return super().seconds_a_pixel(self.fixed_size) * math.prod(self.fixed_size) / kept
-
-    def told(self):
-        if not self.fixed_size:
-            return super().told()
-        return f"radius {self.radius} pixels, tiles of {self._tile()}"
-
-    def _tile(self):
-        height, width = self.fixed_size
-        return f"{width}x{height}"
-
-
-def interpreter():
+def find_interpreter() -> tuple[type, str]:
     """(class, name and version) of the interpreter: LiteRT's where it is installed.
 
     Raises:
@@ -123,7 +82,7 @@ def interpreter():
     return tf.lite.Interpreter, f"TensorFlow {metadata.version('tensorflow')}"
 
 
-def _runner(opened, facts):
+def _find_runner(opened, facts):
     """The signature that the JSON tells of; ValueError if the file has another."""
     [image], [restored] = facts["inputs"], facts["outputs"]
     names = {"inputs": [image["name"]], "outputs": [restored["name"]]}
@@ -141,13 +100,13 @@ def _runner(opened, facts):
     return runner
 
 
-def _bytes(end):
+def _is_bytes(end):
     """Whether an 8-bit pixel goes in, or comes out, as it is."""
     by = end["quantisation"]
     return by and round(by["scale"] * 255, 6) == 1 and by["zero_point"] == 0
 
 
-def _quantised(picture, by):
+def _quantise(picture, by):
     """[0, 1] -> what a file takes."""
     if not by:
         return picture
@@ -156,7 +115,7 @@ def _quantised(picture, by):
     return np.clip(whole, 0, 255, out=whole).astype(np.uint8)
 
 
-def _meant(restored, by):
+def _dequantise(restored, by):
     """What a file gives -> float32."""
     if not by:
         return restored

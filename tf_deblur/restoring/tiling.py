@@ -24,13 +24,13 @@ class Tiles:
 
     height: int
     width: int
-    core: tuple
+    core: tuple[int, int]
     margin: int
 
     def __iter__(self):
         """(what is kept, what is cut), as pairs of slices, row by row."""
         sides = zip((self.height, self.width), self.core)
-        rows, columns = ([*_slices(side, core, self.margin)] for side, core in sides)
+        rows, columns = ([*_cut(side, core, self.margin)] for side, core in sides)
         for kept_rows, cut_rows in rows:
             for kept_columns, cut_columns in columns:
                 yield (kept_rows, kept_columns), (cut_rows, cut_columns)
@@ -39,26 +39,26 @@ class Tiles:
         return -(-self.height // self.core[0]) * -(-self.width // self.core[1])
 
     @property
-    def largest(self):
+    def largest(self) -> int:
         """Pixels of the largest tile, margins included."""
         sides = zip((self.height, self.width), self.core)
         height, width = (min(side, core + 2 * self.margin) for side, core in sides)
         return height * width
 
     @property
-    def pixels(self):
+    def pixels(self) -> int:
         """Pixels that all tiles have together, margins included: what has to be computed."""
         sides = zip((self.height, self.width), self.core)
-        return math.prod(int(_computed(side, core, self.margin)) for side, core in sides)
+        return math.prod(int(_count_computed(side, core, self.margin)) for side, core in sides)
 
 
-def _slices(length, core, margin):
+def _cut(length, core, margin):
     for index in range(-(-length // core)):
-        kept, cut = span(index, length, core, margin)
+        kept, cut = find_span(index, length, core, margin)
         yield slice(*map(int, kept)), slice(*map(int, cut))
 
 
-def span(index, length, core, margin, xp=np):
+def find_span(index, length, core, margin, xp=np):
     """((start, stop) kept, (start, stop) cut) of a core along one axis; the picture ends both."""
     start = index * core
     stop = xp.minimum(start + core, length)
@@ -87,13 +87,13 @@ def choose_core(height, width, columns, *, margin, multiple, most_pixels, xp=np)
     heights = xp.maximum(heights, 0)
     rows = -(-height // xp.maximum(heights, multiple))
     heights = xp.where(heights > 0, _up(-(-height // rows), multiple), 0)  # as even as they can be
-    pixels = _computed(height, xp.maximum(heights, multiple), margin, xp)
-    pixels = pixels * _computed(width, widths, margin, xp)
+    pixels = _count_computed(height, xp.maximum(heights, multiple), margin, xp)
+    pixels = pixels * _count_computed(width, widths, margin, xp)
     best = xp.argmin(xp.where(heights > 0, pixels, np.iinfo(np.int64).max))
     return heights[best], widths[best]
 
 
-def _computed(length, core, margin, xp=np):
+def _count_computed(length, core, margin, xp=np):
     """Pixels along one axis that all tiles have together, margins included.
 
     The sum over all tiles of min((i + 1) core + margin, length) - max(i core - margin, 0).
@@ -121,7 +121,7 @@ class EqualTiles:
 
     height: int
     width: int
-    tile: tuple
+    tile: tuple[int, int]
     margin: int
 
     def __post_init__(self):
@@ -132,7 +132,7 @@ class EqualTiles:
     def __iter__(self):
         """As of `Tiles`: (what is kept, what is cut), as pairs of slices, row by row."""
         sides = zip((self.height, self.width), self.tile)
-        rows, columns = ([*_shifted(length, side, self.margin)] for length, side in sides)
+        rows, columns = ([*_shift(length, side, self.margin)] for length, side in sides)
         for kept_rows, cut_rows in rows:
             for kept_columns, cut_columns in columns:
                 yield (kept_rows, kept_columns), (cut_rows, cut_columns)
@@ -141,12 +141,12 @@ class EqualTiles:
         return sum(1 for _ in self)
 
     @property
-    def largest(self):
+    def largest(self) -> int:
         """Pixels of a tile."""
         return math.prod(self.tile)
 
 
-def _shifted(length, side, margin):
+def _shift(length, side, margin):
     kept = 0
     while kept < length:
         start = min(max(kept - margin, 0), length - side)
@@ -155,12 +155,12 @@ def _shifted(length, side, margin):
         kept = stop
 
 
-def margin_of(radius, multiple):
+def compute_margin(radius: int, multiple: int) -> int:
     """Pixels that are cut beyond a core: the radius, up to where a cut may fall."""
     return _up(radius, multiple)
 
 
-def plan(height, width, *, radius, multiple, most_pixels):
+def plan(height: int, width: int, *, radius: int, multiple: int, most_pixels: int) -> Tiles:
     """The `Tiles` of a picture, by `choose_core`.
 
     Args:
@@ -172,7 +172,7 @@ def plan(height, width, *, radius, multiple, most_pixels):
     Raises:
       ValueError: `most_pixels` is too few for any tile.
     """
-    margin = margin_of(radius, multiple)
+    margin = compute_margin(radius, multiple)
     columns = np.arange(1, width // multiple + 1, dtype=np.int64)
     limits = {"margin": margin, "multiple": multiple, "most_pixels": most_pixels}
     best = tuple(map(int, choose_core(height, width, columns, **limits)))
@@ -181,7 +181,7 @@ def plan(height, width, *, radius, multiple, most_pixels):
     return Tiles(height, width, best, margin)
 
 
-def apply(function, image, tiles, progress=None):
+def apply(function, image: np.ndarray, tiles, progress=None) -> np.ndarray:
     """Applies a function to a picture tile by tile.
 
     Args:

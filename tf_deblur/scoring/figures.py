@@ -70,7 +70,7 @@ def contact_sheet(pictures, labels, corners):
             size = (COLUMN, COLUMN)
             parts += [_gap(), cv2.resize(crop, size, interpolation=cv2.INTER_NEAREST)]
         columns += [np.concatenate(parts), np.full((sum(map(len, parts)), 6, 3), PAPER, np.uint8)]
-    return arrays.side_by_side(*columns[:-1])
+    return arrays.join_side_by_side(*columns[:-1])
 
 
 def _line(label):

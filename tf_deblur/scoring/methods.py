@@ -12,7 +12,7 @@ import warnings
 import numpy as np
 
 from tf_deblur.errors import BadPicture, UserError
-from tf_deblur.pictures import arrays, photographs
+from tf_deblur.pictures import arrays, formats, photographs
 from tf_deblur.restoring.jobs import ENDING
 
 BLURRED = "blurred"  # the method that does nothing: what every other is compared with
@@ -68,7 +68,7 @@ def of_model(name, precision):
             "precision": restore.precision,
             "weights_sha256": restore.weights_sha256,
         },
-        notes={"tiles": restore.told()},
+        notes={"tiles": restore.describe_tiles()},
         network=True,
         timed=True,
     )
@@ -129,7 +129,7 @@ def _by_key(folder):
     found = {}
     for where, _, names in os.walk(folder, followlinks=True):
         for path in (pathlib.Path(where, name) for name in sorted(names)):
-            if path.suffix.lower() in photographs.READ and not path.name.startswith("."):
+            if path.suffix.lower() in formats.READ and not path.name.startswith("."):
                 stem = path.stem.removesuffix(ENDING)  # as `deblur` names them
                 named = key(*path.relative_to(folder).parent.parts, stem)
                 other = found.setdefault(named, path)
@@ -221,7 +221,7 @@ def _kernel_file(folder, frame):
     own = re.compile(rf"{re.escape(frame)}(?![0-9A-Za-z])")  # 1.txt is not of frame 10
     files = [path for path in sorted(folder.iterdir()) if own.match(path.name)]
     texts = [path for path in files if path.suffix == ".txt"]
-    files = texts or [path for path in files if path.suffix.lower() in photographs.READ]
+    files = texts or [path for path in files if path.suffix.lower() in formats.READ]
     if not files:
         raise UserError(f"{folder}: no kernel for {frame}; add {frame}.txt")
     if len(files) > 1:

@@ -230,7 +230,7 @@ def restored_by_all(pair, methods, check):
             (height, width), (h, w) = picture.shape[:2], pair["blurred"].shape[:2]
             return pair, f"is {width}x{height} by {method.name}, its ground truth {w}x{h}", {}
         if check and method.network:
-            picture, kept[method.name] = guard.keep_sane(pair["blurred"], picture)
+            picture, kept[method.name] = guard.check(pair["blurred"], picture)
         restored[method.name] = picture
     return pair, restored, kept
 

@@ -257,7 +257,7 @@ def _html(status, words):
 def _page(model, metrics_path):
     """Address -> Reply of the page's files, and of the API's terms."""
     replies_by_path = {}
-    for name, text in page.files("server.js", model).items():
+    for name, text in page.read_files("server.js", model).items():
         path = "/" if name == "index.html" else f"/{name}"
         kind = KINDS[pathlib.PurePath(name).suffix]
         replies_by_path[path] = Reply(body=text.encode(), kind=kind, headers=PAGE_HEADERS)

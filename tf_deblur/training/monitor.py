@@ -113,7 +113,7 @@ class Monitor:
             triple = blurred, restore(self.checkpoints.gan.average, blurred), sharp
             top, left = (max(length - side, 0) // 2 for length in blurred.shape[1:3])
             cut = [np.asarray(x)[0, top : top + side, left : left + side] for x in triple]
-            rows.append(arrays.side_by_side(*map(arrays.to_uint8, cut)))
+            rows.append(arrays.join_side_by_side(*map(arrays.to_uint8, cut)))
         width = max(row.shape[1] for row in rows)
         padded = [np.pad(row, [(0, 0), (0, width - row.shape[1]), (0, 0)]) for row in rows]
         self.scalars.log_picture(np.concatenate(padded))

@@ -1,0 +1,35 @@
+"""A format is one row, and what depends on formats follows from it."""
+
+import pathlib
+
+import numpy as np
+import pytest
+
+from tf_deblur.pictures import formats, photographs
+
+DOCS = pathlib.Path(__file__).parents[1] / "docs/restoring.md"
+WRITTEN = [row for row in formats.FORMATS if row.save]
+
+
+def test_the_docs_table_says_what_the_rows_say():
+    told = DOCS.read_text().splitlines()
+    for row in formats.FORMATS:
+        longest = f"{row.longest:,}" if row.longest else "any"
+        facts = ["itself", str(row.bits), "yes" if row.alpha else "no", longest]
+        if row.becomes:
+            facts = [row.becomes, "–", "–", "–"]
+        assert f"| {' | '.join([row.name, ', '.join(row.suffixes), *facts])} |" in told
+
+
+def test_no_two_formats_share_a_suffix():
+    assert len(set(formats.READ)) == len(formats.READ)
+
+
+@pytest.mark.parametrize("row", WRITTEN, ids=lambda row: row.name)
+def test_what_is_written_is_read_as_the_same_format_whatever_its_name(row, picture, tmp_path):
+    path = tmp_path / "photo.any"
+    path.write_bytes(photographs.encode(row.suffix, picture(24, 32)))
+    assert photographs.open_photograph(path).suffix == row.suffix
+    assert formats.name_by_start(path.read_bytes()) in (row.name, "HEIF")
+    deep = photographs.encode(row.suffix, picture(24, 32).astype(np.uint16) * 257)
+    assert (photographs.open_photograph(deep).pixels.dtype == np.uint16) == (row.bits > 8)
