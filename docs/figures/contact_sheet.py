@@ -1,8 +1,11 @@
 """Makes the docs' pictures: pairs of `synthetic_blur`, and such pairs restored.
 
-python examples/contact_sheet.py                  # blur.jpg, from the photographs beside this file
-python examples/contact_sheet.py --held_out=DIR   # before_after.jpg and restored.jpg, from others
-python examples/contact_sheet.py --held_out=DIR --beside=runs/mine  # beside.jpg: other weights too
+python docs/figures/contact_sheet.py
+python docs/figures/contact_sheet.py --held_out=DIR
+python docs/figures/contact_sheet.py --held_out=DIR --beside=runs/mine
+
+The first makes blur.jpg, from examples/photographs; the second before_after.jpg and restored.jpg,
+from others; the third beside.jpg, with other weights too.
 """
 
 import pathlib
@@ -15,7 +18,7 @@ _OUTPUT = flags.DEFINE_string("output", "docs", "Folder of the pictures.")
 _HELD_OUT = flags.DEFINE_string("held_out", None, "Photographs that no weights were trained on.")
 _BESIDE = flags.DEFINE_string("beside", None, "Weights to show beside those that ship.")
 
-PHOTOGRAPHS = pathlib.Path(__file__).parent / "photographs"
+PHOTOGRAPHS = pathlib.Path(__file__).parents[2] / "examples/photographs"
 SIDE = 256
 # Extent in pixels; a photograph whose camera shakes, and its seed; one in which a region moves.
 ROWS = [

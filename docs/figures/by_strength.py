@@ -1,6 +1,6 @@
 """How much a network gains, and where it makes things worse, by how blurred its input was.
 
-python examples/by_strength.py scores/gopro/result.json scores/photographs/result.json
+python docs/figures/by_strength.py scores/gopro/result.json scores/photographs/result.json
 
 Each is what `evaluate --output` wrote. Their pictures, of whatever data sets, are taken together
 and told apart by the PSNR of the blurred one, whole pictures as they lie. A table for each method.

@@ -1,6 +1,6 @@
 """Draws trainings' validation PSNR against the patches that they have seen.
 
-python examples/curves.py runs/mine runs/other --output=curves.png
+python docs/figures/curves.py runs/mine runs/other --output=curves.png
 
 Each is a --workdir, whose logs say it all.
 """
