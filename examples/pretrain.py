@@ -38,7 +38,7 @@ PAIRS_SHARE = 0.12  # of GoPro's own pairs
 KINDS = (0.1, 0, 0), (0.45, 1, 10), (0.25, 10, 28), (0.2, 20, 48)
 
 
-# The network: networks.compact_generator, layer for layer.
+# The network: generators.compact, layer for layer.
 
 
 def space_to_depth(x):
