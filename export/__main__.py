@@ -112,7 +112,7 @@ def write_tflite(model, facts, output):
     if not _VARIANTS.value and not _CALIBRATION.value:
         print("int8 is left out: its ranges are taken from real pictures, see --calibration")
         variants = VARIANTS[:-1]
-    return write_variants(model, facts, output, variants, wanted_sizes())
+    return write_variants(model, facts, output, variants, parse_sizes())
 
 
 def write_web(model, facts, output):
@@ -120,7 +120,7 @@ def write_web(model, facts, output):
     from tf_deblur.export import web
 
     runtime = web.runtime(_LITERT_JS.value)
-    variants, fixed = _VARIANTS.value or ["dynamic_int8"], [*filter(None, wanted_sizes())]
+    variants, fixed = _VARIANTS.value or ["dynamic_int8"], [*filter(None, parse_sizes())]
     if len(variants) > 1 or len(fixed) != 1:
         raise errors.UserError("web: name one of --variants and one WIDTHxHEIGHT of --sizes")
     with tempfile.TemporaryDirectory() as folder:
@@ -135,9 +135,11 @@ def write_variants(model, facts, output, variants, sizes):
 
     calibration = pairs = tflite.NONE
     if _CALIBRATION.value:
-        calibration = real_pictures.blurred(_CALIBRATION.value, _DATA_DIR.value, tflite.PATCHES)
+        calibration = real_pictures.read_blurred(
+            _CALIBRATION.value, _DATA_DIR.value, tflite.PATCHES
+        )
     if _PAIRS.value:
-        pairs = real_pictures.pairs(_PAIRS.value, _DATA_DIR.value, tflite.PAIRS)
+        pairs = real_pictures.read_pairs(_PAIRS.value, _DATA_DIR.value, tflite.PAIRS)
     folder = tflite.write(model, facts, output, variants, sizes, calibration, pairs)
     for line in tflite.table(folder):
         print(line)
@@ -146,7 +148,7 @@ def write_variants(model, facts, output, variants, sizes):
     return folder
 
 
-def wanted_sizes():
+def parse_sizes():
     """(height, width) of each of --sizes, None for any."""
     found = [SIZE.fullmatch(size) for size in _SIZES.value]
     return [(int(size[2]), int(size[1])) if size else None for size in found]

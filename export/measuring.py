@@ -41,11 +41,11 @@ class Judge:
     def __init__(self, model, pictures, size):
         from tf_deblur.models import networks
 
-        self._blurred = list(pictures.blurred) or [pattern()]
+        self._blurred = list(pictures.blurred) or [make_pattern()]
         self._sharp = pictures.sharp
         count = len(pictures.blurred)
         self._told = f"{count} of {pictures.name}" if count else "a pattern, no real picture"
-        self._large = [arrays.to_float(mirrored(picture, size)) for picture in self._blurred]
+        self._large = [arrays.to_float(mirror(picture, size)) for picture in self._blurred]
         self._keras = [networks.restore(model, large[None])[0].numpy() for large in self._large]
 
     def __call__(self, file):
@@ -86,13 +86,13 @@ def score(picture, sharp):
     return metrics.psnr(picture, sharp, data_range=255)
 
 
-def mirrored(picture, size):
+def mirror(picture, size):
     """A picture with its sides mirrored up to a size, as far as they are shorter."""
     more = [max(0, least - side) for least, side in zip(size or (0, 0), picture.shape)]
     return np.pad(picture, [*((0, length) for length in more), (0, 0)], mode="reflect")
 
 
-def pattern(side=256):
+def make_pattern(side=256):
     """Waves of every direction and length, where no real picture was named."""
     down, across = np.mgrid[:side, :side] / side
     waves = np.sin(200 * down**2 + 120 * across**2)[..., None] * [1, 0.7, 0.4]

@@ -25,7 +25,7 @@ class Pictures:
     sharp: tuple = ()
 
 
-def blurred(named, data_dir, most):
+def read_blurred(named, data_dir, most):
     """What a network will be given: a folder's photographs, or a data set's training pairs.
 
     Args:
@@ -45,7 +45,7 @@ def blurred(named, data_dir, most):
         found = [path for path in folder.rglob("*") if path.suffix.lower() in photographs.READ]
         if not found:
             raise UserError(f"{folder}: no photographs in it")
-        read = map(photographs.read, _evenly(sorted(found), most))
+        read = map(photographs.read, _take_evenly(sorted(found), most))
         return Pictures(folder.name, [arrays.to_uint8(arrays.to_float(one)) for one in read])
     if "@" not in named and "/" in named:
         raise UserError(f"{folder}: no such folder")
@@ -53,22 +53,22 @@ def blurred(named, data_dir, most):
 
     builder = datasets.prepare(named, data_dir)
     found = stream.open_pairs(builder, "train")
-    read = [found.decode(found.read(number)) for number in _evenly(range(len(found)), most)]
+    read = [found.decode(found.read(number)) for number in _take_evenly(range(len(found)), most)]
     return Pictures(f"{builder.name}, train", [pair["blurred"].numpy() for pair in read])
 
 
-def pairs(named, data_dir, most):
+def read_pairs(named, data_dir, most):
     """Pairs to score on, of a data set's test split where it has one: `Pictures`."""
     from tf_deblur.scoring import scoring
 
     builder = datasets.prepare(named, data_dir)
     found = scoring.Pictures(builder, None)
-    read = [found.read(number) for number in _evenly(range(len(found)), most)]
+    read = [found.read(number) for number in _take_evenly(range(len(found)), most)]
     halves = ([pair[half] for pair in read] for half in ("blurred", "sharp"))
     return Pictures(f"{builder.name}, {found.split}", *halves)
 
 
-def _evenly(found, most):
+def _take_evenly(found, most):
     """At most so many of a sequence, the first and the last among them."""
     places = np.linspace(0, len(found) - 1, min(len(found), most)).round().astype(int)
     return [found[place] for place in places]

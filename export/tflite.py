@@ -60,17 +60,17 @@ def write(model, facts, output, variants, sizes, calibration=NONE, pairs=NONE):
         if any(side % multiple or not side for side in size):
             raise UserError(f"{in_words(size)[0]}: sides must be multiples of {multiple} pixels")
     patches = cut_patches(calibration.blurred) if "int8" in variants else ()
-    shown = pairs if pairs.blurred else some_of(calibration)
+    shown = pairs if pairs.blurred else choose_some(calibration)
     folder = output / f"{facts['preset']}-tflite"
     with whole(folder) as part:
         part.mkdir()
         for size in sizes:
             judge = measuring.Judge(model, shown, size)
-            with saved(model, size) as source:
+            with save_temporarily(model, size) as source:
                 for variant in variants:
                     path = part / "-".join([facts["preset"], variant, *in_words(size)])
                     data = convert(source, variant, patches)
-                    told = facts | described(path.name, data, variant, size, facts)
+                    told = facts | describe_file(path.name, data, variant, size, facts)
                     told["calibration"] = calibration.name if variant == "int8" else None
                     check(told, WEIGHT_BYTES[variant] * facts["parameters"])
                     path.with_suffix(".tflite").write_bytes(data)
@@ -81,7 +81,7 @@ def write(model, facts, output, variants, sizes, calibration=NONE, pairs=NONE):
     return folder
 
 
-def some_of(calibration):
+def choose_some(calibration):
     """Some of the pictures, and not all of each, for files to be measured on."""
     side = max(measuring.TILE)
     few = [picture[:side, :side] for picture in calibration.blurred[:SHOWN]]
@@ -94,7 +94,7 @@ def in_words(size):
 
 
 @contextlib.contextmanager
-def saved(model, size):
+def save_temporarily(model, size):
     """A SavedModel of the network at one size or any; its signatures are named as served ones.
 
     By a SavedModel of ExportArchive alone: of functions that Keras 3 made, the converter
@@ -159,7 +159,7 @@ def cut_patches(photographs):
     return patches
 
 
-def described(name, data, variant, size, facts):
+def describe_file(name, data, variant, size, facts):
     """What the JSON says of a file beside what it says of the network.
 
     Args:
@@ -168,7 +168,7 @@ def described(name, data, variant, size, facts):
       variant, size: as in `write`.
       facts: of the network.
     """
-    graph, ops = opened(data)
+    graph, ops = read_graph(data)
     signature = "uint8" if variant == "int8" else "float32"
     return {
         "name": name,
@@ -184,7 +184,7 @@ def described(name, data, variant, size, facts):
     }
 
 
-def opened(data):
+def read_graph(data):
     """A file's graph, and how often each op is in it: {name: count}."""
     model = schema.Model.GetRootAsModel(data, 0)
     names = {number: name for name, number in vars(schema.BuiltinOperator).items()}

@@ -64,7 +64,7 @@ def test_the_plot_shows_each_validation_once_and_each_input(monkeypatch):
     import curves
 
     points = {"a": [(4, 25.0, 24.5), (8, 26.0, 24.5)], "b": [(6, 25.5, 24.5)], "c": [(9, 30, 29)]}
-    (axes,) = curves.drawn(points).axes
+    (axes,) = curves.draw(points).axes
     lines = [line.get_xydata() for line in axes.lines]
     np.testing.assert_array_equal(lines[0], [(4, 25), (8, 26)])
     np.testing.assert_array_equal(lines[1], [(6, 25.5)])

@@ -45,7 +45,7 @@ def run(main, tensorflow=True):
     error. Anything else is a bug of ours and keeps its traceback.
     """
 
-    def guarded(argv):
+    def catch_mistakes(argv):
         try:
             if tensorflow:
                 load_tensorflow()
@@ -61,7 +61,7 @@ def run(main, tensorflow=True):
         except BrokenPipeError:  # `| head` has read enough; the exit must not flush it again
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     else:
-        app.run(guarded, flags_parser=_parse)
+        app.run(catch_mistakes, flags_parser=_parse)
 
 
 def load_tensorflow():
@@ -118,13 +118,13 @@ def _help(main):
     lines = [module.__doc__]
     for flag in flags.FLAGS.get_flags_for_module(name):
         default = "" if flag.default is None else f" (default: {flag.default_as_str})"
-        lines += _described(flag.name, flag.help + default)
+        lines += _format_flag(flag.name, flag.help + default)
     for flag in OF_ALL.items():
-        lines += _described(*flag)
+        lines += _format_flag(*flag)
     return "\n".join(lines)
 
 
-def _described(name, text):
+def _format_flag(name, text):
     return [
         f"  --{name}",
         *textwrap.wrap(text, 96, initial_indent=" " * 6, subsequent_indent=" " * 6),
@@ -133,12 +133,12 @@ def _described(name, text):
 
 def _parse(argv):
     try:
-        return flags.FLAGS([_packaged(argument) for argument in argv])
+        return flags.FLAGS([_find_flagfile(argument) for argument in argv])
     except (flags.Error, OSError) as error:
         sys.exit(_fail(str(error).replace("\n", " "), status=2))
 
 
-def _packaged(argument):
+def _find_flagfile(argument):
     """--flagfile=configs/X finds the file inside the package where the folder has none."""
     name, _, path = argument.partition("=")
     path = pathlib.Path(path)

@@ -93,11 +93,11 @@ def main(argv):
 
     models = [methods.of_model(name, _PRECISION.value) for name in model_names()]
     builder = datasets.prepare(_DATASET.value, _DATA_DIR.value, _MANUAL_DIR.value)
-    alignments = scoring.alignments_of(builder, _ALIGN.value)
-    measure, measured_by = further_measures(alignments)
+    alignments = scoring.choose_alignments(builder, _ALIGN.value)
+    measure, measured_by = choose_measure(alignments)
     pictures = scoring.Pictures(builder, _SPLIT.value)
     refuse_small_pictures(builder, alignments)
-    places = named_places(pictures)
+    places = parse_places(pictures)
     folders = [methods.of_folder(named, pictures) for named in _RESTORED.value]
     baselines = [methods.of_baseline(name, _KERNEL.value, pictures) for name in _BASELINE.value]
     scored = methods.together(models, folders, baselines)
@@ -111,7 +111,7 @@ def main(argv):
         "versions": report.versions(),
     }
     log = scoring.Log(folder, settings, _RESUME.value) if folder else None
-    records = records_of(pictures, scored, settings, log, measure)
+    records = score_pictures(pictures, scored, settings, log, measure)
     good = [number for number, record in enumerate(records) if "scores" in record]
     problems = len(records) - len(good)
     if not good:
@@ -124,8 +124,8 @@ def main(argv):
         "registered": builder.info.metadata["registered"],
         "rounding": report.ROUNDING,
         "ssim": report.SSIM,
-        "methods": {m.name: m.facts | m.notes | speed_of(m, pair) for m in scored},
-        "tables": report.summed(records, settings["methods"], alignments),
+        "methods": {m.name: m.facts | m.notes | measure_speed(m, pair) for m in scored},
+        "tables": report.summarise(records, settings["methods"], alignments),
         "frames": records,
     }
     printed = list(report.tables(result, _PUBLISHED.value, _PER_SEQUENCE.value))
@@ -165,7 +165,7 @@ def require(flag, module, extra):
         ) from error
 
 
-def further_measures(alignments):
+def choose_measure(alignments):
     """What pictures are scored by, and the versions of the packages that --perceptual wants."""
     from tf_deblur.scoring import scoring
 
@@ -195,7 +195,7 @@ def refuse_small_pictures(builder, alignments):
         )
 
 
-def named_places(pictures):
+def parse_places(pictures):
     """{number of a picture: [(x, y), …]} of --place."""
     found = {}
     for place in _PLACES.value:
@@ -211,7 +211,7 @@ def named_places(pictures):
     return found
 
 
-def records_of(pictures, scored, settings, log, measure):
+def score_pictures(pictures, scored, settings, log, measure):
     """The record of every picture; those of a run that was stopped are not made again."""
     from tqdm import tqdm
 
@@ -241,12 +241,10 @@ def records_of(pictures, scored, settings, log, measure):
     return records
 
 
-def speed_of(method, pair):
+def measure_speed(method, pair):
     from tf_deblur.scoring import scoring
 
-    return (
-        {"seconds_a_megapixel": scoring.seconds_a_megapixel(method, pair)} if method.timed else {}
-    )
+    return {"seconds_a_megapixel": scoring.measure_seconds(method, pair)} if method.timed else {}
 
 
 def draw(result, pictures, scored, places, folder):
@@ -254,14 +252,14 @@ def draw(result, pictures, scored, places, folder):
     from tf_deblur.pictures import photographs
     from tf_deblur.scoring import figures, methods, report, scoring
 
-    alignment, records = report.drawn(result), result["frames"]
+    alignment, records = report.choose_alignment(result), result["frames"]
     for old in (*folder.glob("figures/*.png"), *folder.glob("plots/*.png")):
         old.unlink()  # of another run
-    chosen = dict.fromkeys(figures.differing(records, alignment, _FIGURES.value))
+    chosen = dict.fromkeys(figures.find_most_different(records, alignment, _FIGURES.value))
     for number, corners in (chosen | places).items():
         if "problem" in records[number]:
             continue  # said already
-        pair, restored, _ = scoring.restored_by_all(pictures.read(number), scored, _CHECK.value)
+        pair, restored, _ = scoring.restore_by_all(pictures.read(number), scored, _CHECK.value)
         sheet = figures.sheet_of(pair, restored, records[number], alignment, corners)
         name = methods.key(pair["sequence"], pair["frame"])
         photographs.write(folder / "figures" / f"{name}.png", sheet)

@@ -61,11 +61,11 @@ def table(method, gains):
             worse = sum(gain < 0 for gain in own)
             mean = f"{statistics.mean(own):+.2f} ± {statistics.pstdev(own):.2f} dB"
             least = f"{min(own):+.2f} dB"
-            lines.append(f"| {_told(low, high)} | {len(own)} | {mean} | {worse} | {least} |")
+            lines.append(f"| {_name_range(low, high)} | {len(own)} | {mean} | {worse} | {least} |")
     return "\n".join(lines)
 
 
-def _told(low, high):
+def _name_range(low, high):
     if math.isfinite(low) and math.isfinite(high):
         return f"{low} to {high}"
     return f"below {high} dB" if high < math.inf else f"from {low}" if low > -math.inf else "all"

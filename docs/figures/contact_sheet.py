@@ -39,12 +39,12 @@ SIXTH = ("clic_28d24b9c83de", 7, 2, (300, 300))
 
 def main(_):
     if not _HELD_OUT.value:
-        return write("blur", np.vstack([row(*told) for told in ROWS]))
+        return write("blur", np.vstack([blur_row(*told) for told in ROWS]))
     if _BESIDE.value:
         models = "compact", _BESIDE.value
         told = [*RESTORED, SIXTH]
-        return write("beside", np.vstack([restored_row(*row, models=models) for row in told]))
-    rows = [restored_row(*told) for told in RESTORED]
+        return write("beside", np.vstack([restore_row(*row, models=models) for row in told]))
+    rows = [restore_row(*told) for told in RESTORED]
     write("restored", np.vstack(rows))
     write("before_after", np.vstack(rows[:2]))
 
@@ -56,18 +56,18 @@ def write(name, picture):
     (folder / f"{name}.jpg").write_bytes(encoded.tobytes())
 
 
-def restored_row(name, extent, seed, corner, size=(340, 200), models=("compact",)):
+def restore_row(name, extent, seed, corner, size=(340, 200), models=("compact",)):
     """A photograph blurred, restored by each of the models, and sharp, side by side."""
     import tf_deblur
 
     fields = {"extent": (extent, extent), "moving": 0, "side": 1024}
-    blurred, sharp = pair(pathlib.Path(_HELD_OUT.value) / f"{name}.jpg", seed, fields)
+    blurred, sharp = blur_pair(pathlib.Path(_HELD_OUT.value) / f"{name}.jpg", seed, fields)
     pictures = blurred, *(tf_deblur.load(model)(blurred) for model in models), sharp
     (x, y), (width, height) = corner, size
     return np.hstack([picture[y : y + height, x : x + width] for picture in pictures])
 
 
-def row(extent, shaken, moving):
+def blur_row(extent, shaken, moving):
     """Sharp and blurred of both photographs, side by side, below their captions."""
     still = extent / 4  # at least, of a camera before which things move
     cells = []
@@ -77,12 +77,12 @@ def row(extent, shaken, moving):
     ]:
         name, seed = photograph
         fields["side"] = SIDE
-        blurred, sharp = pair(PHOTOGRAPHS / f"{name}.jpg", seed, fields)
-        cells += [titled(sharp, "sharp"), titled(blurred, title)]
+        blurred, sharp = blur_pair(PHOTOGRAPHS / f"{name}.jpg", seed, fields)
+        cells += [add_title(sharp, "sharp"), add_title(blurred, title)]
     return np.hstack(cells)
 
 
-def pair(path, seed, fields):
+def blur_pair(path, seed, fields):
     """Blurred and sharp, (height, width, 3) uint8 each, cut from a photograph."""
     from tf_deblur import errors
     from tf_deblur.pictures import photographs
@@ -94,7 +94,7 @@ def pair(path, seed, fields):
     return synthetic.blurred_pair(photographs.read(path), config, np.random.default_rng(seed))
 
 
-def titled(picture, text):
+def add_title(picture, text):
     """The picture with a line of text above it, framed in white."""
     framed = cv2.copyMakeBorder(picture, 22, 2, 2, 2, cv2.BORDER_CONSTANT, value=(255, 255, 255))
     grey = (60, 60, 60)

@@ -73,7 +73,7 @@ def best_shift(restored, sharp, *, limit, crop):
         raise ValueError(f"a side of {side} pixels; {2 * crop + 11} are needed with crop {crop}")
     cropped = _read(sharp, 0, 0, crop)
     wide, narrow = metrics.luma(_read(restored, 0, 0, crop - limit)), metrics.luma(cropped)
-    errors = _squared_errors(wide, narrow, limit)
+    errors = _compare_shifts(wide, narrow, limit)
 
     offsets = np.arange(errors.shape[0]) / STEPS - limit
     distance = np.hypot(offsets[:, None], offsets)
@@ -151,8 +151,8 @@ def kohler(restored, frames):
         z, x = metrics.as_pair(restored, frame)
         scale = _scale(z, x)
         down, right = _correlation_peak(z.mean(-1), x.mean(-1))
-        mask = _moved(np.ones(x.shape[:2]), down, right)
-        z, x = _moved(scale * z @ metrics.BT601, down, right), mask * (x @ metrics.BT601)
+        mask = _move(np.ones(x.shape[:2]), down, right)
+        z, x = _move(scale * z @ metrics.BT601, down, right), mask * (x @ metrics.BT601)
         psnr = metrics.decibels(np.mean(np.square(z - x)), 255)
         scores.append((psnr, metrics.ms_ssim(z, x)))
     if not scores:
@@ -243,7 +243,7 @@ def _bilinear(y, x):
     return np.outer((1 - y, y), (1 - x, x)).ravel()
 
 
-def _squared_errors(wide, sharp, limit):
+def _compare_shifts(wide, sharp, limit):
     """Sum of squared differences at each shift, exactly, without shifting.
 
     A bilinear value is a weighted sum of four pixels, so its squared error is a quadratic form
@@ -303,7 +303,7 @@ def _correlation_peak(restored, sharp):
     return [(i + side // 2) % side - side // 2 for side, i in zip(sharp.shape, peak)]
 
 
-def _moved(image, down, right):
+def _move(image, down, right):
     """An image moved by whole pixels; zeros come in."""
     moved = np.zeros_like(image)
     height, width = image.shape[:2]

@@ -18,7 +18,7 @@ CROPS = 2  # on each sheet, where nobody names a place
 LINE, INK, PAPER, BOX = 24, 0, 255, (255, 40, 40)
 
 
-def differing(records, alignment, count):
+def find_most_different(records, alignment, count):
     """Numbers of the pictures whose methods' scores lie farthest apart, the farthest first."""
     metric = ALIGNMENTS[alignment].headline
 
@@ -110,12 +110,14 @@ def sheet_of(pair, restored, record, alignment, corners):
     if not isinstance(sharp, np.ndarray):  # Köhler's: of the camera's way, the middle
         sharp = sharp[len(sharp) // 2]
     crop = align.SHIFTS.get(alignment, {"crop": 0})["crop"]
-    shown = [_laid(picture, notes.get(name, {}), crop) for name, picture in restored.items()]
+    shown = [
+        _crop_to_scored(picture, notes.get(name, {}), crop) for name, picture in restored.items()
+    ]
     corners = [(max(x - crop, 0), max(y - crop, 0)) for x, y in corners or ()] or places(shown)
-    return contact_sheet([*shown, _laid(sharp, {}, crop)], [*labels, "sharp"], corners)
+    return contact_sheet([*shown, _crop_to_scored(sharp, {}, crop)], [*labels, "sharp"], corners)
 
 
-def _laid(picture, note, crop):
+def _crop_to_scored(picture, note, crop):
     """The part that is scored, read where the best shift says, to whole pixels."""
     down, right = (round(note.get(way, 0)) for way in ("down", "right"))
     height, width = picture.shape[:2]
@@ -130,7 +132,7 @@ def plots(result, folder):
     Raises:
       UserError: they cannot be written.
     """
-    alignment = report.drawn(result)
+    alignment = report.choose_alignment(result)
     methods = [method for method in result["methods"] if method != BLURRED]
     scores = report.by_sequence(result, alignment)
     label = report.LABELS[ALIGNMENTS[alignment].headline]

@@ -111,7 +111,7 @@ def y_scores(restored, sharp):
     restored, sharp = as_pair(restored, sharp)
     restored, sharp = luma(restored), luma(sharp)
     factor = max(1, math.floor(min(sharp.shape) / 256 + 0.5))
-    reduced = [_reduced(image, factor) for image in (restored, sharp)]
+    reduced = [_reduce(image, factor) for image in (restored, sharp)]
     return {
         "psnr_y": decibels(np.mean(np.square(restored - sharp)), 255),
         "ssim_y": _valid(_moments(restored, sharp), 255),
@@ -239,7 +239,7 @@ def _low_pass(image):
     return cv2.sepFilter2D(image, cv2.CV_64F, LOW_PASS, LOW_PASS, borderType=cv2.BORDER_REFLECT)
 
 
-def _reduced(image, factor):
+def _reduce(image, factor):
     """Every factor-th pixel of the means over factor×factor, borders mirrored."""
     anchor = ((factor - 1) // 2,) * 2  # of an even window, as MATLAB's `imfilter` has it
     means = cv2.blur(image, (factor, factor), anchor=anchor, borderType=cv2.BORDER_REFLECT)

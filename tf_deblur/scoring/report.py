@@ -53,7 +53,7 @@ PUBLISHED = {
 }
 
 
-def summed(records, methods, alignments):
+def summarise(records, methods, alignments):
     """{alignment: {method: {metric: mean, …}}} over the pictures that could be scored.
 
     Every picture counts once. An infinite PSNR, of a picture that equals its sharp one, is in no
@@ -63,14 +63,16 @@ def summed(records, methods, alignments):
     scored = [record for record in records if "scores" in record]
     return {
         alignment: {
-            method: _summary([record["scores"][alignment] for record in scored], method, alignment)
+            method: _summarise_method(
+                [record["scores"][alignment] for record in scored], method, alignment
+            )
             for method in methods
         }
         for alignment in alignments
     }
 
 
-def _summary(scores, method, alignment):
+def _summarise_method(scores, method, alignment):
     own = [by_method[method] for by_method in scores]
     if not own:
         return {}
@@ -104,18 +106,18 @@ def tables(result, published=False, per_sequence=False):
     for alignment in result["tables"]:
         rows = _rows(result, alignment, published)
         below = _below(result, alignment)
-        if published and _published(result, alignment):
+        if published and _find_published(result, alignment):
             below.append(SOURCE)
         yield _title(result, alignment), rows, below
     if per_sequence:
-        alignment = drawn(result)
+        alignment = choose_alignment(result)
         way = ALIGNMENTS[alignment]
         group = "trajectory" if alignment == "kohler" else "sequence"
         title = [f"{LABELS[way.headline]} by {group}, {way.told}"]
         yield title, _sequence_rows(result, alignment), []
 
 
-def drawn(result):
+def choose_alignment(result):
     """The alignment that sheets, plots and sequences are told in: the last is the most."""
     return list(result["tables"])[-1]
 
@@ -156,7 +158,7 @@ def _rows(result, alignment, published):
                 "" if speed is None else f"{speed:.2f}",
             ]
         )
-    if published and (others := _published(result, alignment)):
+    if published and (others := _find_published(result, alignment)):
         rows = [[*row, ""] for row in rows]
         rows[0][-1] = UNTOLD
         for method, (psnr, ssim) in others.items():
@@ -165,7 +167,7 @@ def _rows(result, alignment, published):
     return rows
 
 
-def _published(result, alignment):
+def _find_published(result, alignment):
     """{method: (PSNR, SSIM)} of the paper on these pictures, as they lie; empty for others."""
     dataset, config = result["dataset"].split("/")[:2]
     theirs = config.partition("-")[0] in ("blur", "uniform", "nonuniform")

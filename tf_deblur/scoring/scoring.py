@@ -41,55 +41,55 @@ class Alignment:
     own: bool = False
 
 
-def _as_they_are(restored, sharp, measure):
+def _score_unaligned(restored, sharp, measure):
     return measure(restored, sharp), {}
 
 
-def _shifted(restored, sharp, measure, limits):
+def _score_shifted(restored, sharp, measure, limits):
     found = align.best_shift(restored, sharp, **limits)
     scores = measure(found.restored, found.sharp)
     note = {"down": found.down, "right": found.right, "at_limit": found.at_limit}
     return scores | metrics.y_scores(found.restored, found.sharp), note
 
 
-def _turned(restored, sharp, measure):
+def _score_turned(restored, sharp, measure):
     start = align.best_shift(restored, sharp, **align.SHIFTS["shift10"])
     restored, sharp, warp = align.euclidean(restored, sharp, (start.down, start.right))
     return measure(restored, sharp), {"failed": warp is None}
 
 
-def _realblur(restored, sharp, _):
+def _score_by_realblur(restored, sharp, _):
     scores, warp = align.realblur(restored, sharp)
     return scores, {"failed": warp is None}
 
 
-def _kohler(restored, frames, _):
+def _score_by_kohler(restored, frames, _):
     best = align.kohler(restored, frames)
     return {"psnr_luma": best["psnr"], "ms_ssim": best["ms_ssim"]}, {}
 
 
 ALIGNMENTS = {
-    "none": Alignment("not aligned", _as_they_are),
+    "none": Alignment("not aligned", _score_unaligned),
     **{
         name: Alignment(
             f"best shift of at most {limits['limit']} pixels, found on Y in steps of 0.25, "
             f"{limits['crop']} pixels cropped at each side",
-            functools.partial(_shifted, limits=limits),
+            functools.partial(_score_shifted, limits=limits),
             smallest_side=2 * limits["crop"] + 11,
         )
         for name, limits in align.SHIFTS.items()
     },
     "euclidean": Alignment(
         "shifted and turned by ECC from the best shift of at most 10 pixels, on what both show",
-        _turned,
+        _score_turned,
         smallest_side=41,
     ),
     "realblur": Alignment(
-        "RealBlur's procedure: scaled, warped by a homography", _realblur, own=True
+        "RealBlur's procedure: scaled, warped by a homography", _score_by_realblur, own=True
     ),
     "kohler": Alignment(
         "Köhler's procedure: scaled, shifted by whole pixels, the best of the sharp frames",
-        _kohler,
+        _score_by_kohler,
         smallest_side=161,  # five scales of MS-SSIM
         headline="psnr_luma",
         own=True,
@@ -99,7 +99,7 @@ OWN = {"lai": ("none", *align.SHIFTS), "kohler": ("kohler",)}
 ASKED = {"shift": tuple(align.SHIFTS)}
 
 
-def alignments_of(builder, asked):
+def choose_alignments(builder, asked):
     """Names of the alignments to score with: the data set's own ones if none is asked for."""
     own = OWN.get(builder.name, ("none",))
     if asked in (None, *own):
@@ -204,10 +204,10 @@ def records(pictures, numbers, methods, alignments, check, measure=MEASURE):
         for number in numbers:
             read = reader.submit(pictures.read, number)
             restored = restorer.submit(
-                lambda read=read: restored_by_all(read.result(), methods, check)
+                lambda read=read: restore_by_all(read.result(), methods, check)
             )
             under_way.append(
-                scorer.submit(lambda it=restored: record(*it.result(), alignments, measure))
+                scorer.submit(lambda it=restored: score_pair(*it.result(), alignments, measure))
             )
             if len(under_way) > AHEAD:
                 yield under_way.popleft().result()
@@ -218,7 +218,7 @@ def records(pictures, numbers, methods, alignments, check, measure=MEASURE):
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def restored_by_all(pair, methods, check):
+def restore_by_all(pair, methods, check):
     """(pair, {method: picture}, {method: share kept}); the pictures are a line if one is bad."""
     restored, kept = {}, {}
     for method in methods:
@@ -235,7 +235,7 @@ def restored_by_all(pair, methods, check):
     return pair, restored, kept
 
 
-def record(pair, restored, kept, alignments, measure):
+def score_pair(pair, restored, kept, alignments, measure):
     named = {"sequence": pair["sequence"], "frame": pair["frame"]}
     needed = max(ALIGNMENTS[alignment].smallest_side for alignment in alignments)
     if min(pair["blurred"].shape[:2]) < needed:
@@ -251,7 +251,7 @@ def record(pair, restored, kept, alignments, measure):
     return named | {"scores": scores, "notes": notes, "kept": kept}
 
 
-def seconds_a_megapixel(method, pair):
+def measure_seconds(method, pair):
     """How fast a method is: one picture, warm, with nothing else running."""
     method.restore(pair)
     begin = time.monotonic()

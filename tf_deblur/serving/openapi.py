@@ -20,7 +20,7 @@ AT_PREDICT = [
 ]
 
 
-def described(model, metrics_path):
+def describe(model, metrics_path):
     """The description of a server, as JSON can hold it.
 
     Args:
