@@ -8,11 +8,16 @@ import functools
 import pathlib
 import re
 import tempfile
+import typing
+from collections.abc import Callable, Sequence
 
 from absl import flags
 
 from tf_deblur import errors
 from tf_deblur.export import VARIANTS
+
+if typing.TYPE_CHECKING:
+    import keras
 
 FORMATS = ("saved_model", "tflite", "web")
 ANY, SIZE = "any", re.compile("([1-9][0-9]*)x([1-9][0-9]*)")
@@ -77,7 +82,7 @@ flags.register_validator(
 )
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise errors.UserError(f"{argv[1]}: not a flag; export takes flags only")
     import tensorflow as tf
@@ -86,7 +91,7 @@ def main(argv):
     from tf_deblur.export import describe, saved_model
     from tf_deblur.models import weights
 
-    writers = {
+    writers: dict[str, Callable] = {
         "saved_model": functools.partial(
             saved_model.write, version=_VERSION.value, megapixels=_MAX_MEGAPIXELS.value
         ),
@@ -106,7 +111,7 @@ def main(argv):
         print(f"{path}: {size(path) / 1e6:.1f} MB", flush=True)
 
 
-def write_tflite(model, facts, output):
+def write_tflite(model: "keras.Model", facts: dict, output: pathlib.Path) -> pathlib.Path:
     """The folder of `.tflite` files; where nothing calibrates int8, it is left out and said so."""
     variants = _VARIANTS.value or VARIANTS
     if not _VARIANTS.value and not _CALIBRATION.value:
@@ -115,7 +120,7 @@ def write_tflite(model, facts, output):
     return write_variants(model, facts, output, variants, parse_sizes())
 
 
-def write_web(model, facts, output):
+def write_web(model: "keras.Model", facts: dict, output: pathlib.Path) -> pathlib.Path:
     """The page for browsers, with a `.tflite` file of one size."""
     from tf_deblur.export import web
 
@@ -129,7 +134,9 @@ def write_web(model, facts, output):
         return web.write(network, output, runtime)
 
 
-def write_variants(model, facts, output, variants, sizes):
+def write_variants(
+    model: "keras.Model", facts: dict, output: pathlib.Path, variants: Sequence[str], sizes: list
+) -> pathlib.Path:
     """The folder of `.tflite` files, made and measured with the pictures that flags name."""
     from tf_deblur.export import real_pictures, tflite
 
@@ -148,18 +155,18 @@ def write_variants(model, facts, output, variants, sizes):
     return folder
 
 
-def parse_sizes():
+def parse_sizes() -> list[tuple[int, int] | None]:
     """(height, width) of each of --sizes, None for any."""
     found = [SIZE.fullmatch(size) for size in _SIZES.value]
     return [(int(size[2]), int(size[1])) if size else None for size in found]
 
 
-def size(path):
+def size(path: pathlib.Path) -> int:
     files = path.rglob("*") if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
-def cli():
+def cli() -> None:
     errors.run(main)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -21,11 +22,11 @@ class Pictures:
     """
 
     name: str = "none"
-    blurred: tuple = ()
-    sharp: tuple = ()
+    blurred: Sequence[np.ndarray] = ()
+    sharp: Sequence[np.ndarray] = ()
 
 
-def read_blurred(named, data_dir, most):
+def read_blurred(named: str, data_dir: str | None, most: int) -> Pictures:
     """What a network will be given: a folder's photographs, or a data set's training pairs.
 
     Args:
@@ -53,11 +54,11 @@ def read_blurred(named, data_dir, most):
 
     builder = datasets.prepare(named, data_dir)
     found = stream.open_pairs(builder, "train")
-    read = [found.decode(found.read(number)) for number in _take_evenly(range(len(found)), most)]
-    return Pictures(f"{builder.name}, train", [pair["blurred"].numpy() for pair in read])
+    pairs = [found.decode(found.read(number)) for number in _take_evenly(range(len(found)), most)]
+    return Pictures(f"{builder.name}, train", [pair["blurred"].numpy() for pair in pairs])
 
 
-def read_pairs(named, data_dir, most):
+def read_pairs(named: str, data_dir: str | None, most: int) -> Pictures:
     """Pairs to score on, of a data set's test split where it has one: `Pictures`."""
     from tf_deblur.scoring import scoring
 

@@ -5,12 +5,14 @@ written without that package: a message is its fields, each a number and bytes. 
 fails at one record does not load the model, so each is run before it is written.
 """
 
+import pathlib
+
 import tensorflow as tf
 
 SIDE = 128  # pixels: large enough that every layer and kernel is made, and quick for `paper`
 
 
-def write(path, saved_model):
+def write(path: pathlib.Path, saved_model: pathlib.Path) -> None:
     """Runs a request for each signature of the SavedModel, and writes them down as records."""
     signatures = tf.saved_model.load(str(saved_model)).signatures
     with tf.io.TFRecordWriter(str(path)) as records:
@@ -20,7 +22,7 @@ def write(path, saved_model):
             records.write(prediction_log(name, protos))
 
 
-def requests():
+def requests() -> dict[str, dict]:
     """Signature -> (input -> what it is given)."""
     wave = 128 + 127 * tf.sin(tf.range(SIDE * SIDE * 3, dtype=tf.float32) / 7)
     picture = tf.cast(tf.reshape(wave, [SIDE, SIDE, 3]), tf.uint8)
@@ -32,7 +34,7 @@ def requests():
     }
 
 
-def prediction_log(signature, inputs):
+def prediction_log(signature: str, inputs: dict) -> bytes:
     """A serialised PredictionLog of one predict request.
 
     Args:
@@ -46,12 +48,12 @@ def prediction_log(signature, inputs):
     return field(6, field(1, request))  # PredictionLog.predict_log, PredictLog.request
 
 
-def field(number, value):
+def field(number: int, value: bytes) -> bytes:
     """A field of bytes on the wire: number and type, length, value."""
     return varint(number << 3 | 2) + varint(len(value)) + value
 
 
-def varint(number):
+def varint(number: int) -> bytes:
     """Seven bits a byte, the lowest first, and a bit that says that more follow."""
     more, last = number >> 7, number & 127
     return bytes([last | 128]) + varint(more) if more else bytes([last])

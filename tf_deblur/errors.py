@@ -6,6 +6,7 @@ import pathlib
 import sys
 import textwrap
 import warnings
+from collections.abc import Callable, Iterator
 
 from absl import app, flags, logging
 
@@ -27,7 +28,7 @@ class UserError(Exception):
 class Signalled(UserError):
     """A signal was heard and obeyed. The status is not 0: a scheduler is to start it again."""
 
-    def __init__(self, message, number):
+    def __init__(self, message: str, number: int) -> None:
         super().__init__(message)
         self.status = 128 + number
 
@@ -36,7 +37,7 @@ class BadPicture(UserError):
     """One picture that cannot be done; the others can."""
 
 
-def run(main, tensorflow=True):
+def run(main: Callable, tensorflow: bool = True) -> None:
     """Runs a command: parses its flags, loads TensorFlow without chatter, calls `main(argv)`.
 
     Commands that do without TensorFlow, or load it where they need it, say so: they start at once.
@@ -64,7 +65,7 @@ def run(main, tensorflow=True):
         app.run(catch_mistakes, flags_parser=_parse)
 
 
-def load_tensorflow():
+def load_tensorflow() -> None:
     """Imports TensorFlow without chatter; UserError where it is not installed."""
     if not wordy():
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -83,7 +84,7 @@ def load_tensorflow():
 
 
 @contextlib.contextmanager
-def quiet():
+def quiet() -> Iterator[None]:
     """Keeps dependencies' log lines and warnings off the terminal, unless --verbosity is given.
 
     TensorFlow's C++ code writes straight to file descriptor 2, before any of its settings
@@ -106,7 +107,7 @@ def quiet():
         os.close(nowhere)
 
 
-def wordy():
+def wordy() -> bool:
     """Whether the user asked for dependencies' log lines: --verbosity, any."""
     return flags.FLAGS.is_parsed() and bool(flags.FLAGS["verbosity"].present)
 

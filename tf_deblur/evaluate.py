@@ -8,10 +8,17 @@ import importlib
 import os
 import pathlib
 import sys
+import typing
+from collections.abc import Callable, Sequence
 
 from absl import flags
 
 from tf_deblur import errors
+
+if typing.TYPE_CHECKING:
+    import tensorflow_datasets as tfds
+
+    from tf_deblur.scoring import methods, scoring
 
 _MODEL = flags.DEFINE_multi_string(
     "model",
@@ -82,7 +89,7 @@ _PLACES = flags.DEFINE_multi_string(
 _PLOTS = flags.DEFINE_bool("plots", False, "Plots of PSNR and gain too; wants matplotlib.")
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise errors.UserError(f"{argv[1]}: not a flag; evaluation takes flags only")
     folder = output_folder()
@@ -129,7 +136,7 @@ def main(argv):
         "frames": records,
     }
     printed = list(report.tables(result, _PUBLISHED.value, _PER_SEQUENCE.value))
-    if folder:
+    if folder and log:
         report.write(result, folder, printed)
         draw(result, pictures, scored, places, folder)
         log.finish()
@@ -138,12 +145,12 @@ def main(argv):
         raise errors.UserError(f"{problems} pairs left out of every method's mean, as said above")
 
 
-def model_names():
+def model_names() -> list[str]:
     named = _MODEL.value or _RESTORED.value or _BASELINE.value
     return _MODEL.value if named else ["compact"]
 
 
-def output_folder():
+def output_folder() -> pathlib.Path | None:
     """--output, or None; UserError if a flag wants what is not there."""
     if _PLOTS.value:
         require("plots", "matplotlib", "evaluate")
@@ -155,7 +162,7 @@ def output_folder():
     return None
 
 
-def require(flag, module, extra):
+def require(flag: str, module: str, extra: str) -> None:
     """UserError, before hours of scoring, where a flag's packages are not installed."""
     try:
         importlib.import_module(module)
@@ -165,7 +172,7 @@ def require(flag, module, extra):
         ) from error
 
 
-def choose_measure(alignments):
+def choose_measure(alignments: Sequence[str]) -> tuple[Callable, dict[str, str]]:
     """What pictures are scored by, and the versions of the packages that --perceptual wants."""
     from tf_deblur.scoring import scoring
 
@@ -180,7 +187,7 @@ def choose_measure(alignments):
     return perceptual.scores, perceptual.versions()
 
 
-def refuse_small_pictures(builder, alignments):
+def refuse_small_pictures(builder: "tfds.core.DatasetBuilder", alignments: Sequence[str]) -> None:
     """UserError, before hours of scoring, for a data set with pictures too small to score."""
     from tf_deblur.scoring import scoring
 
@@ -195,9 +202,9 @@ def refuse_small_pictures(builder, alignments):
         )
 
 
-def parse_places(pictures):
+def parse_places(pictures: "scoring.Pictures") -> dict[int, list[tuple[int, int]]]:
     """{number of a picture: [(x, y), …]} of --place."""
-    found = {}
+    found: dict[int, list[tuple[int, int]]] = {}
     for place in _PLACES.value:
         name, _, corner = place.rpartition(":")
         x, _, y = corner.partition(",")
@@ -211,7 +218,13 @@ def parse_places(pictures):
     return found
 
 
-def score_pictures(pictures, scored, settings, log, measure):
+def score_pictures(
+    pictures: "scoring.Pictures",
+    scored: list["methods.Method"],
+    settings: dict,
+    log: "scoring.Log | None",
+    measure: Callable,
+) -> list[dict]:
     """The record of every picture; those of a run that was stopped are not made again."""
     from tqdm import tqdm
 
@@ -241,13 +254,19 @@ def score_pictures(pictures, scored, settings, log, measure):
     return records
 
 
-def measure_speed(method, pair):
+def measure_speed(method: "methods.Method", pair: dict) -> dict[str, float]:
     from tf_deblur.scoring import scoring
 
     return {"seconds_a_megapixel": scoring.measure_seconds(method, pair)} if method.timed else {}
 
 
-def draw(result, pictures, scored, places, folder):
+def draw(
+    result: dict,
+    pictures: "scoring.Pictures",
+    scored: list["methods.Method"],
+    places: dict,
+    folder: pathlib.Path,
+) -> None:
     """The contact sheets and plots that were asked for."""
     from tf_deblur.pictures import photographs
     from tf_deblur.scoring import figures, methods, report, scoring
@@ -260,6 +279,7 @@ def draw(result, pictures, scored, places, folder):
         if "problem" in records[number]:
             continue  # said already
         pair, restored, _ = scoring.restore_by_all(pictures.read(number), scored, _CHECK.value)
+        assert isinstance(restored, dict)  # its record has no problem
         sheet = figures.sheet_of(pair, restored, records[number], alignment, corners)
         name = methods.key(pair["sequence"], pair["frame"])
         photographs.write(folder / "figures" / f"{name}.png", sheet)
@@ -267,7 +287,7 @@ def draw(result, pictures, scored, places, folder):
         figures.plots(result, folder / "plots")
 
 
-def cli():
+def cli() -> None:
     errors.run(main)
 
 

@@ -5,7 +5,7 @@ import os
 import pathlib
 import shutil
 
-_parts = set()  # what is being written now
+_parts: set = set()  # what is being written now
 
 
 @contextlib.contextmanager

@@ -9,11 +9,17 @@ import contextlib
 import pathlib
 import signal
 import tempfile
+import types
+import typing
 
 from absl import flags
 
 from tf_deblur import errors
 from tf_deblur.errors import UserError
+
+if typing.TYPE_CHECKING:
+    from tf_deblur.serving.app import App, Options
+    from tf_deblur.serving.models import Settings
 
 _BASE_PATH = flags.DEFINE_string(
     "model_base_path",
@@ -79,7 +85,7 @@ _DRAIN = flags.DEFINE_float(
 )
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise UserError(f"{argv[1]}: not a flag; serve takes flags only")
     try:
@@ -104,7 +110,7 @@ def main(argv):
             models.stop()
 
 
-def model_settings(folder):
+def model_settings(folder: pathlib.Path) -> "Settings":
     """What is served: the folder that the flags name, or an export of the weights that ship."""
     from tf_deblur.serving.loaded import Loaded
     from tf_deblur.serving.models import Settings
@@ -126,7 +132,7 @@ def model_settings(folder):
     )
 
 
-def export_shipped(folder):
+def export_shipped(folder: pathlib.Path) -> pathlib.Path:
     """Exports `compact`; returns the folder of its versions."""
     from tf_deblur import devices
     from tf_deblur.export import describe, saved_model
@@ -138,7 +144,7 @@ def export_shipped(folder):
     return saved_model.write(model, describe(model, "compact"), folder).parent
 
 
-def is_bfloat16():
+def is_bfloat16() -> bool:
     """Whether graphs multiply in bfloat16; says why. On a GPU they run as they were exported."""
     from tf_deblur import devices
 
@@ -149,7 +155,7 @@ def is_bfloat16():
     return precision == "bfloat16"
 
 
-def versions(text):
+def versions(text: str) -> tuple[int, tuple[int, ...]]:
     """--versions -> (how many of the highest, these alone); 0 of the highest is all."""
     kind, _, count = text.partition(":")
     if text == "all":
@@ -162,7 +168,7 @@ def versions(text):
     raise UserError(f"--versions={text}: use latest:1, all, or numbers such as 1,2")
 
 
-def labels(pairs):
+def labels(pairs: list[str]) -> dict[str, int]:
     """--version_labels -> label: version."""
     named = [pair.rpartition(":") for pair in pairs]
     for label, _, number in named:
@@ -171,7 +177,7 @@ def labels(pairs):
     return {label: int(number) for label, _, number in named}
 
 
-def options(app):
+def options(app: types.ModuleType) -> "Options":
     from tf_deblur.serving import batching
 
     limits = batching.Limits(
@@ -191,7 +197,7 @@ def options(app):
     )
 
 
-async def serve(port, application, page):
+async def serve(port: int, application: "App", page: str | None) -> None:
     """Answers requests until a signal comes, then finishes those under way."""
     from tf_deblur.serving import listening
 
@@ -208,12 +214,12 @@ async def serve(port, application, page):
         await application.drain(_DRAIN.value)
 
 
-def say(line):
+def say(line: str) -> None:
     with contextlib.suppress(BrokenPipeError):  # whoever read it has gone; the server stays
         print(line, flush=True)
 
 
-def cli():
+def cli() -> None:
     errors.run(main)
 
 

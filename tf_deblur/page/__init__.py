@@ -10,7 +10,7 @@ PROMISES = {  # the script -> what becomes of a photograph
 SCRIPTS = {"server.js": ["server.js"], "device.js": ["device.js", "worker.js"]}
 
 
-def files(script, model):
+def files(script: str, model: str) -> dict[str, str]:
     """Name -> text of the page's own files, `index.html` the last.
 
     Args:

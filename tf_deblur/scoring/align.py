@@ -7,6 +7,7 @@ by the best of many sharp frames, RealBlur's by a homography. NumPy and OpenCV.
 import dataclasses
 import itertools
 import math
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -42,7 +43,7 @@ class Shifted:
     at_limit: bool
 
 
-def best_shift(restored, sharp, *, limit, crop):
+def best_shift(restored: np.ndarray, sharp: np.ndarray, *, limit: int, crop: int) -> Shifted:
     """Shifts the restored picture to where its luma differs least from the sharp one's.
 
     Every shift of up to `limit` pixels in steps of 0.25, both ways on both axes, is compared
@@ -86,7 +87,9 @@ def best_shift(restored, sharp, *, limit, crop):
     return Shifted(_read(restored, down, right, crop), cropped, down, right, at_limit)
 
 
-def euclidean(restored, sharp, start=(0, 0)):
+def euclidean(
+    restored: np.ndarray, sharp: np.ndarray, start: tuple[float, float] = (0, 0)
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Rotates and shifts the restored picture onto the sharp one. No published table does so.
 
     Args:
@@ -125,7 +128,7 @@ def euclidean(restored, sharp, start=(0, 0)):
     return restored, sharp, None
 
 
-def kohler(restored, frames):
+def kohler(restored: np.ndarray, frames: Iterable[np.ndarray]) -> dict[str, float]:
     """The scores of Köhler et al. 2012: the best over the sharp frames of a camera path.
 
     For each frame the restored picture is scaled to it in intensity, then shifted by whole
@@ -161,7 +164,7 @@ def kohler(restored, frames):
     return {"psnr": max(psnrs), "ms_ssim": max(similarities)}
 
 
-def realblur(restored, sharp):
+def realblur(restored: np.ndarray, sharp: np.ndarray) -> tuple[dict[str, float], np.ndarray | None]:
     """The scores of RealBlur (Rim et al. 2020): after ECC with a homography, on the overlap.
 
     The benchmark's numbers come from OpenCV 4.2; other releases differ in the last digits.
@@ -188,7 +191,7 @@ def realblur(restored, sharp):
     # float32, as there: the search ends elsewhere in another precision
     z, x = (_scale(z, x) * z).astype(np.float32), x.astype(np.float32)
     z, mask, warp = _by_homography(z, x)
-    z, x = (np.float64(image * mask[..., None]) for image in (z, x))
+    z, x = ((image * mask[..., None]).astype(np.float64) for image in (z, x))
     similarity = math.prod(metrics.similarity_maps(z, x, 1))
     inside = _read(mask, 0, 0, metrics.RADIUS)
     scores = {

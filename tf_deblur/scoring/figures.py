@@ -1,6 +1,8 @@
 """Contact sheets of magnified crops, as the paper's Figures 2 and 3, and plots of scores."""
 
+import pathlib
 import textwrap
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -18,7 +20,7 @@ CROPS = 2  # on each sheet, where nobody names a place
 LINE, INK, PAPER, BOX = 24, 0, 255, (255, 40, 40)
 
 
-def find_most_different(records, alignment, count):
+def find_most_different(records: list[dict], alignment: str, count: int) -> list[int]:
     """Numbers of the pictures whose methods' scores lie farthest apart, the farthest first."""
     metric = ALIGNMENTS[alignment].headline
 
@@ -31,7 +33,7 @@ def find_most_different(records, alignment, count):
     return sorted(scored, key=spread, reverse=True)[:count]
 
 
-def places(pictures):
+def places(pictures: Sequence[np.ndarray]) -> list[tuple[int, int]]:
     """The crops where pictures of one size differ most: [(x, y), …] of their upper left corners."""
     stack = np.stack([arrays.to_float(picture).mean(-1) for picture in pictures])
     apart = stack.max(0) - stack.min(0)
@@ -48,7 +50,9 @@ def places(pictures):
     return found
 
 
-def contact_sheet(pictures, labels, corners):
+def contact_sheet(
+    pictures: Sequence[np.ndarray], labels: Sequence[str], corners: Sequence[tuple[int, int]]
+) -> np.ndarray:
     """Pictures side by side, below each the magnified crops of the same places.
 
     Args:
@@ -101,7 +105,13 @@ def _gap():
     return np.full((6, COLUMN, 3), PAPER, np.uint8)
 
 
-def sheet_of(pair, restored, record, alignment, corners):
+def sheet_of(
+    pair: dict,
+    restored: dict[str, np.ndarray],
+    record: dict,
+    alignment: str,
+    corners: Sequence[tuple[int, int]] | None,
+) -> np.ndarray:
     """The contact sheet of one picture: blurred, every method, sharp, each with its score."""
     metric = ALIGNMENTS[alignment].headline
     scores, notes = record["scores"][alignment], record["notes"][alignment]
@@ -124,7 +134,7 @@ def _crop_to_scored(picture, note, crop):
     return picture[crop + down : height - crop + down, crop + right : width - crop + right]
 
 
-def plots(result, folder):
+def plots(result: dict, folder: pathlib.Path) -> None:
     """Writes psnr.png and gain.png: the last table's PSNR against the input's, and the gain.
 
     A picture that equals its sharp one has no finite PSNR, and is in neither.

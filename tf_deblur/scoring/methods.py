@@ -7,13 +7,19 @@ import json
 import os
 import pathlib
 import re
+import typing
 import warnings
+from collections.abc import Callable
+from importlib import metadata
 
 import numpy as np
 
 from tf_deblur.errors import BadPicture, UserError
 from tf_deblur.pictures import arrays, photographs
 from tf_deblur.restoring.jobs import ENDING
+
+if typing.TYPE_CHECKING:
+    from tf_deblur.scoring.scoring import Pictures
 
 BLURRED = "blurred"  # the method that does nothing: what every other is compared with
 ITERATIONS = 30  # of Richardson and Lucy; more sharpen the noise too
@@ -35,14 +41,14 @@ class Method:
     """
 
     name: str
-    restore: object
+    restore: Callable
     facts: dict = dataclasses.field(default_factory=dict)
     notes: dict = dataclasses.field(default_factory=dict)
     network: bool = False
     timed: bool = False
 
 
-def together(models, folders, baselines):
+def together(models: list[Method], folders: list[Method], baselines: list[Method]) -> list[Method]:
     """The methods that a run scores, the blurred input's first; UserError if two share a name."""
     methods = [Method(BLURRED, lambda pair: pair["blurred"]), *models, *folders, *baselines]
     names = [method.name for method in methods]
@@ -52,7 +58,7 @@ def together(models, folders, baselines):
     return methods
 
 
-def of_model(name, precision):
+def of_model(name: str, precision: str) -> Method:
     """A trained network: name, or ROW=NAME, and precision as `loading.load` takes them."""
     from tf_deblur.restoring import loading
 
@@ -74,7 +80,7 @@ def of_model(name, precision):
     )
 
 
-def of_folder(named, pictures):
+def of_folder(named: str, pictures: "Pictures") -> Method:
     """Pictures that another program restored: NAME=FOLDER, matched by sequence and frame.
 
     In the folder a picture is SEQUENCE/FRAME.png, SEQUENCE_FRAME.png or SEQUENCE-FRAME.png, or
@@ -138,12 +144,12 @@ def _by_key(folder):
     return found
 
 
-def key(*names):
+def key(*names: str) -> str:
     """What names a picture, however its sequence and frame are joined."""
     return re.sub("[/-]", "_", "_".join(name for name in names if name != "."))
 
 
-def of_baseline(name, kernel, pictures):
+def of_baseline(name: str, kernel: str | None, pictures: "Pictures") -> Method:
     """Deconvolution by scikit-image with the blur's own kernel: no network, and not blind.
 
     Args:
@@ -155,7 +161,6 @@ def of_baseline(name, kernel, pictures):
       UserError: scikit-image or a kernel is missing.
     """
     try:
-        import skimage
         from skimage import restoration
     except ImportError as error:
         raise UserError(
@@ -182,14 +187,14 @@ def of_baseline(name, kernel, pictures):
     facts = {
         "kernel": str(kernel),
         "kernels_sha256": _digest(kernels),
-        "scikit-image": skimage.__version__,
+        "scikit-image": metadata.version("scikit-image"),
         "told": "not blind: the kernel is given",
     }
     return Method(f"{name} (given the kernel)", restore, facts, timed=True)
 
 
 @functools.lru_cache
-def kernel_of(frame, source):
+def kernel_of(frame: str, source: str) -> np.ndarray:
     """A blur's kernel: (rows, columns) float64 with the sum 1, the middle its origin.
 
     Args:

@@ -4,14 +4,19 @@ import csv
 import io
 import json
 import math
+import pathlib
 import platform
 import re
 import statistics
+from collections.abc import Iterable, Iterator
 
 from tf_deblur.errors import UserError
 from tf_deblur.files import whole
 from tf_deblur.scoring.methods import BLURRED
 from tf_deblur.scoring.scoring import ALIGNMENTS
+
+# Lines of title, rows of text, lines below.
+Table = tuple[list[str], list[list[str]], list[str]]
 
 LABELS = {
     "psnr": "PSNR dB",
@@ -53,7 +58,7 @@ PUBLISHED = {
 }
 
 
-def summarise(records, methods, alignments):
+def summarise(records: list[dict], methods: Iterable[str], alignments: Iterable[str]) -> dict:
     """{alignment: {method: {metric: mean, …}}} over the pictures that could be scored.
 
     Every picture counts once. An infinite PSNR, of a picture that equals its sharp one, is in no
@@ -95,7 +100,7 @@ def _mean(scores, method, metric):
     return sum(finite) / len(finite) if finite else math.inf
 
 
-def tables(result, published=False, per_sequence=False):
+def tables(result: dict, published: bool = False, per_sequence: bool = False) -> Iterator[Table]:
     """[(lines of title, rows of text, lines below), …] of all that there is to print.
 
     Args:
@@ -117,12 +122,12 @@ def tables(result, published=False, per_sequence=False):
         yield title, _sequence_rows(result, alignment), []
 
 
-def choose_alignment(result):
+def choose_alignment(result: dict) -> str:
     """The alignment that sheets, plots and sequences are told in: the last is the most."""
     return list(result["tables"])[-1]
 
 
-def name_of(result):
+def name_of(result: dict) -> str:
     """The data set's name without the hashes that tell its builds apart: gopro/blur."""
     return re.sub("(-[0-9a-f]{6})+/.*|/[0-9.]+$", "", result["dataset"])
 
@@ -206,12 +211,13 @@ def _sequence_rows(result, alignment):
     return rows
 
 
-def by_sequence(result, alignment):
+def by_sequence(result: dict, alignment: str) -> dict[str, list[dict]]:
     """{sequence: [{method: {metric: value}}, …]} of the pictures that were scored.
 
     Köhler's benchmark is told by trajectory, which is a picture's frame.
     """
-    found, group = {}, "frame" if alignment == "kohler" else "sequence"
+    found: dict[str, list[dict]] = {}
+    group = "frame" if alignment == "kohler" else "sequence"
     for record in result["frames"]:
         if "scores" in record:
             name = "all" if record[group] == "." else record[group]
@@ -223,7 +229,7 @@ def _number(metric, value):
     return f"{value:.3f}" if metric.startswith(("psnr", "ssimulacra2")) else f"{value:.4f}"
 
 
-def as_text(title, rows, below):
+def as_text(title: list[str], rows: list[list[str]], below: list[str]) -> str:
     """A table for the terminal."""
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = [
@@ -233,7 +239,7 @@ def as_text(title, rows, below):
     return "\n".join([*title, *(line.rstrip() for line in lines), *below])
 
 
-def as_markdown(title, rows, below):
+def as_markdown(title: list[str], rows: list[list[str]], below: list[str]) -> str:
     rule = ["---", *["---:"] * (len(rows[0]) - 1)]
     rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
     lines = [f"| {' | '.join(row)} |" for row in (rows[0], rule, *rows[1:])]
@@ -241,13 +247,13 @@ def as_markdown(title, rows, below):
     return "\n\n".join(filter(None, paragraphs))
 
 
-def as_csv(rows):
+def as_csv(rows: Iterable[list]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
 
 
-def mean_rows(result):
+def mean_rows(result: dict) -> Iterator[list]:
     """The tables' numbers, not rounded, one row an alignment and method."""
     metrics = _metrics(result)
     more = ("deviation", "pairs", "identical", "made_worse")
@@ -262,7 +268,7 @@ def _metrics(result):
     return [m for m in LABELS if any(m in t[BLURRED] for t in result["tables"].values())]
 
 
-def picture_rows(result):
+def picture_rows(result: dict) -> Iterator[list]:
     """Every picture's own numbers, one row a picture, alignment and method."""
     metrics = _metrics(result)
     yield ["sequence", "frame", "alignment", "method", *metrics, "down", "right", "problem"]
@@ -278,7 +284,7 @@ def picture_rows(result):
                 yield [*named, alignment, method, *values, *shift, ""]
 
 
-def versions():
+def versions() -> dict[str, str]:
     import cv2
     import keras
     import numpy
@@ -290,7 +296,7 @@ def versions():
     return {"python": platform.python_version()} | {m.__name__: m.__version__ for m in modules}
 
 
-def write(result, folder, printed):
+def write(result: dict, folder: pathlib.Path, printed: Iterable[Table]) -> None:
     """Writes table.md, table.csv, pictures.csv and result.json into a folder, each whole.
 
     Args:

@@ -9,6 +9,7 @@ import pathlib
 import sys
 import time
 import traceback
+from collections.abc import Callable
 
 from tf_deblur import page
 from tf_deblur.serving import (
@@ -53,8 +54,8 @@ class Options:
     max_megapixels: float = 64
     cors: bool = False
     metrics_path: str = metrics.PATH
-    batches: batching.Limits = None
-    access_log: object = None  # called with a line
+    batches: batching.Limits | None = None
+    access_log: Callable | None = None  # called with a line
 
 
 class App:

@@ -45,8 +45,8 @@ class Route:
 
     action: str
     model: str
-    version: int = None
-    label: str = None
+    version: int | None = None
+    label: str | None = None
 
 
 class Request:

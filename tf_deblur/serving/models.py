@@ -38,7 +38,7 @@ class Settings:
 @dataclasses.dataclass
 class _Version:
     state: str = "START"
-    failure: Failure = None
+    failure: Failure | None = None
     aspired: bool = True
     loaded: object = None
 
