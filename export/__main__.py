@@ -23,46 +23,49 @@ FORMATS = ("saved_model", "tflite", "web")
 ANY, SIZE = "any", re.compile("([1-9][0-9]*)x([1-9][0-9]*)")
 
 _MODEL = flags.DEFINE_string(
-    "model", None, "A preset, a working directory or a .safetensors file.", required=True
+    "model",
+    None,
+    "Export this network: a preset, a working directory or a .safetensors file.",
+    required=True,
 )
-_OUTPUT = flags.DEFINE_string("output", None, "Folder to write into.", required=True)
-_FORMATS = flags.DEFINE_list("formats", list(FORMATS[:2]), f"Any of {', '.join(FORMATS)}.")
+_OUTPUT = flags.DEFINE_string("output", None, "Write into this folder.", required=True)
+_FORMATS = flags.DEFINE_list("formats", list(FORMATS[:2]), f"Write any of {', '.join(FORMATS)}.")
 _VARIANTS = flags.DEFINE_list(
     "variants",
     None,
-    f"Of .tflite files: any of {', '.join(VARIANTS)}; all if not given, int8 with --calibration. "
-    "The page for browsers has one of them: dynamic_int8 if not given.",
+    f"Write .tflite files of these: any of {', '.join(VARIANTS)}; all if not given, int8 with "
+    "--calibration. The page for browsers has one of them: dynamic_int8 if not given.",
 )
 _SIZES = flags.DEFINE_list(
     "sizes",
     [ANY, "1024x1024"],
-    "Of .tflite files: WIDTHxHEIGHT, the one size that a file takes, or any.",
+    "Write .tflite files for these: WIDTHxHEIGHT, the one size that a file takes, or any.",
 )
 _CALIBRATION = flags.DEFINE_string(
     "calibration",
     None,
-    "Where int8 takes its ranges from: a folder of photographs, blurred as those to come, or a "
-    "data set's training pairs, such as gopro@FOLDER.",
+    "Take int8's ranges from these: a folder of photographs, blurred as those to come, or a data "
+    "set's training pairs, such as gopro@FOLDER.",
 )
 _PAIRS = flags.DEFINE_string(
     "pairs",
     None,
-    "A data set, such as gopro@FOLDER: each .tflite file's restored PSNR is measured on at most "
-    "eight of its test pairs.",
+    "Measure each .tflite file's restored PSNR on at most eight test pairs of this data set, such "
+    "as gopro@FOLDER.",
 )
 _DATA_DIR = flags.DEFINE_string(
-    "data_dir", "~/tensorflow_datasets", "Where prepared data sets are kept."
+    "data_dir", "~/tensorflow_datasets", "Keep prepared data sets in this folder."
 )
 _VERSION = flags.DEFINE_integer(
-    "version", None, "Number of the SavedModel's folder; the next free one if not given.", 1
+    "version", None, "Give the SavedModel's folder this number; the next free one if not given.", 1
 )
 _MAX_MEGAPIXELS = flags.DEFINE_float(
-    "max_megapixels", 64, "The served model refuses larger files, by their headers.", 0
+    "max_megapixels", 64, "Let the served model refuse larger files, by their headers.", 0
 )
 _LITERT_JS = flags.DEFINE_string(
     "litert_js",
     "node_modules/@litertjs/core",
-    "Folder of npm's package, which runs the network in the browser; for web.",
+    "Take npm's package, which runs the network in the browser, from this folder; for web.",
 )
 
 flags.register_validator(

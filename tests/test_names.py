@@ -1,9 +1,13 @@
 """Functions are verbs, none is named as what has been done to something; public ones have types."""
 
 import ast
+import inspect
 import pathlib
 
 import pytest
+
+import tf_deblur
+from tf_deblur.restoring import loading
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
 FOLDERS = ("tf_deblur", "datasets", "export", "benchmarks", "docs", "examples")
@@ -88,3 +92,10 @@ def test_what_lacks_a_type_is_found(line, found):
 )
 def test_a_participle_is_found(line, found):
     assert list(participles(line)) == found
+
+
+def test_load_names_what_it_passes_on():
+    ours, theirs = (inspect.signature(load).parameters for load in (tf_deblur.load, loading.load))
+    assert [(p.name, p.default) for p in ours.values()] == [
+        (p.name, p.default) for p in theirs.values()
+    ]

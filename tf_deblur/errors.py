@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import re
 import sys
 import textwrap
 import warnings
@@ -13,9 +14,10 @@ from absl import app, flags, logging
 HERE = pathlib.Path(__file__).parent
 CONFIGS = (HERE / "configs", HERE.parent / "configs")  # in the wheel, and in a clone
 HELP = {"--help", "-help", "-h"}
+REPEATED = r";\s*repeat this option to specify a list of values$"  # our own words say so
 OF_ALL = {
-    "flagfile": "Reads flags from a file, one a line: configs/paper.flags, say.",
-    "verbosity": "0 lets through what TensorFlow and others log.",
+    "flagfile": "Read flags from a file, one a line: configs/paper.flags, say.",
+    "verbosity": "Let through what TensorFlow and others log, if 0.",
 }
 
 
@@ -118,8 +120,8 @@ def _help(main):
     name = sys.argv[0] if module.__name__ == "__main__" else module.__name__  # as absl has it
     lines = [module.__doc__]
     for flag in flags.FLAGS.get_flags_for_module(name):
-        default = "" if flag.default is None else f" (default: {flag.default_as_str})"
-        lines += _format_flag(flag.name, flag.help + default)
+        default = f" (default: {flag.default_as_str})" if flag.default not in (None, []) else ""
+        lines += _format_flag(flag.name, re.sub(REPEATED, "", flag.help) + default)
     for flag in OF_ALL.items():
         lines += _format_flag(*flag)
     return "\n".join(lines)

@@ -13,7 +13,9 @@ from collections.abc import Callable, Sequence
 
 from absl import flags
 
-from tf_deblur import errors
+from tf_deblur import devices, errors
+from tf_deblur.scoring.alignments import ALIGNMENTS, ASKED, choose_alignments
+from tf_deblur.scoring.methods import BASELINES
 
 if typing.TYPE_CHECKING:
     import tensorflow_datasets as tfds
@@ -23,70 +25,82 @@ if typing.TYPE_CHECKING:
 _MODEL = flags.DEFINE_multi_string(
     "model",
     [],
-    "A preset, a working directory, a .safetensors file, a SavedModel, a .tflite file or a URL "
-    "of TensorFlow Serving; NAME=MODEL names its row; repeat it for others. compact if no "
-    "method is named.",
+    "Score this network: a preset, a working directory, a .safetensors file, a SavedModel, a "
+    ".tflite file or a URL of TensorFlow Serving; NAME=MODEL names its row; repeat it for others. "
+    "Where no method is named, compact is scored.",
 )
 _RESTORED = flags.DEFINE_multi_string(
     "restored",
     [],
-    "NAME=FOLDER of pictures that another program restored, SEQUENCE/FRAME.png; repeat it.",
+    "Score what another program restored, NAME=FOLDER of pictures SEQUENCE/FRAME.png; repeat it.",
 )
 _BASELINE = flags.DEFINE_multi_enum(
     "baseline",
     [],
-    ["richardson_lucy", "unsupervised_wiener"],
-    "Deconvolution by scikit-image, which is told the blur by --kernel; repeat it.",
+    list(BASELINES),
+    "Score a deconvolution of scikit-image's, which is told the blur by --kernel; repeat it.",
 )
 _KERNEL = flags.DEFINE_string(
-    "kernel", None, "The blur's kernel, text or a picture; or a folder with one for each FRAME."
+    "kernel",
+    None,
+    "Tell the baselines the blur's kernel, as text or a picture, or a folder with one for each "
+    "FRAME.",
 )
 _DATASET = flags.DEFINE_string(
-    "dataset", "gopro", "Data set and config: gopro, gopro/blur_gamma, lai/uniform, kohler."
+    "dataset",
+    "gopro",
+    "Score on this data set and config: gopro, gopro/blur_gamma, lai/uniform or kohler, say.",
 )
 _SPLIT = flags.DEFINE_enum(
     "split",
     None,
     ["train", "validation", "test"],
-    "What to score; test if not given, or train where that is all there is.",
+    "Score this part; test if not given, or train where that is all there is.",
 )
 _DATA_DIR = flags.DEFINE_string(
-    "data_dir", "~/tensorflow_datasets", "Where prepared data sets are kept."
+    "data_dir", "~/tensorflow_datasets", "Keep prepared data sets in this folder."
 )
 _MANUAL_DIR = flags.DEFINE_string(
-    "manual_dir", None, "Where the pictures are: the folder that holds GOPRO_Large, say."
+    "manual_dir", None, "Look for the pictures here: the folder that holds GOPRO_Large, say."
 )
 _ALIGN = flags.DEFINE_enum(
     "align",
     None,
-    ["none", "shift", "euclidean", "realblur"],
-    "How restored and sharp picture are laid upon each other; the data set's own way if not given.",
+    list(ASKED),
+    "Lay restored and sharp picture upon each other in this way; the data set's own if not given.",
 )
 _PRECISION = flags.DEFINE_enum(
     "precision",
     "auto",
-    ["auto", "float32", "bfloat16"],
-    "Of the arithmetic; auto takes bfloat16 where the device is faster in it.",
+    devices.PRECISIONS,
+    "Multiply in this precision; auto takes bfloat16 where the device is faster in it.",
 )
 _CHECK = flags.DEFINE_bool(
     "check", False, "Score what `deblur` writes: the original where the result cannot be right."
 )
 _PERCEPTUAL = flags.DEFINE_bool(
-    "perceptual", False, "SSIMULACRA2 and FLIP too; wants the extra [perceptual]."
+    "perceptual", False, "Measure SSIMULACRA2 and FLIP too, by the extra [perceptual]."
 )
-_PUBLISHED = flags.DEFINE_bool("published", False, "The paper's published rows too.")
-_PER_SEQUENCE = flags.DEFINE_bool("per_sequence", False, "A table of the sequences too.")
+_PUBLISHED = flags.DEFINE_bool("published", False, "Print the paper's published rows too.")
+_PER_SEQUENCE = flags.DEFINE_bool("per_sequence", False, "Print a table of the sequences too.")
 _OUTPUT = flags.DEFINE_string(
-    "output", None, "Folder for the table as Markdown and CSV, every picture's scores, and JSON."
+    "output",
+    None,
+    "Write the table as Markdown and CSV, every picture's scores, and JSON into this folder.",
 )
 _RESUME = flags.DEFINE_bool("resume", False, "Go on with a run that was stopped, in --output.")
 _FIGURES = flags.DEFINE_integer(
-    "figures", 0, "Contact sheets of this many pictures, those where the methods differ most.", 0
+    "figures",
+    0,
+    "Draw contact sheets of this many pictures, those where the methods differ most.",
+    0,
 )
 _PLACES = flags.DEFINE_multi_string(
-    "place", [], "SEQUENCE/FRAME:X,Y: a contact sheet of this picture, magnified there; repeat it."
+    "place",
+    [],
+    "Draw a contact sheet of this picture, magnified there: SEQUENCE/FRAME:X,Y; repeat it.",
 )
-_PLOTS = flags.DEFINE_bool("plots", False, "Plots of PSNR and gain too; wants matplotlib.")
+_PLOTS = flags.DEFINE_bool("plots", False, "Draw plots of PSNR and gain too, by matplotlib.")
 
 
 def main(argv: list[str]) -> None:
@@ -100,7 +114,7 @@ def main(argv: list[str]) -> None:
 
     models = [methods.of_model(name, _PRECISION.value) for name in model_names()]
     builder = datasets.prepare(_DATASET.value, _DATA_DIR.value, _MANUAL_DIR.value)
-    alignments = scoring.choose_alignments(builder, _ALIGN.value)
+    alignments = choose_alignments(builder, _ALIGN.value)
     measure, measured_by = choose_measure(alignments)
     pictures = scoring.Pictures(builder, _SPLIT.value)
     refuse_small_pictures(builder, alignments)
@@ -113,7 +127,7 @@ def main(argv: list[str]) -> None:
         "split": pictures.split,
         "check": _CHECK.value,
         "perceptual": measured_by,
-        "alignments": {name: scoring.ALIGNMENTS[name].told for name in alignments},
+        "alignments": {name: ALIGNMENTS[name].told for name in alignments},
         "methods": {method.name: method.facts for method in scored},
         "versions": report.versions(),
     }
@@ -180,7 +194,7 @@ def choose_measure(alignments: Sequence[str]) -> tuple[Callable, dict[str, str]]
         return scoring.MEASURE, {}
     from tf_deblur.scoring import perceptual
 
-    if any(scoring.ALIGNMENTS[name].own for name in alignments):
+    if any(ALIGNMENTS[name].own for name in alignments):
         raise errors.UserError(
             f"--perceptual: {alignments[0]} has metrics of its own; leave it out"
         )
@@ -189,12 +203,11 @@ def choose_measure(alignments: Sequence[str]) -> tuple[Callable, dict[str, str]]
 
 def refuse_small_pictures(builder: "tfds.core.DatasetBuilder", alignments: Sequence[str]) -> None:
     """UserError, before hours of scoring, for a data set with pictures too small to score."""
-    from tf_deblur.scoring import scoring
 
     if builder.name == "kohler":
         return  # of halves that are not there it has one pixel; each picture is looked at
     smallest = builder.info.metadata["smallest_side"]
-    needed = max(scoring.ALIGNMENTS[name].smallest_side for name in alignments)
+    needed = max(ALIGNMENTS[name].smallest_side for name in alignments)
     if smallest < needed:
         raise errors.UserError(
             f"{_DATASET.value}: a picture in it has a side of {smallest} pixels, and scoring "

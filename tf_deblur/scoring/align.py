@@ -14,12 +14,6 @@ import numpy as np
 from tf_deblur.opencv import cv2
 from tf_deblur.scoring import metrics
 
-# Arguments of `best_shift` on Lai's data. The first is what papers use; its kernel 4 moves
-# pictures by up to 35 pixels, which only the second finds.
-SHIFTS = {
-    "shift10": {"limit": 10, "crop": 15},
-    "shift40": {"limit": 40, "crop": 40},
-}
 STEPS = 4  # positions tried per pixel: shifts are multiples of 0.25
 
 

@@ -10,9 +10,9 @@ from tf_deblur.errors import UserError
 from tf_deblur.files import whole
 from tf_deblur.opencv import cv2
 from tf_deblur.pictures import arrays
-from tf_deblur.scoring import align, report
+from tf_deblur.scoring import report
+from tf_deblur.scoring.alignments import ALIGNMENTS, SHIFTS
 from tf_deblur.scoring.methods import BLURRED
-from tf_deblur.scoring.scoring import ALIGNMENTS
 
 COLUMN = 320  # pixels: a picture's width on the sheet, and the side of a magnified crop
 CROP = 80  # pixels of the picture, magnified four times
@@ -119,7 +119,7 @@ def sheet_of(
     sharp = pair["sharp"]
     if not isinstance(sharp, np.ndarray):  # Köhler's: of the camera's way, the middle
         sharp = sharp[len(sharp) // 2]
-    crop = align.SHIFTS.get(alignment, {"crop": 0})["crop"]
+    crop = SHIFTS.get(alignment, {"crop": 0})["crop"]
     shown = [
         _crop_to_scored(picture, notes.get(name, {}), crop) for name, picture in restored.items()
     ]

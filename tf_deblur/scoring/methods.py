@@ -24,6 +24,11 @@ if typing.TYPE_CHECKING:
 BLURRED = "blurred"  # the method that does nothing: what every other is compared with
 ITERATIONS = 30  # of Richardson and Lucy; more sharpen the noise too
 LISTED = 5  # names in an error's line
+# scikit-image's module, a channel and the kernel -> the channel restored.
+BASELINES = {
+    "richardson_lucy": lambda skimage, x, psf: skimage.richardson_lucy(x, psf, ITERATIONS),
+    "unsupervised_wiener": lambda skimage, x, psf: skimage.unsupervised_wiener(x, psf, rng=0)[0],
+}
 
 
 @dataclasses.dataclass
@@ -153,7 +158,7 @@ def of_baseline(name: str, kernel: str | None, pictures: "Pictures") -> Method:
     """Deconvolution by scikit-image with the blur's own kernel: no network, and not blind.
 
     Args:
-      name: "richardson_lucy" or "unsupervised_wiener".
+      name: of BASELINES.
       kernel: a file, or a folder with one for each frame; as `kernel_of` takes it.
       pictures: the `scoring.Pictures` to restore.
 
@@ -170,10 +175,7 @@ def of_baseline(name: str, kernel: str | None, pictures: "Pictures") -> Method:
         raise UserError(f"{name}: is told the blur; name its --kernel, a file or a folder of them")
     frames = dict.fromkeys(frame for _, frame in pictures.names)
     kernels = [kernel_of(frame, kernel).tolist() for frame in frames]
-    deconvolve = {
-        "richardson_lucy": lambda x, psf: restoration.richardson_lucy(x, psf, ITERATIONS),
-        "unsupervised_wiener": lambda x, psf: restoration.unsupervised_wiener(x, psf, rng=0)[0],
-    }[name]
+    deconvolve = functools.partial(BASELINES[name], restoration)
 
     def restore(pair):
         psf = kernel_of(pair["frame"], kernel)

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 
 from tf_deblur.errors import UserError
 from tf_deblur.files import whole
+from tf_deblur.scoring.alignments import ALIGNMENTS
 from tf_deblur.scoring.methods import BLURRED
-from tf_deblur.scoring.scoring import ALIGNMENTS
 
 # Lines of title, rows of text, lines below.
 Table = tuple[list[str], list[list[str]], list[str]]

@@ -2,7 +2,6 @@
 
 import collections
 import concurrent.futures
-import dataclasses
 import functools
 import itertools
 import json
@@ -18,100 +17,13 @@ from tf_deblur import devices
 from tf_deblur.errors import BadPicture, UserError
 from tf_deblur.files import whole
 from tf_deblur.restoring import guard
-from tf_deblur.scoring import align, metrics
+from tf_deblur.scoring import metrics
+from tf_deblur.scoring.alignments import ALIGNMENTS
 from tf_deblur.scoring.methods import Method
 from tf_deblur.training import stream
 
 AHEAD = 4  # pictures that are read or restored before the one whose scores are waited for
 MEASURE = functools.partial(metrics.scores, data_range=255)  # of pictures that are compared whole
-
-
-@dataclasses.dataclass(frozen=True)
-class Alignment:
-    """How a restored picture is laid upon the sharp one before they are compared.
-
-    Attributes:
-      told: in words, with its limits.
-      score: (restored, sharp, measure), uint8 -> {metric: value}, {note: value}; the measure
-        is a function such as `MEASURE`, of what lies upon each other.
-      smallest_side: of the pictures that can be scored so, in pixels.
-      headline: the metric by which pictures count as made worse.
-      own: whether the data set's procedure has its own metrics, and takes no other measure.
-    """
-
-    told: str
-    score: Callable
-    smallest_side: int = 11  # the window of SSIM
-    headline: str = "psnr"
-    own: bool = False
-
-
-def _score_unaligned(restored, sharp, measure):
-    return measure(restored, sharp), {}
-
-
-def _score_shifted(restored, sharp, measure, limits):
-    found = align.best_shift(restored, sharp, **limits)
-    scores = measure(found.restored, found.sharp)
-    note = {"down": found.down, "right": found.right, "at_limit": found.at_limit}
-    return scores | metrics.y_scores(found.restored, found.sharp), note
-
-
-def _score_turned(restored, sharp, measure):
-    start = align.best_shift(restored, sharp, **align.SHIFTS["shift10"])
-    restored, sharp, warp = align.euclidean(restored, sharp, (start.down, start.right))
-    return measure(restored, sharp), {"failed": warp is None}
-
-
-def _score_by_realblur(restored, sharp, _):
-    scores, warp = align.realblur(restored, sharp)
-    return scores, {"failed": warp is None}
-
-
-def _score_by_kohler(restored, frames, _):
-    best = align.kohler(restored, frames)
-    return {"psnr_luma": best["psnr"], "ms_ssim": best["ms_ssim"]}, {}
-
-
-ALIGNMENTS = {
-    "none": Alignment("not aligned", _score_unaligned),
-    **{
-        name: Alignment(
-            f"best shift of at most {limits['limit']} pixels, found on Y in steps of 0.25, "
-            f"{limits['crop']} pixels cropped at each side",
-            functools.partial(_score_shifted, limits=limits),
-            smallest_side=2 * limits["crop"] + 11,
-        )
-        for name, limits in align.SHIFTS.items()
-    },
-    "euclidean": Alignment(
-        "shifted and turned by ECC from the best shift of at most 10 pixels, on what both show",
-        _score_turned,
-        smallest_side=41,
-    ),
-    "realblur": Alignment(
-        "RealBlur's procedure: scaled, warped by a homography", _score_by_realblur, own=True
-    ),
-    "kohler": Alignment(
-        "Köhler's procedure: scaled, shifted by whole pixels, the best of the sharp frames",
-        _score_by_kohler,
-        smallest_side=161,  # five scales of MS-SSIM
-        headline="psnr_luma",
-        own=True,
-    ),
-}
-OWN = {"lai": ("none", *align.SHIFTS), "kohler": ("kohler",)}
-ASKED = {"shift": tuple(align.SHIFTS)}
-
-
-def choose_alignments(builder: tfds.core.DatasetBuilder, asked: str | None) -> tuple[str, ...]:
-    """Names of the alignments to score with: the data set's own ones if none is asked for."""
-    own = OWN.get(builder.name, ("none",))
-    if asked is None or asked in own:
-        return own if asked is None else (asked,)
-    if builder.name == "kohler":
-        raise UserError("kohler: has a procedure of its own; leave --align out")
-    return ASKED.get(asked, (asked,))
 
 
 class Pictures:
