@@ -3,12 +3,11 @@ import json
 import pathlib
 import shutil
 import signal
-import subprocess
-import sys
 
 import cv2
 import numpy as np
 import pytest
+from commands import python
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -31,8 +30,7 @@ def run(tmp_path):
     """Runs a command of ours as a user does: run("deblur", "photo.jpg") in an empty folder."""
 
     def start(command, *arguments):
-        line = [sys.executable, "-m", f"tf_deblur.{command}", *map(str, arguments)]
-        return subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, timeout=300)
+        return python("-m", f"tf_deblur.{command}", *arguments, cwd=tmp_path)
 
     return start
 
@@ -77,9 +75,8 @@ def exported(small_workdir, tmp_path_factory):
     """What `tf-deblur export` writes of the small network."""
     output = tmp_path_factory.mktemp("exported")
     few = ["--sizes=any", "--variants=float32"]  # the others are test_tflite.py's
-    arguments = ["--model", small_workdir, "--output", output, *few]
-    line = [sys.executable, "-m", "tf_deblur.export", *map(str, arguments)]
-    done = subprocess.run(line, capture_output=True, text=True, cwd=output, timeout=300)
+    line = ["-m", "tf_deblur.export", "--model", small_workdir, "--output", output, *few]
+    done = python(*line, cwd=output)
     assert (done.returncode, done.stderr) == (0, "")
     return output
 
@@ -134,7 +131,7 @@ def golden_models(golden, tmp_path_factory):
     """The models that the recordings were made on."""
     script = pathlib.Path(__file__).parents[2] / "shared/serving/golden_models.py"
     folder = tmp_path_factory.mktemp("golden models")
-    subprocess.run([sys.executable, script, folder], check=True, capture_output=True)
+    python(script, folder).check_returncode()
     return folder
 
 

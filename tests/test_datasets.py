@@ -2,13 +2,12 @@ import http.server
 import importlib.util
 import os
 import shutil
-import subprocess
-import sys
 import threading
 
 import cv2
 import numpy as np
 import pytest
+from commands import python
 
 from tf_deblur import datasets
 from tf_deblur.datasets.gopro import gopro_dataset_builder as gopro
@@ -176,7 +175,7 @@ read = pairs.read
 pairs.read = lambda path: os._exit(9) if path.name == "3.png" else read(path)
 datasets.prepare("image_pairs", {str(tmp_path / "prepared")!r}, {str(tmp_path / "pictures")!r})
 """
-    assert subprocess.run([sys.executable, "-c", killed], capture_output=True).returncode == 9
+    assert python("-c", killed).returncode == 9
     assert list((tmp_path / "prepared").rglob("*incomplete*"))
     with pytest.raises(UserError, match="none is prepared"):
         prepare("image_pairs")

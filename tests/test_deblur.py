@@ -4,12 +4,11 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
+from commands import Command, python
 
 import tf_deblur
 from tf_deblur.pictures import photographs
@@ -202,8 +201,7 @@ saved_model_backend.SavedModelRestorer.run = run_out
 deblur.cli()
 """
     arguments = [f"--model={exported / 'compact'}", *["--quiet"] * quiet, "photo.png"]
-    line = [sys.executable, "-c", script, *arguments]
-    done = subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, timeout=300)
+    done = python("-c", script, *arguments, cwd=tmp_path)
     assert done.returncode == 0 and (tmp_path / "photo_restored.png").exists(), done.stderr
     assert ("out of memory; from here on" in done.stdout) == (not quiet)
     assert "out of memory" not in done.stderr and bool(done.stdout) == (not quiet)
@@ -211,8 +209,8 @@ deblur.cli()
 
 def test_standard_input_becomes_standard_output(exported, picture, tmp_path):
     data = photographs.encode(".webp", picture(24, 40))
-    line = [sys.executable, "-m", "tf_deblur.deblur", "--model", str(exported / "compact"), "-"]
-    done = subprocess.run(line, input=data, capture_output=True, cwd=tmp_path, timeout=300)
+    line = ["-m", "tf_deblur.deblur", "--model", exported / "compact", "-"]
+    done = python(*line, stdin=data, cwd=tmp_path, text=False)
     assert done.returncode == 0
     photograph = photographs.open_photograph(done.stdout, "output")
     assert photograph.pixels.shape == (24, 40, 3) and photograph.suffix == ".webp"
@@ -245,25 +243,17 @@ def test_a_wrong_command_line_is_one_line(run, tmp_path):
 
 
 def begin(folder, *arguments):
-    line = [sys.executable, "-m", "tf_deblur.deblur", *map(str, arguments)]
-    return subprocess.Popen(line, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-
-def lines_until(process, start):
-    for line in process.stdout:
-        if line.startswith(start):
-            return
-    raise AssertionError(process.stderr.read())
+    return Command("-m", "tf_deblur.deblur", *arguments, cwd=folder)
 
 
 def test_interrupted_it_ends_and_leaves_nothing_half_written(exported, picture, tmp_path):
     photographs.write(tmp_path / "in/0.png", picture(20, 20))
     photographs.write(tmp_path / "in/1.png", np.zeros((4000, 4000, 3), np.uint8))  # one long tile
     process = begin(tmp_path, "--model", exported / "compact", "--output=out", "in")
-    lines_until(process, b"in/0.png ->")
+    process.wait_for_line("in/0.png ->")
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
-    assert process.stderr.read() == b"error: interrupted\n"
+    assert process.said()[1] == "error: interrupted\n"
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["0_restored.png"]
 
 
@@ -274,9 +264,9 @@ def test_killed_at_any_moment_no_final_name_is_half_written(exported, picture, t
     rng = np.random.default_rng(0)
     for _ in range(4):
         process = begin(tmp_path, *arguments)
-        lines_until(process, b"restoring with")
+        process.wait_for_line("restoring with")
         time.sleep(rng.uniform(0, 0.5))
-        os.kill(process.pid, signal.SIGKILL)
+        process.kill()
         process.wait()
         for path in (tmp_path / "out").glob("[!.]*") if (tmp_path / "out").exists() else ():
             assert photographs.read(path).shape == (120, 160, 3)

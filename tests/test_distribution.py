@@ -1,16 +1,14 @@
 """Several replicas and several processes make the updates that one makes of the whole batch."""
 
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from commands import Command, python
 from trainings import OFTEN, TINY, checkpoints, opened, train
 
 from tf_deblur.errors import UserError
@@ -51,10 +49,9 @@ def begin_workers(place, *arguments, own=((), ())):
     processes = []
     for index in range(2):
         task = {"cluster": cluster, "task": {"type": "worker", "index": index}}
-        line = [sys.executable, "-m", "tf_deblur.train", *TINY, *arguments, *own[index]]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        environment = {**os.environ, "TF_CONFIG": json.dumps(task)}
-        processes.append(subprocess.Popen(line, cwd=place, env=environment, **pipes))
+        line = ["-m", "tf_deblur.train", *TINY, *arguments, *own[index]]
+        environment = {"TF_CONFIG": json.dumps(task)}
+        processes.append(Command(*line, cwd=place, environment=environment))
     return processes
 
 
@@ -107,10 +104,8 @@ def test_two_workers_make_the_updates_of_one(place, alone):
 
 
 def test_two_replicas_in_one_process_do_too(place, alone):
-    line = [sys.executable, "-c", TWO_CPUS, *TINY, *STEPS, "--strategy=mirrored"]
-    done = subprocess.run(
-        [*line, "--workdir=mirrored"], cwd=place, capture_output=True, text=True, timeout=300
-    )
+    line = ["-c", TWO_CPUS, *TINY, *STEPS, "--strategy=mirrored", "--workdir=mirrored"]
+    done = python(*line, cwd=place)
     assert done.returncode == 0, done.stderr
     same(place / "mirrored", alone)
 

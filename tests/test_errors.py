@@ -67,11 +67,12 @@ def test_an_unknown_command_is_one_line():
     assert done.stderr == f"error: sharpen: no such command; use one of {', '.join(COMMANDS)}\n"
 
 
-def test_dependencies_keep_quiet_unless_asked(run, picture, tmp_path):
+def test_dependencies_keep_quiet_unless_asked(picture, tmp_path):
     photographs.write(tmp_path / "photo.png", picture(24, 24))
-    done = run("deblur", "--backend=tensorflow", "photo.png")
+    line = ["-m", "tf_deblur.deblur", "--backend=tensorflow", "photo.png"]
+    done = python(*line, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    done = run("deblur", "--backend=tensorflow", "--verbosity=0", "photo.png")
+    done = python(*line, "--verbosity=0", cwd=tmp_path)
     assert done.returncode == 0 and done.stderr != ""
 
 

@@ -1,12 +1,11 @@
 import csv
 import json
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
+from commands import Command, python
 from scipy import ndimage
 from skimage import metrics as skimage_metrics
 from skimage import restoration
@@ -181,9 +180,8 @@ def test_a_run_that_is_killed_and_resumed_gives_the_same_table(
     more = ["--model", str(small_workdir), "--baseline=richardson_lucy", "--kernel=kernel.txt"]
     done = run("evaluate", *OWN, *more, "--output=whole")
     assert done.returncode == 0, done.stderr
-    line = [sys.executable, "-m", "tf_deblur.evaluate", *OWN, *more, "--output=parts"]
     log = tmp_path / "parts/unfinished.jsonl"
-    process = subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.DEVNULL)
+    process = Command("-m", "tf_deblur.evaluate", *OWN, *more, "--output=parts", cwd=tmp_path)
     while process.poll() is None and not (log.exists() and log.read_bytes().count(b"\n") > 3):
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
@@ -320,8 +318,7 @@ def told_by_their_commands(sharp, restored):
     """SSIMULACRA2 and FLIP of two files, as the packages' own commands print them."""
 
     def printed(module, *arguments):
-        line = [sys.executable, "-m", module, *map(str, arguments)]
-        return subprocess.run(line, capture_output=True, text=True, check=True).stdout
+        return python("-m", module, *arguments).stdout
 
     flip = ["-r", sharp, "-t", restored, "--no-error-map"]
     mean = printed("flip_evaluator.flip_python_api", *flip).split("Mean:")[1].split()[0]

@@ -1,21 +1,19 @@
 """What people copy from examples/ does what the command does."""
 
 import pathlib
-import subprocess
-import sys
 
 import numpy as np
+from commands import python
 
 from tf_deblur.pictures import photographs
 
 EXAMPLES = pathlib.Path(__file__).parents[1] / "examples"
 
 
-def test_restore_gives_the_commands_picture(picture, tmp_path):
+def test_restore_gives_the_commands_picture(run, picture, tmp_path):
     photographs.write(tmp_path / "photo.png", picture(40, 56))
-    line = [sys.executable, EXAMPLES / "restore.py", "photo.png", "restored.png"]
-    subprocess.run(line, cwd=tmp_path, check=True, timeout=60)
-    line = [sys.executable, "-m", "tf_deblur.deblur", "--nocheck", "photo.png"]
-    subprocess.run(line, cwd=tmp_path, check=True, timeout=60)
+    done = python(EXAMPLES / "restore.py", "photo.png", "restored.png", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert run("deblur", "--nocheck", "photo.png").returncode == 0
     restored, expected = map(photographs.read, sorted(tmp_path.glob("*restored.png")))
     np.testing.assert_array_equal(restored, expected)

@@ -5,13 +5,12 @@ import functools
 import http.server
 import pathlib
 import shutil
-import subprocess
-import sys
 import threading
 
 import cv2
 import numpy as np
 import pytest
+from commands import python
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
 LITERT_JS = REPOSITORY / "build/node_modules/@litertjs/core"
@@ -37,8 +36,7 @@ def site(small_workdir, tmp_path_factory):
     output = tmp_path_factory.mktemp("site")
     arguments = ["--model", small_workdir, "--output", output, "--formats=web"]
     arguments += ["--litert_js", needs_litert_js(), "--sizes=320x320", "--variants=float32"]
-    line = [sys.executable, "-m", "tf_deblur.export", *map(str, arguments)]
-    done = subprocess.run(line, capture_output=True, text=True, cwd=output, timeout=300)
+    done = python("-m", "tf_deblur.export", *arguments, cwd=output)
     assert (done.returncode, done.stderr) == (0, "")
     return output
 

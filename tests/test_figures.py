@@ -2,13 +2,12 @@
 
 import json
 import pathlib
-import subprocess
-import sys
 
 import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
+from commands import python
 
 FIGURES = pathlib.Path(__file__).parents[1] / "docs/figures"
 
@@ -18,8 +17,7 @@ def run(tmp_path):
     """run("curves.py", "folder", …) in an empty folder."""
 
     def start(script, *arguments):
-        line = [sys.executable, FIGURES / script, *arguments]
-        return subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, timeout=60)
+        return python(FIGURES / script, *arguments, cwd=tmp_path)
 
     return start
 

@@ -11,6 +11,7 @@ import sys
 
 import numpy as np
 import pytest
+from commands import python
 
 import tf_deblur
 from tf_deblur.errors import BadPicture, UserError
@@ -46,8 +47,7 @@ def files(small_workdir, real, tmp_path_factory):
         *(f"--sizes=any,{WIDTH}x{HEIGHT}", f"--calibration={real / 'blur'}"),
         *(f"--pairs=image_pairs@{real}", f"--data_dir={output / 'data'}"),
     ]
-    line = [sys.executable, "-m", "tf_deblur.export", *arguments]
-    done = subprocess.run(line, capture_output=True, text=True, cwd=output, timeout=500)
+    done = python("-m", "tf_deblur.export", *arguments, cwd=output, timeout=500)
     assert done.returncode == 0, done.stderr
     found = {path.stem: path for path in (output / "compact-tflite").glob("*.tflite")}
     assert {path.stem for path in (output / "compact-tflite").glob("*.json")} == found.keys()

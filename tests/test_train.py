@@ -3,13 +3,12 @@
 import json
 import pathlib
 import shutil
-import subprocess
-import sys
 import types
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from commands import python
 from trainings import (
     PHASES,
     SMALL,
@@ -325,9 +324,7 @@ def parsed(flag_file):
         "import json, sys; from absl import flags; import tf_deblur.train; "
         "flags.FLAGS(sys.argv); print(json.dumps(flags.FLAGS.flag_values_dict()))"
     )
-    line = [sys.executable, "-c", code, f"--flagfile={flag_file}", "--workdir=run"]
-    done = subprocess.run(line, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout)
+    return json.loads(python("-c", code, f"--flagfile={flag_file}", "--workdir=run").stdout)
 
 
 def test_every_flag_of_the_losses_reaches_the_training_step():
@@ -338,8 +335,8 @@ def test_every_flag_of_the_losses_reaches_the_training_step():
     )
     said = ["content_weight=2", "spectral_weight=3", "adversarial_weight=4"]
     said += ["discriminator_steps=5", "discriminator_noise_stddev=0.6", "content_loss=charbonnier"]
-    line = [sys.executable, "-c", code, "--workdir=run", *(f"--{flag}" for flag in said)]
-    told = json.loads(subprocess.run(line, capture_output=True, check=True).stdout)
+    done = python("-c", code, "--workdir=run", *(f"--{flag}" for flag in said))
+    told = json.loads(done.stdout)
     weights_told = [told[f"{name}_weight"] for name in ("content", "spectral", "adversarial")]
     assert weights_told == [2, 3, 4] and told["content"] == "charbonnier"
     assert told["discriminator_steps"] == 5 and told["discriminator_noise"] == 0.6

@@ -1,6 +1,5 @@
 """Videos: what is kept of them, file by file; with the pixels as they were, nothing changes."""
 
-import contextlib
 import os
 import resource
 import shutil
@@ -12,6 +11,7 @@ import av
 import numpy as np
 import pytest
 from av.filter import Graph
+from commands import python
 
 from tf_deblur.errors import UserError
 from tf_deblur.pictures import video
@@ -140,10 +140,8 @@ def clips(tmp_path_factory):
 @pytest.fixture(scope="module")
 def restored(clips, exported):
     """All of them by one command, which changes no pixel; its lines, and the folder."""
-    line = [sys.executable, "-m", "tf_deblur.deblur", "--model", exported / "compact"]
-    done = subprocess.run(
-        [*line, "--strength=0", *CLIPS], cwd=clips, capture_output=True, text=True, timeout=300
-    )
+    line = ["-m", "tf_deblur.deblur", "--model", exported / "compact", "--strength=0"]
+    done = python(*line, *CLIPS, cwd=clips)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 
@@ -370,5 +368,4 @@ def test_photographs_do_not_load_the_library_for_videos(picture, tmp_path):
         "from tf_deblur.pictures import photographs; jobs.plan(['photo.png']);"
         "photographs.open_photograph('photo.png'); sys.exit('av' in sys.modules)"
     )
-    with contextlib.chdir(tmp_path):
-        assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path).returncode == 0

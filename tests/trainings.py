@@ -1,12 +1,11 @@
 """Small trainings, as a user runs them, for the tests of what they write and survive."""
 
 import json
-import subprocess
-import sys
 import time
 
 import numpy as np
 import tensorflow as tf
+from commands import Command
 from scipy import ndimage
 
 from tf_deblur.models import gan, networks, weights
@@ -41,15 +40,13 @@ def write_pairs(folder, picture, height=40, width=48):
 
 
 def begin(place, *arguments):
-    line = [sys.executable, "-m", "tf_deblur.train", *map(str, arguments)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(line, cwd=place, text=True, **pipes)
+    return Command("-m", "tf_deblur.train", *arguments, cwd=place)
 
 
 def train(place, *arguments):
     """Runs to the end: status, standard output, standard error."""
     process = begin(place, *arguments)
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate()
     return process.returncode, out, err
 
 
@@ -59,7 +56,7 @@ def begin_and_signal(place, name, which, *arguments):
     while process.poll() is None and len(checkpoints(place / name)) < 2:
         time.sleep(0.01)
     process.send_signal(which)
-    return process.communicate(timeout=300)[1], process.returncode
+    return process.communicate()[1], process.returncode
 
 
 def checkpoints(folder):

@@ -58,6 +58,7 @@ def run(main: Callable, tensorflow: bool = True) -> None:
         except KeyboardInterrupt:
             return _fail("interrupted", status=130)
 
+    sys.stdout.reconfigure(line_buffering=True)  # who pipes it reads a line when it is said
     if HELP & set(sys.argv[1:]):
         try:
             print(_help(main), flush=True)
