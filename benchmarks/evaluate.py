@@ -32,12 +32,12 @@ class Frames:
 def main(argv):
     if len(argv) > 1:
         raise errors.UserError(f"{argv[1]}: not a flag; this benchmark takes flags only")
-    frames, model = Frames(), methods.of_model("compact", _PRECISION.value)
+    frames, model = Frames(), methods.open_model("compact", _PRECISION.value)
     both = [methods.Method(methods.BLURRED, lambda pair: pair["blurred"]), model]
     numbers = range(_PICTURES.value)
 
     def evaluate():
-        for _ in scoring.records(frames, numbers, both, ["none"], check=False):
+        for _ in scoring.score_all(frames, numbers, both, ["none"], check=False):
             pass
 
     def restore():

@@ -27,13 +27,13 @@ def describe(model: "keras.Model", name: str) -> dict:
         "licence": notes.get("licence"),
         "weights_sha256": weights.file_hash(name),
         "weights_notes": notes,
-        "training_flags": training_flags(weights.find(name).parent),
+        "training_flags": read_training_flags(weights.find(name).parent),
         "code_version": __version__,
         "versions": {name: metadata.version(name) for name in ("tensorflow", "keras")},
     }
 
 
-def training_flags(folder: pathlib.Path) -> list[str] | None:
+def read_training_flags(folder: pathlib.Path) -> list[str] | None:
     """The flags of the training in a working directory; None if it is none.
 
     Of the trainer's machine they tell no more than a file's name.

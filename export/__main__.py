@@ -111,7 +111,7 @@ def main(argv: list[str]) -> None:
             where = getattr(error, "filename", None) or _OUTPUT.value
             reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
             raise errors.UserError(f"{where}: cannot be written ({reason})") from error
-        print(f"{path}: {size(path) / 1e6:.1f} MB", flush=True)
+        print(f"{path}: {measure_size(path) / 1e6:.1f} MB", flush=True)
 
 
 def write_tflite(model: "keras.Model", facts: dict, output: pathlib.Path) -> pathlib.Path:
@@ -127,7 +127,7 @@ def write_web(model: "keras.Model", facts: dict, output: pathlib.Path) -> pathli
     """The page for browsers, with a `.tflite` file of one size."""
     from tf_deblur.export import web
 
-    runtime = web.runtime(_LITERT_JS.value)
+    runtime = web.read_runtime(_LITERT_JS.value)
     variants, fixed = _VARIANTS.value or ["dynamic_int8"], [*filter(None, parse_sizes())]
     if len(variants) > 1 or len(fixed) != 1:
         raise errors.UserError("web: name one of --variants and one WIDTHxHEIGHT of --sizes")
@@ -151,7 +151,7 @@ def write_variants(
     if _PAIRS.value:
         pairs = real_pictures.read_pairs(_PAIRS.value, _DATA_DIR.value, tflite.PAIRS)
     folder = tflite.write(model, facts, output, variants, sizes, calibration, pairs)
-    for line in tflite.table(folder):
+    for line in tflite.summarise(folder):
         print(line)
     if not _PAIRS.value:
         print("What restoring with them loses on real pairs is not measured, see --pairs")
@@ -164,7 +164,7 @@ def parse_sizes() -> list[tuple[int, int] | None]:
     return [(int(size[2]), int(size[1])) if size else None for size in found]
 
 
-def size(path: pathlib.Path) -> int:
+def measure_size(path: pathlib.Path) -> int:
     files = path.rglob("*") if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files if file.is_file())
 

@@ -53,7 +53,7 @@ class Judge:
         self._blurred = list(pictures.blurred) or [make_pattern()]
         self._sharp = pictures.sharp
         count = len(pictures.blurred)
-        self._told = f"{count} of {pictures.name}" if count else "a pattern, no real picture"
+        self._source = f"{count} of {pictures.name}" if count else "a pattern, no real picture"
         self._large = [arrays.to_float(mirror(picture, size)) for picture in self._blurred]
         self._keras = [networks.restore(model, large[None])[0].numpy() for large in self._large]
 
@@ -63,20 +63,20 @@ class Judge:
         Raises:
           UserError: its results are no pictures.
         """
-        told, restored = run_apart(file, self._large)
+        description, restored = run_apart(file, self._large)
         apart = [np.abs(mine - keras) for mine, keras in zip(restored, self._keras)]
         largest = float(max(map(np.max, apart)))
         if not math.isfinite(largest):
             raise UserError(f"{file.name}: gives numbers that are none, where Keras restores")
         near = [metrics.psnr(*both, data_range=1) for both in zip(restored, self._keras)]
-        measured = told.pop("measured") | {
-            "pictures": self._told,
+        measured = description.pop("measured") | {
+            "pictures": self._source,
             "largest_difference": largest,
             "psnr_to_keras": round(float(np.mean(near)), 2) if np.all(np.isfinite(near)) else None,
         }
         psnr = self._psnr(restored) if self._sharp else None
         short = psnr["keras"] - psnr["restored"] > LOST if psnr else None
-        return told | {"measured": measured, "psnr": psnr, "worse_than_float32": short}
+        return description | {"measured": measured, "psnr": psnr, "worse_than_float32": short}
 
     def _psnr(self, restored):
         """Means over the pairs, of 8-bit pictures, by Keras in float32 too."""
@@ -85,8 +85,8 @@ class Judge:
             pairs = zip(pictures, self._sharp)
             return float(np.mean([score(picture, sharp) for picture, sharp in pairs]))
 
-        told = {"blurred": self._blurred, "keras": self._keras, "restored": restored}
-        return {"pairs": self._told} | {who: round(mean(p), 3) for who, p in told.items()}
+        by = {"blurred": self._blurred, "keras": self._keras, "restored": restored}
+        return {"pairs": self._source} | {who: round(mean(p), 3) for who, p in by.items()}
 
 
 def score(picture: np.ndarray, sharp: np.ndarray) -> float:
@@ -124,15 +124,15 @@ def run_apart(file: pathlib.Path, pictures: Sequence[np.ndarray]) -> tuple[dict,
 def run_file(file: str, pictures: str, restored: str) -> dict:
     """Runs a file on the pictures of an .npz file, writes another, and tells time and memory."""
     _, runtime = tflite_backend.interpreter()
-    before = memory("VmRSS")
+    before = read_memory("VmRSS")
     restore = tflite_backend.TFLiteRestorer(file, "auto")
     if not restore.fixed_size:  # else opening it takes what running takes
-        before = memory("VmRSS")
+        before = read_memory("VmRSS")
     usual, restore.memory = restore.memory, math.inf
     size = restore.fixed_size or TILE
     tile = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
     restore(tile)
-    pixel_bytes = math.ceil((memory("VmHWM") - before) / math.prod(size))
+    pixel_bytes = math.ceil((read_memory("VmHWM") - before) / math.prod(size))
     seconds = min(timeit.repeat(lambda: restore(tile), number=1, repeat=ROUNDS))
     restore.memory = usual
     with np.load(pictures) as given:
@@ -145,7 +145,7 @@ def run_file(file: str, pictures: str, restored: str) -> dict:
     return {"pixel_bytes": pixel_bytes, "measured": measured}
 
 
-def memory(kind: str) -> int:
+def read_memory(kind: str) -> int:
     """Bytes that this process has now, VmRSS, or had at most, VmHWM; without /proc the latter."""
     status = pathlib.Path("/proc/self/status")
     if status.exists():  # getrusage tells the parent's where that is more

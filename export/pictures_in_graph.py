@@ -32,8 +32,8 @@ def restore(model: keras.Model, pictures: tf.Tensor, most_pixels: int) -> tf.Ten
     if (2 * margin + multiple) ** 2 > most_pixels:
         raise ValueError(f"{most_pixels} pixels: too few for a tile with a margin of {margin}")
     size = tf.shape(pictures, out_type=tf.int64)
-    told = tf.debugging.Assert(tf.reduce_all(size[1:] > 0), ["a picture without pixels", size])
-    with tf.control_dependencies([told]):
+    checked = tf.debugging.Assert(tf.reduce_all(size[1:] > 0), ["a picture without pixels", size])
+    with tf.control_dependencies([checked]):
         size = tf.identity(size)
     sides = [-(-size[axis] // multiple) * multiple for axis in (1, 2)]
     core = tiling.choose_core(
@@ -102,17 +102,17 @@ def read_file(data: tf.Tensor, megapixels: float) -> tf.Tensor:
     """
     is_png = tf.strings.substr(data, 0, len(PNG)) == PNG
     known = is_png | (tf.strings.substr(data, 0, len(JPEG)) == JPEG)
-    told = tf.debugging.Assert(known, ["neither a JPEG nor a PNG file"])
-    with tf.control_dependencies([told]):
+    checked = tf.debugging.Assert(known, ["neither a JPEG nor a PNG file"])
+    with tf.control_dependencies([checked]):
         width_height = tf.cond(is_png, lambda: _png_size(data), lambda: _jpeg_size(data))
-    told = tf.debugging.Assert(
+    checked = tf.debugging.Assert(
         tf.reduce_prod(width_height) <= int(megapixels * 1e6),
         [
             tf.strings.format("{}x{} pixels", (width_height[0], width_height[1])),
             f"at most {megapixels:g} megapixels are taken",
         ],
     )
-    with tf.control_dependencies([told]):
+    with tf.control_dependencies([checked]):
         return tf.cond(is_png, lambda: tf.io.decode_png(data, 3), lambda: _decode_jpeg(data))
 
 

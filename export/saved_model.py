@@ -60,7 +60,7 @@ def write(
     facts = facts | {"tile_pixels": most_pixels, "max_megapixels": megapixels}
     # a server that polls takes whatever is named by a number: the name comes last
     with whole(folder, replace=False) as part, errors.quiet():
-        write_signatures(part, *signatures(model, most_pixels, megapixels))
+        write_signatures(part, *make_signatures(model, most_pixels, megapixels))
         extra = part / "assets.extra"
         extra.mkdir()
         (extra / "model.json").write_text(json.dumps(facts, indent=1))
@@ -81,7 +81,7 @@ def write_signatures(folder: str | pathlib.Path, *functions: Callable) -> None:
         archive.write_out(str(folder))
 
 
-def signatures(
+def make_signatures(
     model: keras.Model, most_pixels: int, megapixels: float = MEGAPIXELS
 ) -> tuple[Callable, ...]:
     """The SavedModel's signatures as traced functions: sizes, tiles and limits are inside.

@@ -69,7 +69,7 @@ def write(
     multiple = facts["size_multiple"]
     for fixed in filter(None, sizes):
         if any(side % multiple or not side for side in fixed):
-            raise UserError(f"{in_words(fixed)[0]}: sides must be multiples of {multiple} pixels")
+            raise UserError(f"{name_size(fixed)[0]}: sides must be multiples of {multiple} pixels")
     patches = cut_patches(calibration.blurred) if "int8" in variants else ()
     shown = pairs if pairs.blurred else choose_some(calibration)
     folder = output / f"{facts['preset']}-tflite"
@@ -79,16 +79,16 @@ def write(
             judge = measuring.Judge(model, shown, size)
             with save_temporarily(model, size) as source:
                 for variant in variants:
-                    path = part / "-".join([facts["preset"], variant, *in_words(size)])
+                    path = part / "-".join([facts["preset"], variant, *name_size(size)])
                     data = convert(source, variant, patches)
-                    told = facts | describe_file(path.name, data, variant, size, facts)
-                    told["calibration"] = calibration.name if variant == "int8" else None
-                    check(told, WEIGHT_BYTES[variant] * facts["parameters"])
+                    description = facts | describe_file(path.name, data, variant, size, facts)
+                    description["calibration"] = calibration.name if variant == "int8" else None
+                    check(description, WEIGHT_BYTES[variant] * facts["parameters"])
                     path.with_suffix(".tflite").write_bytes(data)
                     beside = path.with_suffix(".json")
-                    beside.write_text(json.dumps(told))  # what running it needs
-                    told |= judge(path.with_suffix(".tflite"))
-                    beside.write_text(json.dumps(told, indent=1))
+                    beside.write_text(json.dumps(description))  # what running it needs
+                    description |= judge(path.with_suffix(".tflite"))
+                    beside.write_text(json.dumps(description, indent=1))
     return folder
 
 
@@ -99,7 +99,7 @@ def choose_some(calibration: Pictures) -> Pictures:
     return Pictures(calibration.name, few)
 
 
-def in_words(size: tuple[int, int] | None) -> list[str]:
+def name_size(size: tuple[int, int] | None) -> list[str]:
     """[WIDTHxHEIGHT] of a size; [] of any."""
     return [f"{size[1]}x{size[0]}"] if size else []
 
@@ -191,8 +191,8 @@ def describe_file(
         "signature": signature,
         "fixed_size": list(size) if size else None,
         "margin": tiling.margin_of(facts["radius"], facts["size_multiple"]),
-        "inputs": [tensor("image", graph.Tensors(graph.Inputs(0)), signature)],
-        "outputs": [tensor("restored", graph.Tensors(graph.Outputs(0)), signature)],
+        "inputs": [describe_tensor("image", graph.Tensors(graph.Inputs(0)), signature)],
+        "outputs": [describe_tensor("restored", graph.Tensors(graph.Outputs(0)), signature)],
         "ops": ops,
     }
 
@@ -211,7 +211,7 @@ def read_graph(data: bytes) -> tuple[schema.SubGraph, dict[str, int]]:
     return graphs[0], dict(ops)
 
 
-def tensor(name: str, stored: schema.Tensor, dtype: str) -> dict:
+def describe_tensor(name: str, stored: schema.Tensor, dtype: str) -> dict:
     """What goes in or comes out, as the JSON has it; -1 in a shape is any length.
 
     A number q of a quantised one stands for (q - zero_point) * scale.
@@ -242,20 +242,20 @@ def check(facts: dict, weights: int) -> None:
         )
 
 
-def table(folder: pathlib.Path) -> Iterator[str]:
+def summarise(folder: pathlib.Path) -> Iterator[str]:
     """A line for each file of a folder that `write` made: what it takes and what it loses."""
     for path in sorted(folder.glob("*.json")):
-        told = json.loads(path.read_text())
-        measured, psnr = told["measured"], told["psnr"]
+        description = json.loads(path.read_text())
+        measured, psnr = description["measured"], description["psnr"]
         near = measured["psnr_to_keras"]
         line = [
-            f"{told['bytes'] / 1e6:.1f} MB",
+            f"{description['bytes'] / 1e6:.1f} MB",
             f"{measured['milliseconds_a_megapixel']:.0f} ms a megapixel",
             f"{measured['largest_difference']:.1g} from Keras at most",
             f"{near:.1f} dB" if near else "equal",
         ]
         if psnr:
             line.append(f"restored {psnr['restored']:.2f} dB, {psnr['keras']:.2f} by Keras")
-        if told["worse_than_float32"]:
+        if description["worse_than_float32"]:
             line.append(f"WORSE THAN float32 BY MORE THAN {measuring.LOST} dB")
-        yield f"{told['name']}: {', '.join(line)}"
+        yield f"{description['name']}: {', '.join(line)}"

@@ -145,7 +145,7 @@ def test_a_headline_needs_every_pair():
         "of_pairs": 1111,
     }
     for pairs, title in [(1111, "1111 pairs"), (1110, "partial: 1110 of 1111 pairs")]:
-        (lines, _, _), *_ = report.tables(result | {"pairs": pairs})
+        (lines, _, _), *_ = report.make_tables(result | {"pairs": pairs})
         assert lines[0] == f"gopro/blur, split test, {title}"
 
 

@@ -1,6 +1,7 @@
 """How a command starts and how it fails: one line for a user's mistake, a traceback for ours."""
 
 import contextlib
+import io
 import os
 import pathlib
 import re
@@ -58,7 +59,8 @@ def run(main: Callable, tensorflow: bool = True) -> None:
         except KeyboardInterrupt:
             return _fail("interrupted", status=130)
 
-    sys.stdout.reconfigure(line_buffering=True)  # who pipes it reads a line when it is said
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # who pipes it reads a line when it is said
     if HELP & set(sys.argv[1:]):
         try:
             print(_help(main), flush=True)

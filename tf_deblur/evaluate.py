@@ -106,22 +106,22 @@ _PLOTS = flags.DEFINE_bool("plots", False, "Draw plots of PSNR and gain too, by 
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise errors.UserError(f"{argv[1]}: not a flag; evaluation takes flags only")
-    folder = output_folder()
+    folder = choose_folder()
     if _PERCEPTUAL.value:
         require("perceptual", "tf_deblur.scoring.perceptual", "perceptual")
     from tf_deblur import datasets
     from tf_deblur.scoring import methods, report, scoring
 
-    models = [methods.of_model(name, _PRECISION.value) for name in model_names()]
+    models = [methods.open_model(name, _PRECISION.value) for name in choose_models()]
     builder = datasets.prepare(_DATASET.value, _DATA_DIR.value, _MANUAL_DIR.value)
     alignments = choose_alignments(builder, _ALIGN.value)
     measure, measured_by = choose_measure(alignments)
     pictures = scoring.Pictures(builder, _SPLIT.value)
     refuse_small_pictures(builder, alignments)
     places = parse_places(pictures)
-    folders = [methods.of_folder(named, pictures) for named in _RESTORED.value]
-    baselines = [methods.of_baseline(name, _KERNEL.value, pictures) for name in _BASELINE.value]
-    scored = methods.together(models, folders, baselines)
+    folders = [methods.open_folder(named, pictures) for named in _RESTORED.value]
+    baselines = [methods.open_baseline(name, _KERNEL.value, pictures) for name in _BASELINE.value]
+    scored = methods.join(models, folders, baselines)
     settings = {
         "dataset": builder.info.full_name,
         "split": pictures.split,
@@ -129,7 +129,7 @@ def main(argv: list[str]) -> None:
         "perceptual": measured_by,
         "alignments": {name: ALIGNMENTS[name].told for name in alignments},
         "methods": {method.name: method.facts for method in scored},
-        "versions": report.versions(),
+        "versions": report.list_versions(),
     }
     log = scoring.Log(folder, settings, _RESUME.value) if folder else None
     records = score_pictures(pictures, scored, settings, log, measure)
@@ -149,22 +149,22 @@ def main(argv: list[str]) -> None:
         "tables": report.summarise(records, settings["methods"], alignments),
         "frames": records,
     }
-    printed = list(report.tables(result, _PUBLISHED.value, _PER_SEQUENCE.value))
+    printed = list(report.make_tables(result, _PUBLISHED.value, _PER_SEQUENCE.value))
     if folder and log:
         report.write(result, folder, printed)
         draw(result, pictures, scored, places, folder)
         log.finish()
-    print("\n\n".join(report.as_text(*table) for table in printed))
+    print("\n\n".join(report.format_text(*table) for table in printed))
     if problems:
         raise errors.UserError(f"{problems} pairs left out of every method's mean, as said above")
 
 
-def model_names() -> list[str]:
+def choose_models() -> list[str]:
     named = _MODEL.value or _RESTORED.value or _BASELINE.value
     return _MODEL.value if named else ["compact"]
 
 
-def output_folder() -> pathlib.Path | None:
+def choose_folder() -> pathlib.Path | None:
     """--output, or None; UserError if a flag wants what is not there."""
     if _PLOTS.value:
         require("plots", "matplotlib", "evaluate")
@@ -198,7 +198,7 @@ def choose_measure(alignments: Sequence[str]) -> tuple[Callable, dict[str, str]]
         raise errors.UserError(
             f"--perceptual: {alignments[0]} has metrics of its own; leave it out"
         )
-    return perceptual.scores, perceptual.versions()
+    return perceptual.scores, perceptual.list_versions()
 
 
 def refuse_small_pictures(builder: "tfds.core.DatasetBuilder", alignments: Sequence[str]) -> None:
@@ -248,7 +248,7 @@ def score_pictures(
     bar = tqdm(total=len(pictures), initial=len(records), unit="pair", leave=False, disable=None)
     rest = range(len(records), len(pictures))
     try:
-        for record in scoring.records(
+        for record in scoring.score_all(
             pictures, rest, scored, settings["alignments"], _CHECK.value, measure
         ):
             records.append(record)
@@ -293,11 +293,11 @@ def draw(
             continue  # said already
         pair, restored, _ = scoring.restore_by_all(pictures.read(number), scored, _CHECK.value)
         assert isinstance(restored, dict)  # its record has no problem
-        sheet = figures.sheet_of(pair, restored, records[number], alignment, corners)
-        name = methods.key(pair["sequence"], pair["frame"])
+        sheet = figures.draw_pair(pair, restored, records[number], alignment, corners)
+        name = methods.join_names(pair["sequence"], pair["frame"])
         photographs.write(folder / "figures" / f"{name}.png", sheet)
     if _PLOTS.value:
-        figures.plots(result, folder / "plots")
+        figures.write_plots(result, folder / "plots")
 
 
 def cli() -> None:

@@ -120,7 +120,7 @@ def main(argv: list[str]) -> None:
     except ImportError as error:
         raise UserError(f"serve: wants {error.name}; pip install 'tf-deblur[serve]'") from error
     with tempfile.TemporaryDirectory() as folder:
-        settings = model_settings(pathlib.Path(folder))
+        settings = make_settings(pathlib.Path(folder))
         models = Models([settings], _POLL.value)
         say(f"loading {settings.name} from {settings.base_path}")
         try:
@@ -128,14 +128,14 @@ def main(argv: list[str]) -> None:
         except Failure as failure:
             raise UserError(failure.message.replace("\n", " ")) from failure
         page = settings.name if _PAGE.value else None
-        application = app.App(models, options(app), page)
+        application = app.App(models, make_options(app), page)
         try:
             asyncio.run(serve(listening.listen(_HOST.value, _PORT.value), application, page))
         finally:
             models.stop()
 
 
-def model_settings(folder: pathlib.Path) -> "Settings":
+def make_settings(folder: pathlib.Path) -> "Settings":
     """What is served: the folder that the flags name, or an export of the weights that ship."""
     from tf_deblur.serving.loaded import Loaded
     from tf_deblur.serving.models import Settings
@@ -143,14 +143,14 @@ def model_settings(folder: pathlib.Path) -> "Settings":
     base = export_shipped(folder) if _BASE_PATH.value is None else pathlib.Path(_BASE_PATH.value)
     if not base.is_dir():
         raise UserError(f"{base}: no such folder; `tf-deblur export` writes one")
-    latest, specific = versions(_VERSIONS.value)
+    latest, specific = parse_versions(_VERSIONS.value)
     bfloat16 = is_bfloat16()
     return Settings(
         name=_NAME.value or base.resolve().name,
         base_path=base.resolve(),
         latest=latest,
         specific=specific,
-        labels=labels(_LABELS.value),
+        labels=parse_labels(_LABELS.value),
         retries=_RETRIES.value,
         retry_seconds=_RETRY_SECONDS.value,
         load=lambda path: Loaded(path, bfloat16, _TIMEOUT.value / 1000, _WARMUP.value),
@@ -177,7 +177,7 @@ def is_bfloat16() -> bool:
     return precision == "bfloat16"
 
 
-def versions(text: str) -> tuple[int, tuple[int, ...]]:
+def parse_versions(text: str) -> tuple[int, tuple[int, ...]]:
     """--versions -> (how many of the highest, these alone); 0 of the highest is all."""
     kind, _, count = text.partition(":")
     if text == "all":
@@ -190,7 +190,7 @@ def versions(text: str) -> tuple[int, tuple[int, ...]]:
     raise UserError(f"--versions={text}: use latest:1, all, or numbers such as 1,2")
 
 
-def labels(pairs: list[str]) -> dict[str, int]:
+def parse_labels(pairs: list[str]) -> dict[str, int]:
     """--version_labels -> label: version."""
     named = [pair.rpartition(":") for pair in pairs]
     for label, _, number in named:
@@ -199,7 +199,7 @@ def labels(pairs: list[str]) -> dict[str, int]:
     return {label: int(number) for label, _, number in named}
 
 
-def options(app: types.ModuleType) -> "Options":
+def make_options(app: types.ModuleType) -> "Options":
     from tf_deblur.serving import batching
 
     limits = batching.Limits(

@@ -38,7 +38,7 @@ def scores(restored: np.ndarray, sharp: np.ndarray) -> dict[str, float]:
     }
 
 
-def versions() -> dict[str, str]:
+def list_versions() -> dict[str, str]:
     return {name: metadata.version(name) for name in ("ssimulacra2", "flip-evaluator")}
 
 

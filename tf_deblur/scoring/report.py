@@ -100,7 +100,9 @@ def _mean(scores, method, metric):
     return sum(finite) / len(finite) if finite else math.inf
 
 
-def tables(result: dict, published: bool = False, per_sequence: bool = False) -> Iterator[Table]:
+def make_tables(
+    result: dict, published: bool = False, per_sequence: bool = False
+) -> Iterator[Table]:
     """[(lines of title, rows of text, lines below), …] of all that there is to print.
 
     Args:
@@ -127,7 +129,7 @@ def choose_alignment(result: dict) -> str:
     return list(result["tables"])[-1]
 
 
-def name_of(result: dict) -> str:
+def shorten_name(result: dict) -> str:
     """The data set's name without the hashes that tell its builds apart: gopro/blur."""
     return re.sub("(-[0-9a-f]{6})+/.*|/[0-9.]+$", "", result["dataset"])
 
@@ -138,12 +140,12 @@ def _title(result, alignment):
     count = f"partial: {scored} of {of} pairs" if partial else f"{scored} pairs"
     shifted = alignment == "none" and not result["registered"]
     shifted = ", though this data set's halves are shifted" if shifted else ""
-    told = {"ssim_matlab_rgb": SSIM, "flip": PERCEPTUAL}
+    notes = {"ssim_matlab_rgb": SSIM, "flip": PERCEPTUAL}
     metrics = result["tables"][alignment][BLURRED]
     return [
-        f"{name_of(result)}, split {result['split']}, {count}",
+        f"{shorten_name(result)}, split {result['split']}, {count}",
         f"{ROUNDING}; {ALIGNMENTS[alignment].told}{shifted}",
-        "; ".join(["means of per-picture values", *(told[m] for m in told if m in metrics)]),
+        "; ".join(["means of per-picture values", *(notes[m] for m in notes if m in metrics)]),
     ]
 
 
@@ -205,13 +207,13 @@ def _below(result, alignment):
 def _sequence_rows(result, alignment):
     metric, methods = ALIGNMENTS[alignment].headline, list(result["methods"])
     rows = [["", *methods, "pairs"]]
-    for sequence, scores in by_sequence(result, alignment).items():
+    for sequence, scores in group_by_sequence(result, alignment).items():
         means = (_mean(scores, method, metric) for method in methods)
         rows.append([sequence, *(_number(metric, mean) for mean in means), str(len(scores))])
     return rows
 
 
-def by_sequence(result: dict, alignment: str) -> dict[str, list[dict]]:
+def group_by_sequence(result: dict, alignment: str) -> dict[str, list[dict]]:
     """{sequence: [{method: {metric: value}}, …]} of the pictures that were scored.
 
     Köhler's benchmark is told by trajectory, which is a picture's frame.
@@ -229,7 +231,7 @@ def _number(metric, value):
     return f"{value:.3f}" if metric.startswith(("psnr", "ssimulacra2")) else f"{value:.4f}"
 
 
-def as_text(title: list[str], rows: list[list[str]], below: list[str]) -> str:
+def format_text(title: list[str], rows: list[list[str]], below: list[str]) -> str:
     """A table for the terminal."""
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = [
@@ -239,7 +241,7 @@ def as_text(title: list[str], rows: list[list[str]], below: list[str]) -> str:
     return "\n".join([*title, *(line.rstrip() for line in lines), *below])
 
 
-def as_markdown(title: list[str], rows: list[list[str]], below: list[str]) -> str:
+def format_markdown(title: list[str], rows: list[list[str]], below: list[str]) -> str:
     rule = ["---", *["---:"] * (len(rows[0]) - 1)]
     rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
     lines = [f"| {' | '.join(row)} |" for row in (rows[0], rule, *rows[1:])]
@@ -247,13 +249,13 @@ def as_markdown(title: list[str], rows: list[list[str]], below: list[str]) -> st
     return "\n\n".join(filter(None, paragraphs))
 
 
-def as_csv(rows: Iterable[list]) -> str:
+def format_csv(rows: Iterable[list]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
 
 
-def mean_rows(result: dict) -> Iterator[list]:
+def list_means(result: dict) -> Iterator[list]:
     """The tables' numbers, not rounded, one row an alignment and method."""
     metrics = _metrics(result)
     more = ("deviation", "pairs", "identical", "made_worse")
@@ -268,7 +270,7 @@ def _metrics(result):
     return [m for m in LABELS if any(m in t[BLURRED] for t in result["tables"].values())]
 
 
-def picture_rows(result: dict) -> Iterator[list]:
+def list_pictures(result: dict) -> Iterator[list]:
     """Every picture's own numbers, one row a picture, alignment and method."""
     metrics = _metrics(result)
     yield ["sequence", "frame", "alignment", "method", *metrics, "down", "right", "problem"]
@@ -284,7 +286,7 @@ def picture_rows(result: dict) -> Iterator[list]:
                 yield [*named, alignment, method, *values, *shift, ""]
 
 
-def versions() -> dict[str, str]:
+def list_versions() -> dict[str, str]:
     import cv2
     import keras
     import numpy
@@ -300,18 +302,18 @@ def write(result: dict, folder: pathlib.Path, printed: Iterable[Table]) -> None:
     """Writes table.md, table.csv, pictures.csv and result.json into a folder, each whole.
 
     Args:
-      result: what `tables` takes.
+      result: what `make_tables` takes.
       folder: a `pathlib.Path`; made if it is not there.
-      printed: what `tables` gave.
+      printed: what `make_tables` gave.
 
     Raises:
       UserError: it cannot be written.
     """
     finite = json.loads(json.dumps(result), parse_constant=str)  # JSON has no infinity
     files = {
-        "table.md": "\n\n".join(as_markdown(*table) for table in printed) + "\n",
-        "table.csv": as_csv(mean_rows(result)),
-        "pictures.csv": as_csv(picture_rows(result)),
+        "table.md": "\n\n".join(format_markdown(*table) for table in printed) + "\n",
+        "table.csv": format_csv(list_means(result)),
+        "pictures.csv": format_csv(list_pictures(result)),
         "result.json": json.dumps(finite, indent=1),
     }
     for name, text in files.items():

@@ -97,7 +97,7 @@ def _truths(builder):
     return found
 
 
-def records(
+def score_all(
     pictures: Pictures,
     numbers: Iterable[int],
     methods: list[Method],
@@ -180,9 +180,9 @@ def score_pair(
     scores, notes = {}, {}
     for alignment in alignments:
         score = ALIGNMENTS[alignment].score
-        told = {name: score(each, pair["sharp"], measure) for name, each in restored.items()}
-        scores[alignment] = {method: values for method, (values, _) in told.items()}
-        notes[alignment] = {method: values for method, (_, values) in told.items() if values}
+        by = {name: score(each, pair["sharp"], measure) for name, each in restored.items()}
+        scores[alignment] = {method: values for method, (values, _) in by.items()}
+        notes[alignment] = {method: values for method, (_, values) in by.items() if values}
     return named | {"scores": scores, "notes": notes, "kept": kept}
 
 
