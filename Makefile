@@ -46,6 +46,7 @@ $(VENV)/made: setup.cfg $(CONSTRAINTS)
 lint: env
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/mypy
 
 wheel: env
 	$(BIN)/python -m build --outdir dist .

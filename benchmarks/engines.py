@@ -32,12 +32,12 @@ class Engine:
 
 
 def open_ours(backend):
-    def opened(folder, precision):
+    def open_network(folder, precision):
         import tf_deblur
 
         return tf_deblur.load(folder / WEIGHTS, precision=precision, backend=backend).run
 
-    return opened
+    return open_network
 
 
 def open_keras(folder, precision):

@@ -32,24 +32,24 @@ class Frames:
 def main(argv):
     if len(argv) > 1:
         raise errors.UserError(f"{argv[1]}: not a flag; this benchmark takes flags only")
-    frames, model = Frames(), methods.of_model("compact", _PRECISION.value)
+    frames, model = Frames(), methods.open_model("compact", _PRECISION.value)
     both = [methods.Method(methods.BLURRED, lambda pair: pair["blurred"]), model]
     numbers = range(_PICTURES.value)
 
-    def evaluated():
-        for _ in scoring.records(frames, numbers, both, ["none"], check=False):
+    def evaluate():
+        for _ in scoring.score_all(frames, numbers, both, ["none"], check=False):
             pass
 
-    def restored():
+    def restore():
         for number in numbers:
             model.restore(frames.read(number))
 
-    def scored():
+    def score():
         metrics.scores(*(frames.pair[half] for half in ("blurred", "sharp")), data_range=255)
 
-    restored(), scored()  # warm
+    restore(), score()  # warm
     times = np.array(
-        [[timed(f) for f in (evaluated, restored, scored)] for _ in range(_ROUNDS.value)]
+        [[measure_time(f) for f in (evaluate, restore, score)] for _ in range(_ROUNDS.value)]
     )
     whole, alone, one = times.min(0)
     share = 1 - alone / whole
@@ -60,7 +60,7 @@ def main(argv):
     print(f"scoring's share of the run: {share:.0%} (at most {MOST:.0%}: {met})")
 
 
-def timed(function):
+def measure_time(function):
     begin = time.monotonic()
     function()
     return time.monotonic() - begin

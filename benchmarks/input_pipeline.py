@@ -81,7 +81,7 @@ class Rate(typing.NamedTuple):
 
     @classmethod
     def of(cls, patches, function, *arguments):
-        wall, core = timed(function, *arguments)
+        wall, core = measure_time(function, *arguments)
         return cls(patches / wall, core / patches)
 
     @classmethod
@@ -127,7 +127,7 @@ def read(batches, count):
         next(batches)
 
 
-def timed(function, *arguments):
+def measure_time(function, *arguments):
     """Seconds by the clock, and of all cores together."""
     begun = time.perf_counter(), time.process_time()
     function(*arguments)
@@ -149,7 +149,7 @@ def decode_seconds(pairs):
     settings = tf.data.Options()
     settings.threading.private_threadpool_size = 1
     decoded = decoded.with_options(settings)
-    return min(timed(list, decoded)[1] for _ in range(_ROUNDS.value)) / 8
+    return min(measure_time(list, decoded)[1] for _ in range(_ROUNDS.value)) / 8
 
 
 def peak_memory():
@@ -161,14 +161,14 @@ def peak_memory():
 def trainings(pairs):
     """`compact` on one fixed batch and on each source, then `paper` on one fixed batch."""
     fixed = next(iter(batches_of(pairs)))
-    model = compiled("compact")
+    model = compile_network("compact")
     sources = {
-        "one fixed batch": repeated(fixed),
+        "one fixed batch": repeat(fixed),
         "default stream": batches_of(pairs),
         "cached stream": batches_of(pairs, cache=True),
     }
     if _PHOTOGRAPHS.value:
-        sources["photographs"] = made_of(_PHOTOGRAPHS.value)
+        sources["photographs"] = blur_photographs(_PHOTOGRAPHS.value)
     steppers = {name: Stepper(model, batches) for name, batches in sources.items()}
     for stepper in steppers.values():
         stepper(2)
@@ -183,7 +183,7 @@ def trainings(pairs):
     for name, found in best.items():
         print(f"| `compact`, {name} | {found.speed:.1f} | {found.core_time * 1e3:.1f} ms |")
     if _PAPER_STEPS.value:
-        paper = Stepper(compiled("paper"), repeated([half[:6] for half in fixed]))
+        paper = Stepper(compile_network("paper"), repeat([half[:6] for half in fixed]))
         paper(1)
         found = Rate.of(6 * _PAPER_STEPS.value, paper, _PAPER_STEPS.value)
         print(f"| `paper`, one fixed batch | {found.speed:.2f} | {found.core_time * 1e3:.0f} ms |")
@@ -198,7 +198,7 @@ def trainings(pairs):
             print(f"  of one fixed batch's; by core time {core:.1%}")
 
 
-def made_of(folder):
+def blur_photographs(folder):
     """Batches of photographs that are blurred as the training goes."""
     from tf_deblur import datasets
     from tf_deblur.training.ring import Ring
@@ -207,7 +207,7 @@ def made_of(folder):
     return Ring([(paths, 1.0)], PATCHES, count=BATCH_SIZE, seed=SEED).batches(0)
 
 
-def compiled(preset):
+def compile_network(preset):
     """A new network, ready to be trained on content alone: nothing is faster."""
     import keras
 
@@ -221,7 +221,7 @@ def compiled(preset):
     return model
 
 
-def repeated(batch):
+def repeat(batch):
     import tensorflow as tf
 
     return tf.data.Dataset.from_tensors(tuple(batch)).repeat()

@@ -60,7 +60,7 @@ def main(argv):
     )
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        files = exported(folder)
+        files = export_files(folder)
         alone(engines.prepare, "compact", folder / "engines")
         facts = {name: json.loads(path.with_suffix(".json").read_text()) for name, path in files}
         seconds = {count: times(folder, files, facts, int(count)) for count in _THREADS.value}
@@ -69,7 +69,7 @@ def main(argv):
     judge(facts, seconds[_THREADS.value[-1]], peaks)
 
 
-def exported(folder):
+def export_files(folder):
     """[(name, `.tflite` file), …] as the command writes them; a SavedModel beside them."""
     real = [f"--calibration={_CALIBRATION.value}"]
     if _PAIRS.value:

@@ -216,15 +216,15 @@ def photographs(folder, side=1024):
         photographs.write(folder / f"in/{number:02d}.jpg", shifted)
     command = [sys.executable, "-m", "tf_deblur.deblur", "--output", folder / "out"]
 
-    def restored(what):
+    def run_deblur(what):
         begin = time.perf_counter()
         subprocess.run([*command, what], check=True, capture_output=True)
         return time.perf_counter() - begin
 
     with Apart(Folder, folder / "in") as network:
         measured = {
-            "one": lambda: restored(folder / "in/00.jpg"),
-            "many": lambda: restored(folder / "in"),
+            "one": lambda: run_deblur(folder / "in/00.jpg"),
+            "many": lambda: run_deblur(folder / "in"),
             "network": network,
         }
         told = in_turn(_ROUNDS.value, measured)

@@ -69,17 +69,17 @@ def tell(network):
         )
     plain_rows = results["TensorFlow", "float32", False]
     looped, bare = (min(one[name] for one in plain_rows) for name in ("looped", "seconds"))
-    said("the loop adds to the bare step", looped / bare - 1, "at most", LOOP)
+    say("the loop adds to the bare step", looped / bare - 1, "at most", LOOP)
     plain = best["TensorFlow", "float32", False]
-    said("bfloat16 to float32", best["TensorFlow", "bfloat16", False] / plain, "at most", 0.6)
-    said("recomputing to not", best["TensorFlow", "float32", True] / plain)
+    say("bfloat16 to float32", best["TensorFlow", "bfloat16", False] / plain, "at most", 0.6)
+    say("recomputing to not", best["TensorFlow", "float32", True] / plain)
     for precision in ("float32", "bfloat16"):
         if ("PyTorch", precision, False) in best:
             ratio = best["TensorFlow", precision, False] / best["PyTorch", precision, False]
-            said(f"{precision}: TensorFlow to PyTorch", ratio, "at most", 1.0)
+            say(f"{precision}: TensorFlow to PyTorch", ratio, "at most", 1.0)
 
 
-def said(what, value, bound=None, limit=None):
+def say(what, value, bound=None, limit=None):
     met = ""
     if bound:
         good = value <= limit if bound == "at most" else value >= limit
@@ -115,7 +115,7 @@ def tell_workers():
         ]
         best[2].append(max(finish(process)["looped"] for process in both))
     ratio = min(best[1]) / min(best[2])
-    said("patches a second of two workers to one", ratio, "at least", 0.8)
+    say("patches a second of two workers to one", ratio, "at least", 0.8)
 
 
 def free_ports(count):
@@ -175,14 +175,14 @@ def in_tensorflow(network, precision, recompute, batch):
     batch = tuple(tf.constant(half[:own]) for half in batch)
     loop = together.compile(model.train_step)
 
-    def looped():
+    def run_loop():
         loop(batch, Agreement())()
 
     if together.count > 1:
-        told = {"looped": fastest(looped)[0]}
+        told = {"looped": fastest(run_loop)[0]}
     else:
         bare = tf.function(model.train_step)
-        steps = looped, lambda: float(bare(batch)["loss"]), product(precision)
+        steps = run_loop, lambda: float(bare(batch)["loss"]), product(precision)
         told = dict(zip(("looped", "seconds", "product"), fastest(*steps)))
         most = 2 * 2048**3 / told["product"]  # operations a second
         told["share"] = operations(network, discriminator) / told["seconds"] / most

@@ -26,7 +26,7 @@ def main(argv):
     if len(argv) > 1:
         raise errors.UserError(f"{argv[1]}: not a flag; this benchmark takes flags only")
     if _PEAK.value:
-        restored(pathlib.Path(_PEAK.value))
+        restore_clip(pathlib.Path(_PEAK.value))
         # not getrusage's, which begins with the peak of the process that started this one
         status = pathlib.Path("/proc/self/status").read_text()
         print(int(status.split("VmHWM:")[1].split()[0]) * 1024)
@@ -40,11 +40,11 @@ def main(argv):
 def tell_speed(clip):
     make(clip, 1280, 720, _FRAMES.value)
     restore, frames = network(), pixels_of(clip)
-    restore(frames[0]), restored(clip, restore)  # warm
+    restore(frames[0]), restore_clip(clip, restore)  # warm
     rounds = [
         (
-            timed(lambda: [restore(frame) for frame in frames]),
-            timed(lambda: restored(clip, restore)),
+            measure_time(lambda: [restore(frame) for frame in frames]),
+            measure_time(lambda: restore_clip(clip, restore)),
         )
         for _ in range(_ROUNDS.value)
     ]
@@ -54,7 +54,7 @@ def tell_speed(clip):
     for name, (wall, cores) in zip(("the network alone", "deblur"), best):
         print(f"| {name} | {len(frames) / wall:.2f} | {cores / len(frames):.3f} |")
     share = best[0, 0] / best[1, 0]
-    said("\n    deblur to the network alone", share, LEAST, share >= LEAST, "least")
+    say("\n    deblur to the network alone", share, LEAST, share >= LEAST, "least")
 
 
 def tell_memory(folder):
@@ -66,10 +66,10 @@ def tell_memory(folder):
         peaks.append(int(subprocess.check_output(line)))
         print(f"    peak memory of {count} frames of 320x240: {peaks[-1] / 1e9:.3f} GB")
     times = peaks[1] / peaks[0]
-    said("    1,000 frames to 100", times, MOST, times <= MOST, "most")
+    say("    1,000 frames to 100", times, MOST, times <= MOST, "most")
 
 
-def said(what, value, bound, met, word):
+def say(what, value, bound, met, word):
     print(f"{what}: {value:.3f} (at {word} {bound}: {'met' if met else 'not met'})", flush=True)
 
 
@@ -108,7 +108,7 @@ def network():
     return loading.load("compact")
 
 
-def restored(clip, restore=None):
+def restore_clip(clip, restore=None):
     """Restores a clip as the command does, with its check."""
     from tf_deblur.pictures import video
     from tf_deblur.restoring import pipeline
@@ -121,7 +121,7 @@ def restored(clip, restore=None):
     )
 
 
-def timed(function):
+def measure_time(function):
     """(seconds, core seconds)."""
     begin = time.monotonic(), time.process_time()
     function()

@@ -188,7 +188,7 @@ def motions(n, least, most, device):
     return path(shift, roll, zoom), path(own, 0 * roll, 0 * zoom)
 
 
-def seen_at(path, times):
+def interpolate(path, times):
     """A path at times (n, poses) in [0, 1] of the exposure."""
     place = times * (FINE - 1)
     before = place.long().clamp(max=FINE - 2)
@@ -216,7 +216,7 @@ def make_pairs(crops, rng):
     device = crops.device
     _, *extents = KINDS[rng.choice(len(KINDS), p=[share for share, _, _ in KINDS])]
     moving = max(extents) > 0 and rng.random() < 0.5
-    encoded = toned(crops.float() / 255)
+    encoded = change_tones(crops.float() / 255)
     linear = chance(n, 0.55, device)[..., None]
     light = torch.where(linear, encoded**GAMMA, encoded)
     beyond = (light - 0.75).clamp_min(0) * uniform(n, 0, 6, device)[..., None]
@@ -235,13 +235,13 @@ def make_pairs(crops, rng):
         noise = torch.randn(n, 1, 5, 5, device=device)
         smooth = F.interpolate(noise, (side, side), mode="bicubic", align_corners=False)
         region = ((smooth - uniform(n, 0, 0.8, device)[..., None]) * 15 + 0.5).clamp(0, 1)
-    blurred = blur(light, seen_at(camera, times), region, seen_at(thing, times))
+    blurred = blur(light, interpolate(camera, times), region, interpolate(thing, times))
     inner = slice(MARGIN, side - MARGIN)
     pair = (x[:, :, inner, inner].clamp(0, 1) for x in (blurred, light))
     return [eight_bits(torch.where(linear, x ** (1 / GAMMA), x)) for x in pair]
 
 
-def toned(sharp):
+def change_tones(sharp):
     """Some photographs more or less colourful, some brighter or darker, in 8 bits still."""
     n, device = len(sharp), sharp.device
     gain = torch.where(chance(n, 0.3, device), uniform(n, 0.5, 1.5, device), 1.0)[..., None]
@@ -266,7 +266,7 @@ def eight_bits(x):
 # From files to batches.
 
 
-def degraded(blurred, rng):
+def degrade(blurred, rng):
     """Noise on seven of ten, JPEG of quality 60 to 98 on a third: (n, 3, h, w) uint8."""
     n, device = len(blurred), blurred.device
     sigma = torch.randn(n, 1, 1, 1, device=device) * 2 * chance(n, 0.7, device)[..., None]
@@ -304,7 +304,7 @@ def read_gopro(folder, device):
     return train, validation
 
 
-def scaled(photograph, factor):
+def scale(photograph, factor):
     size = [int(side * factor) for side in photograph.shape[1:]]
     how = {"mode": "area"} if factor < 1 else {"mode": "bicubic", "align_corners": False}
     return eight_bits(F.interpolate(photograph[None] / 255, size, **how)[0])
@@ -483,7 +483,7 @@ def main():
     train += read_all(told.more, told.device) if told.more else []
     pairs, frames = read_gopro(told.gopro, told.device) if told.gopro else ([], [])
     made_from = f"blur made from {len(train)} photographs, {len(pairs)} pairs of GoPro"
-    sizes = [scaled(p, by) for p in train for by in (1, 0.7, 0.5, 1.35)]
+    sizes = [scale(p, by) for p in train for by in (1, 0.7, 0.5, 1.35)]
     bank, held_out = (Bank(p, side + 2 * MARGIN) for p in (sizes, photographs[::HELD_OUT]))
     bank_of_pairs = Bank(pairs, side)
     ring, run = Ring(told.ring, side, told.device), Run(told)
@@ -493,7 +493,7 @@ def main():
             blurred, sharp = bank_of_pairs.crops(told.made, rng).chunk(2, 1)
         else:
             blurred, sharp = make_pairs(bank.crops(told.made, rng), rng)
-        ring.add(degraded(blurred, rng), sharp)
+        ring.add(degrade(blurred, rng), sharp)
 
     judged = {"GoPro": frames} if frames else {}
     made = [torch.cat(make_pairs(held_out.crops(8, rng), rng), 1) for _ in range(4)]

@@ -1,14 +1,19 @@
 """Writes a trained network as what other programs run: TensorFlow Serving, a phone, a browser."""
 
 import json
+import pathlib
 import re
+import typing
 from importlib import metadata
+
+if typing.TYPE_CHECKING:
+    import keras
 
 FOLDERS = ("--workdir=", "--data_dir=", "--manual_dir=")  # they say nothing but where things lay
 VARIANTS = ("float32", "float16", "dynamic_int8", "int8")  # of `.tflite` files
 
 
-def describe(model, name):
+def describe(model: "keras.Model", name: str) -> dict:
     """What a user of the exported network has to know, as JSON can hold it."""
     from tf_deblur import __version__
     from tf_deblur.models import networks, weights
@@ -22,13 +27,13 @@ def describe(model, name):
         "licence": notes.get("licence"),
         "weights_sha256": weights.file_hash(name),
         "weights_notes": notes,
-        "training_flags": training_flags(weights.find(name).parent),
+        "training_flags": read_training_flags(weights.find(name).parent),
         "code_version": __version__,
         "versions": {name: metadata.version(name) for name in ("tensorflow", "keras")},
     }
 
 
-def training_flags(folder):
+def read_training_flags(folder: pathlib.Path) -> list[str] | None:
     """The flags of the training in a working directory; None if it is none.
 
     Of the trainer's machine they tell no more than a file's name.

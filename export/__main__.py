@@ -8,56 +8,64 @@ import functools
 import pathlib
 import re
 import tempfile
+import typing
+from collections.abc import Callable, Sequence
 
 from absl import flags
 
 from tf_deblur import errors
 from tf_deblur.export import VARIANTS
 
+if typing.TYPE_CHECKING:
+    import keras
+
 FORMATS = ("saved_model", "tflite", "web")
 ANY, SIZE = "any", re.compile("([1-9][0-9]*)x([1-9][0-9]*)")
 
 _MODEL = flags.DEFINE_string(
-    "model", None, "A preset, a working directory or a .safetensors file.", required=True
+    "model",
+    None,
+    "Export this network: a preset, a working directory or a .safetensors file.",
+    required=True,
 )
-_OUTPUT = flags.DEFINE_string("output", None, "Folder to write into.", required=True)
-_FORMATS = flags.DEFINE_list("formats", list(FORMATS[:2]), f"Any of {', '.join(FORMATS)}.")
+_OUTPUT = flags.DEFINE_string("output", None, "Write into this folder.", required=True)
+_FORMATS = flags.DEFINE_list("formats", list(FORMATS[:2]), f"Write any of {', '.join(FORMATS)}.")
 _VARIANTS = flags.DEFINE_list(
     "variants",
     None,
-    f"Of .tflite files: any of {', '.join(VARIANTS)}; all if not given, int8 with --calibration. "
-    "The page for browsers has one of them: dynamic_int8 if not given.",
+    f"Write .tflite files of these: any of {', '.join(VARIANTS)}; all if not given, int8 with "
+    "--calibration. The page for browsers has one of them: dynamic_int8 if not given.",
 )
 _SIZES = flags.DEFINE_list(
     "sizes",
     [ANY, "1024x1024"],
-    "Of .tflite files: WIDTHxHEIGHT, the one size that a file takes, or any.",
+    "Write .tflite files for these: WIDTHxHEIGHT, the one size that a file takes, or any.",
 )
 _CALIBRATION = flags.DEFINE_string(
     "calibration",
     None,
-    "Where int8 takes its ranges from: a folder of photographs, blurred as those to come, or a "
-    "data set's training pairs, such as gopro@FOLDER.",
+    "Take int8's ranges from these: a folder of photographs, blurred as those to come, or a data "
+    "set's training pairs, such as gopro@FOLDER.",
 )
 _PAIRS = flags.DEFINE_string(
     "pairs",
     None,
-    "A data set, such as gopro@FOLDER: each .tflite file's restored PSNR is measured on at most "
-    "eight of its test pairs.",
+    "Measure each .tflite file's restored PSNR on at most eight test pairs of this data set, such "
+    "as gopro@FOLDER.",
 )
 _DATA_DIR = flags.DEFINE_string(
-    "data_dir", "~/tensorflow_datasets", "Where prepared data sets are kept."
+    "data_dir", "~/tensorflow_datasets", "Keep prepared data sets in this folder."
 )
 _VERSION = flags.DEFINE_integer(
-    "version", None, "Number of the SavedModel's folder; the next free one if not given.", 1
+    "version", None, "Give the SavedModel's folder this number; the next free one if not given.", 1
 )
 _MAX_MEGAPIXELS = flags.DEFINE_float(
-    "max_megapixels", 64, "The served model refuses larger files, by their headers.", 0
+    "max_megapixels", 64, "Let the served model refuse larger files, by their headers.", 0
 )
 _LITERT_JS = flags.DEFINE_string(
     "litert_js",
     "node_modules/@litertjs/core",
-    "Folder of npm's package, which runs the network in the browser; for web.",
+    "Take npm's package, which runs the network in the browser, from this folder; for web.",
 )
 
 flags.register_validator(
@@ -77,7 +85,7 @@ flags.register_validator(
 )
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise errors.UserError(f"{argv[1]}: not a flag; export takes flags only")
     import tensorflow as tf
@@ -86,7 +94,7 @@ def main(argv):
     from tf_deblur.export import describe, saved_model
     from tf_deblur.models import weights
 
-    writers = {
+    writers: dict[str, Callable] = {
         "saved_model": functools.partial(
             saved_model.write, version=_VERSION.value, megapixels=_MAX_MEGAPIXELS.value
         ),
@@ -103,24 +111,24 @@ def main(argv):
             where = getattr(error, "filename", None) or _OUTPUT.value
             reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
             raise errors.UserError(f"{where}: cannot be written ({reason})") from error
-        print(f"{path}: {size(path) / 1e6:.1f} MB", flush=True)
+        print(f"{path}: {measure_size(path) / 1e6:.1f} MB", flush=True)
 
 
-def write_tflite(model, facts, output):
+def write_tflite(model: "keras.Model", facts: dict, output: pathlib.Path) -> pathlib.Path:
     """The folder of `.tflite` files; where nothing calibrates int8, it is left out and said so."""
     variants = _VARIANTS.value or VARIANTS
     if not _VARIANTS.value and not _CALIBRATION.value:
         print("int8 is left out: its ranges are taken from real pictures, see --calibration")
         variants = VARIANTS[:-1]
-    return write_variants(model, facts, output, variants, wanted_sizes())
+    return write_variants(model, facts, output, variants, parse_sizes())
 
 
-def write_web(model, facts, output):
+def write_web(model: "keras.Model", facts: dict, output: pathlib.Path) -> pathlib.Path:
     """The page for browsers, with a `.tflite` file of one size."""
     from tf_deblur.export import web
 
-    runtime = web.runtime(_LITERT_JS.value)
-    variants, fixed = _VARIANTS.value or ["dynamic_int8"], [*filter(None, wanted_sizes())]
+    runtime = web.read_runtime(_LITERT_JS.value)
+    variants, fixed = _VARIANTS.value or ["dynamic_int8"], [*filter(None, parse_sizes())]
     if len(variants) > 1 or len(fixed) != 1:
         raise errors.UserError("web: name one of --variants and one WIDTHxHEIGHT of --sizes")
     with tempfile.TemporaryDirectory() as folder:
@@ -129,35 +137,39 @@ def write_web(model, facts, output):
         return web.write(network, output, runtime)
 
 
-def write_variants(model, facts, output, variants, sizes):
+def write_variants(
+    model: "keras.Model", facts: dict, output: pathlib.Path, variants: Sequence[str], sizes: list
+) -> pathlib.Path:
     """The folder of `.tflite` files, made and measured with the pictures that flags name."""
     from tf_deblur.export import real_pictures, tflite
 
     calibration = pairs = tflite.NONE
     if _CALIBRATION.value:
-        calibration = real_pictures.blurred(_CALIBRATION.value, _DATA_DIR.value, tflite.PATCHES)
+        calibration = real_pictures.read_blurred(
+            _CALIBRATION.value, _DATA_DIR.value, tflite.PATCHES
+        )
     if _PAIRS.value:
-        pairs = real_pictures.pairs(_PAIRS.value, _DATA_DIR.value, tflite.PAIRS)
+        pairs = real_pictures.read_pairs(_PAIRS.value, _DATA_DIR.value, tflite.PAIRS)
     folder = tflite.write(model, facts, output, variants, sizes, calibration, pairs)
-    for line in tflite.table(folder):
+    for line in tflite.summarise(folder):
         print(line)
     if not _PAIRS.value:
         print("What restoring with them loses on real pairs is not measured, see --pairs")
     return folder
 
 
-def wanted_sizes():
+def parse_sizes() -> list[tuple[int, int] | None]:
     """(height, width) of each of --sizes, None for any."""
     found = [SIZE.fullmatch(size) for size in _SIZES.value]
     return [(int(size[2]), int(size[1])) if size else None for size in found]
 
 
-def size(path):
+def measure_size(path: pathlib.Path) -> int:
     files = path.rglob("*") if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
-def cli():
+def cli() -> None:
     errors.run(main)
 
 

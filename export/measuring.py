@@ -15,6 +15,8 @@ import subprocess
 import sys
 import tempfile
 import timeit
+import typing
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -23,6 +25,11 @@ from tf_deblur.errors import UserError
 from tf_deblur.pictures import arrays
 from tf_deblur.restoring import loading, tflite_backend
 from tf_deblur.scoring import metrics
+
+if typing.TYPE_CHECKING:
+    import keras
+
+    from tf_deblur.export.real_pictures import Pictures
 
 TILE = 1024, 1024  # what a file that takes any size is timed with
 ROUNDS = 3  # of the same 8-bit tile, all included; the best counts
@@ -38,36 +45,38 @@ class Judge:
       size: (height, width) that pictures are mirrored up to, or None.
     """
 
-    def __init__(self, model, pictures, size):
+    def __init__(
+        self, model: "keras.Model", pictures: "Pictures", size: tuple[int, int] | None
+    ) -> None:
         from tf_deblur.models import networks
 
-        self._blurred = list(pictures.blurred) or [pattern()]
+        self._blurred = list(pictures.blurred) or [make_pattern()]
         self._sharp = pictures.sharp
         count = len(pictures.blurred)
-        self._told = f"{count} of {pictures.name}" if count else "a pattern, no real picture"
-        self._large = [arrays.to_float(mirrored(picture, size)) for picture in self._blurred]
+        self._source = f"{count} of {pictures.name}" if count else "a pattern, no real picture"
+        self._large = [arrays.to_float(mirror(picture, size)) for picture in self._blurred]
         self._keras = [networks.restore(model, large[None])[0].numpy() for large in self._large]
 
-    def __call__(self, file):
+    def __call__(self, file: pathlib.Path) -> dict:
         """What the JSON of a `.tflite` file says that running it has shown.
 
         Raises:
           UserError: its results are no pictures.
         """
-        told, restored = run_apart(file, self._large)
+        description, restored = run_apart(file, self._large)
         apart = [np.abs(mine - keras) for mine, keras in zip(restored, self._keras)]
         largest = float(max(map(np.max, apart)))
         if not math.isfinite(largest):
             raise UserError(f"{file.name}: gives numbers that are none, where Keras restores")
         near = [metrics.psnr(*both, data_range=1) for both in zip(restored, self._keras)]
-        measured = told.pop("measured") | {
-            "pictures": self._told,
+        measured = description.pop("measured") | {
+            "pictures": self._source,
             "largest_difference": largest,
             "psnr_to_keras": round(float(np.mean(near)), 2) if np.all(np.isfinite(near)) else None,
         }
         psnr = self._psnr(restored) if self._sharp else None
         short = psnr["keras"] - psnr["restored"] > LOST if psnr else None
-        return told | {"measured": measured, "psnr": psnr, "worse_than_float32": short}
+        return description | {"measured": measured, "psnr": psnr, "worse_than_float32": short}
 
     def _psnr(self, restored):
         """Means over the pairs, of 8-bit pictures, by Keras in float32 too."""
@@ -76,30 +85,30 @@ class Judge:
             pairs = zip(pictures, self._sharp)
             return float(np.mean([score(picture, sharp) for picture, sharp in pairs]))
 
-        told = {"blurred": self._blurred, "keras": self._keras, "restored": restored}
-        return {"pairs": self._told} | {who: round(mean(p), 3) for who, p in told.items()}
+        by = {"blurred": self._blurred, "keras": self._keras, "restored": restored}
+        return {"pairs": self._source} | {who: round(mean(p), 3) for who, p in by.items()}
 
 
-def score(picture, sharp):
+def score(picture: np.ndarray, sharp: np.ndarray) -> float:
     height, width = sharp.shape[:2]
     picture = arrays.to_uint8(arrays.to_float(picture[:height, :width]))
     return metrics.psnr(picture, sharp, data_range=255)
 
 
-def mirrored(picture, size):
+def mirror(picture: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
     """A picture with its sides mirrored up to a size, as far as they are shorter."""
     more = [max(0, least - side) for least, side in zip(size or (0, 0), picture.shape)]
     return np.pad(picture, [*((0, length) for length in more), (0, 0)], mode="reflect")
 
 
-def pattern(side=256):
+def make_pattern(side: int = 256) -> np.ndarray:
     """Waves of every direction and length, where no real picture was named."""
     down, across = np.mgrid[:side, :side] / side
     waves = np.sin(200 * down**2 + 120 * across**2)[..., None] * [1, 0.7, 0.4]
     return arrays.to_uint8((1 + waves) / 2)
 
 
-def run_apart(file, pictures):
+def run_apart(file: pathlib.Path, pictures: Sequence[np.ndarray]) -> tuple[dict, list[np.ndarray]]:
     """`run_file` in a process of its own: what it tells, and the restored pictures."""
     with tempfile.TemporaryDirectory() as folder:
         given, made = (pathlib.Path(folder, name) for name in ("given.npz", "made.npz"))
@@ -112,18 +121,18 @@ def run_apart(file, pictures):
             return json.loads(done.stdout), list(restored.values())
 
 
-def run_file(file, pictures, restored):
+def run_file(file: str, pictures: str, restored: str) -> dict:
     """Runs a file on the pictures of an .npz file, writes another, and tells time and memory."""
     _, runtime = tflite_backend.find_interpreter()
-    before = memory("VmRSS")
+    before = read_memory("VmRSS")
     restore = loading.load(file)
     if not restore.engine.fixed_size:  # else opening it takes what running takes
-        before = memory("VmRSS")
+        before = read_memory("VmRSS")
     usual, restore.memory = restore.memory, math.inf
     size = restore.engine.fixed_size or TILE
     tile = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
     restore(tile)
-    pixel_bytes = math.ceil((memory("VmHWM") - before) / math.prod(size))
+    pixel_bytes = math.ceil((read_memory("VmHWM") - before) / math.prod(size))
     seconds = min(timeit.repeat(lambda: restore(tile), number=1, repeat=ROUNDS))
     restore.memory = usual
     with np.load(pictures) as given:
@@ -136,11 +145,11 @@ def run_file(file, pictures, restored):
     return {"pixel_bytes": pixel_bytes, "measured": measured}
 
 
-def memory(kind):
+def read_memory(kind: str) -> int:
     """Bytes that this process has now, VmRSS, or had at most, VmHWM; without /proc the latter."""
     status = pathlib.Path("/proc/self/status")
     if status.exists():  # getrusage tells the parent's where that is more
-        return int(re.search(rf"{kind}:\s+(\d+)", status.read_text())[1]) * 1024
+        return int(re.findall(rf"{kind}:\s+(\d+)", status.read_text())[0]) * 1024
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

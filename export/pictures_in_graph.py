@@ -3,6 +3,7 @@
 All of it is TensorFlow's own ops, so that a server needs nothing of ours.
 """
 
+import keras
 import tensorflow as tf
 
 from tf_deblur.models import networks
@@ -12,7 +13,7 @@ PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 IHDR = 16  # where a PNG file's width and height are, four bytes each
 
 
-def restore(model, pictures, most_pixels):
+def restore(model: keras.Model, pictures: tf.Tensor, most_pixels: int) -> tf.Tensor:
     """Restores pictures of one size tile by tile, exactly, in bounded memory.
 
     Sides are mirrored up to the model's multiple as `networks.restore` does it, but a tile at
@@ -31,14 +32,18 @@ def restore(model, pictures, most_pixels):
     if (2 * margin + multiple) ** 2 > most_pixels:
         raise ValueError(f"{most_pixels} pixels: too few for a tile with a margin of {margin}")
     size = tf.shape(pictures, out_type=tf.int64)
-    told = tf.debugging.Assert(tf.reduce_all(size[1:] > 0), ["a picture without pixels", size])
-    with tf.control_dependencies([told]):
+    checked = tf.debugging.Assert(tf.reduce_all(size[1:] > 0), ["a picture without pixels", size])
+    with tf.control_dependencies([checked]):
         size = tf.identity(size)
     sides = [-(-size[axis] // multiple) * multiple for axis in (1, 2)]
     core = tiling.choose_core(
-        *sides,
+        sides[0],
+        sides[1],
         tf.range(1, sides[1] // multiple + 1),
-        **{"margin": margin, "multiple": multiple, "most_pixels": most_pixels, "xp": tf},
+        margin=margin,
+        multiple=multiple,
+        most_pixels=most_pixels,
+        xp=tf,
     )
     rows, columns = (-(-side // length) for side, length in zip(sides, core))
 
@@ -72,7 +77,7 @@ def restore(model, pictures, most_pixels):
     return joined
 
 
-def restore_tile(model, tile):
+def restore_tile(model: keras.Model, tile: tf.Tensor) -> tf.Tensor:
     """(h, w, 3) of either type -> the same; numbers outside [0, 1], and NaN, are taken as in it."""
     blurred = tf.cast(tile, tf.float32) / 255 if tile.dtype == tf.uint8 else tile
     blurred = tf.where(tf.math.is_nan(blurred), 0.0, tf.clip_by_value(blurred, 0, 1))
@@ -85,7 +90,7 @@ def restore_tile(model, tile):
     return restored
 
 
-def read_file(data, megapixels):
+def read_file(data: tf.Tensor, megapixels: float) -> tf.Tensor:
     """Decodes a JPEG or PNG file whose header claims no more than `megapixels`.
 
     Args:
@@ -97,17 +102,17 @@ def read_file(data, megapixels):
     """
     is_png = tf.strings.substr(data, 0, len(PNG)) == PNG
     known = is_png | (tf.strings.substr(data, 0, len(JPEG)) == JPEG)
-    told = tf.debugging.Assert(known, ["neither a JPEG nor a PNG file"])
-    with tf.control_dependencies([told]):
+    checked = tf.debugging.Assert(known, ["neither a JPEG nor a PNG file"])
+    with tf.control_dependencies([checked]):
         width_height = tf.cond(is_png, lambda: _png_size(data), lambda: _jpeg_size(data))
-    told = tf.debugging.Assert(
+    checked = tf.debugging.Assert(
         tf.reduce_prod(width_height) <= int(megapixels * 1e6),
         [
             tf.strings.format("{}x{} pixels", (width_height[0], width_height[1])),
             f"at most {megapixels:g} megapixels are taken",
         ],
     )
-    with tf.control_dependencies([told]):
+    with tf.control_dependencies([checked]):
         return tf.cond(is_png, lambda: tf.io.decode_png(data, 3), lambda: _decode_jpeg(data))
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -21,11 +22,11 @@ class Pictures:
     """
 
     name: str = "none"
-    blurred: tuple = ()
-    sharp: tuple = ()
+    blurred: Sequence[np.ndarray] = ()
+    sharp: Sequence[np.ndarray] = ()
 
 
-def blurred(named, data_dir, most):
+def read_blurred(named: str, data_dir: str | None, most: int) -> Pictures:
     """What a network will be given: a folder's photographs, or a data set's training pairs.
 
     Args:
@@ -45,7 +46,7 @@ def blurred(named, data_dir, most):
         found = [path for path in folder.rglob("*") if path.suffix.lower() in formats.READ]
         if not found:
             raise UserError(f"{folder}: no photographs in it")
-        read = map(photographs.read, _evenly(sorted(found), most))
+        read = map(photographs.read, _take_evenly(sorted(found), most))
         return Pictures(folder.name, [arrays.to_uint8(arrays.to_float(one)) for one in read])
     if "@" not in named and "/" in named:
         raise UserError(f"{folder}: no such folder")
@@ -53,22 +54,22 @@ def blurred(named, data_dir, most):
 
     builder = datasets.prepare(named, data_dir)
     found = prepared.open_pairs(builder, "train")
-    read = [found.decode(found.read(number)) for number in _evenly(range(len(found)), most)]
-    return Pictures(f"{builder.name}, train", [pair["blurred"].numpy() for pair in read])
+    pairs = [found.decode(found.read(number)) for number in _take_evenly(range(len(found)), most)]
+    return Pictures(f"{builder.name}, train", [pair["blurred"].numpy() for pair in pairs])
 
 
-def pairs(named, data_dir, most):
+def read_pairs(named: str, data_dir: str | None, most: int) -> Pictures:
     """Pairs to score on, of a data set's test split where it has one: `Pictures`."""
     from tf_deblur.scoring import scoring
 
     builder = datasets.prepare(named, data_dir)
     found = scoring.Pictures(builder, None)
-    read = [found.read(number) for number in _evenly(range(len(found)), most)]
+    read = [found.read(number) for number in _take_evenly(range(len(found)), most)]
     halves = ([pair[half] for pair in read] for half in ("blurred", "sharp"))
     return Pictures(f"{builder.name}, {found.split}", *halves)
 
 
-def _evenly(found, most):
+def _take_evenly(found, most):
     """At most so many of a sequence, the first and the last among them."""
     places = np.linspace(0, len(found) - 1, min(len(found), most)).round().astype(int)
     return [found[place] for place in places]

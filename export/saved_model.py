@@ -9,6 +9,8 @@ serving_default  image_bytes, (n,) JPEG or PNG files   restored_bytes, (n,) PNG 
 import contextlib
 import io
 import json
+import pathlib
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
@@ -23,7 +25,13 @@ TILE_BYTES = 1e9  # what a server's memory has to hold for the network; larger t
 MEGAPIXELS = 64  # of a file, as most cameras have; decoded and restored they take 0.4 GB
 
 
-def write(model, facts, output, version=None, megapixels=MEGAPIXELS):
+def write(
+    model: keras.Model,
+    facts: dict,
+    output: pathlib.Path,
+    version: int | None = None,
+    megapixels: float = MEGAPIXELS,
+) -> pathlib.Path:
     """Writes a version under OUTPUT/PRESET; the folder appears whole, and replaces none.
 
     Args:
@@ -52,7 +60,7 @@ def write(model, facts, output, version=None, megapixels=MEGAPIXELS):
     facts = facts | {"tile_pixels": most_pixels, "max_megapixels": megapixels}
     # a server that polls takes whatever is named by a number: the name comes last
     with whole(folder, replace=False) as part, errors.quiet():
-        write_signatures(part, *signatures(model, most_pixels, megapixels))
+        write_signatures(part, *make_signatures(model, most_pixels, megapixels))
         extra = part / "assets.extra"
         extra.mkdir()
         (extra / "model.json").write_text(json.dumps(facts, indent=1))
@@ -60,7 +68,7 @@ def write(model, facts, output, version=None, megapixels=MEGAPIXELS):
     return folder
 
 
-def write_signatures(folder, *functions):
+def write_signatures(folder: str | pathlib.Path, *functions: Callable) -> None:
     """Writes a SavedModel with a signature for each `tf.function`, named after it.
 
     ExportArchive, unlike a `tf.Module`, keeps its variables for every loader under both
@@ -73,7 +81,9 @@ def write_signatures(folder, *functions):
         archive.write_out(str(folder))
 
 
-def signatures(model, most_pixels, megapixels=MEGAPIXELS):
+def make_signatures(
+    model: keras.Model, most_pixels: int, megapixels: float = MEGAPIXELS
+) -> tuple[Callable, ...]:
     """The SavedModel's signatures as traced functions: sizes, tiles and limits are inside.
 
     Args:

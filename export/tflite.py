@@ -14,8 +14,11 @@ import collections
 import contextlib
 import hashlib
 import json
+import pathlib
 import tempfile
+from collections.abc import Iterator, Sequence
 
+import keras
 import numpy as np
 import tensorflow as tf
 from tensorflow.lite.python import schema_py_generated as schema
@@ -36,7 +39,15 @@ PAIRS, SHOWN = 8, 4  # at most, that files are measured on
 NONE = Pictures()
 
 
-def write(model, facts, output, variants, sizes, calibration=NONE, pairs=NONE):
+def write(
+    model: keras.Model,
+    facts: dict,
+    output: pathlib.Path,
+    variants: Sequence[str],
+    sizes: Sequence[tuple[int, int] | None],
+    calibration: Pictures = NONE,
+    pairs: Pictures = NONE,
+) -> pathlib.Path:
     """Writes OUTPUT/PRESET-tflite/ with a file for each variant and size; it appears whole.
 
     Args:
@@ -56,45 +67,45 @@ def write(model, facts, output, variants, sizes, calibration=NONE, pairs=NONE):
         too small; a file that cannot be right.
     """
     multiple = facts["size_multiple"]
-    for size in filter(None, sizes):
-        if any(side % multiple or not side for side in size):
-            raise UserError(f"{in_words(size)[0]}: sides must be multiples of {multiple} pixels")
+    for fixed in filter(None, sizes):
+        if any(side % multiple or not side for side in fixed):
+            raise UserError(f"{name_size(fixed)[0]}: sides must be multiples of {multiple} pixels")
     patches = cut_patches(calibration.blurred) if "int8" in variants else ()
-    shown = pairs if pairs.blurred else some_of(calibration)
+    shown = pairs if pairs.blurred else choose_some(calibration)
     folder = output / f"{facts['preset']}-tflite"
     with whole(folder) as part:
         part.mkdir()
         for size in sizes:
             judge = measuring.Judge(model, shown, size)
-            with saved(model, size) as source:
+            with save_temporarily(model, size) as source:
                 for variant in variants:
-                    path = part / "-".join([facts["preset"], variant, *in_words(size)])
+                    path = part / "-".join([facts["preset"], variant, *name_size(size)])
                     data = convert(source, variant, patches)
-                    told = facts | described(path.name, data, variant, size, facts)
-                    told["calibration"] = calibration.name if variant == "int8" else None
-                    check(told, WEIGHT_BYTES[variant] * facts["parameters"])
+                    description = facts | describe_file(path.name, data, variant, size, facts)
+                    description["calibration"] = calibration.name if variant == "int8" else None
+                    check(description, WEIGHT_BYTES[variant] * facts["parameters"])
                     path.with_suffix(".tflite").write_bytes(data)
                     beside = path.with_suffix(".json")
-                    beside.write_text(json.dumps(told))  # what running it needs
-                    told |= judge(path.with_suffix(".tflite"))
-                    beside.write_text(json.dumps(told, indent=1))
+                    beside.write_text(json.dumps(description))  # what running it needs
+                    description |= judge(path.with_suffix(".tflite"))
+                    beside.write_text(json.dumps(description, indent=1))
     return folder
 
 
-def some_of(calibration):
+def choose_some(calibration: Pictures) -> Pictures:
     """Some of the pictures, and not all of each, for files to be measured on."""
     side = max(measuring.TILE)
     few = [picture[:side, :side] for picture in calibration.blurred[:SHOWN]]
     return Pictures(calibration.name, few)
 
 
-def in_words(size):
+def name_size(size: tuple[int, int] | None) -> list[str]:
     """[WIDTHxHEIGHT] of a size; [] of any."""
     return [f"{size[1]}x{size[0]}"] if size else []
 
 
 @contextlib.contextmanager
-def saved(model, size):
+def save_temporarily(model: keras.Model, size: tuple[int, int] | None) -> Iterator[str]:
     """A SavedModel of the network at one size or any; its signatures are named as served ones.
 
     By a SavedModel of ExportArchive alone: of functions that Keras 3 made, the converter
@@ -120,7 +131,7 @@ def saved(model, size):
         yield folder
 
 
-def convert(source, variant, patches=()):
+def convert(source: str, variant: str, patches: Sequence[np.ndarray] = ()) -> bytes:
     """The bytes of a `.tflite` file with one signature, `float32`, or `uint8` if it is int8."""
     name = "uint8" if variant == "int8" else "float32"
     with errors.quiet():
@@ -137,7 +148,7 @@ def convert(source, variant, patches=()):
         return converter.convert()
 
 
-def cut_patches(photographs):
+def cut_patches(photographs: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Patches of photographs, in turn: a list of (1, PATCH, PATCH, 3) float32 in [0, 1]."""
     if not len(photographs):
         raise UserError("int8: wants photographs to take its ranges from, and there are none")
@@ -159,7 +170,9 @@ def cut_patches(photographs):
     return patches
 
 
-def described(name, data, variant, size, facts):
+def describe_file(
+    name: str, data: bytes, variant: str, size: tuple[int, int] | None, facts: dict
+) -> dict:
     """What the JSON says of a file beside what it says of the network.
 
     Args:
@@ -168,7 +181,7 @@ def described(name, data, variant, size, facts):
       variant, size: as in `write`.
       facts: of the network.
     """
-    graph, ops = opened(data)
+    graph, ops = read_graph(data)
     signature = "uint8" if variant == "int8" else "float32"
     return {
         "name": name,
@@ -178,17 +191,17 @@ def described(name, data, variant, size, facts):
         "signature": signature,
         "fixed_size": list(size) if size else None,
         "margin": tiling.compute_margin(facts["radius"], facts["size_multiple"]),
-        "inputs": [tensor("image", graph.Tensors(graph.Inputs(0)), signature)],
-        "outputs": [tensor("restored", graph.Tensors(graph.Outputs(0)), signature)],
+        "inputs": [describe_tensor("image", graph.Tensors(graph.Inputs(0)), signature)],
+        "outputs": [describe_tensor("restored", graph.Tensors(graph.Outputs(0)), signature)],
         "ops": ops,
     }
 
 
-def opened(data):
+def read_graph(data: bytes) -> tuple[schema.SubGraph, dict[str, int]]:
     """A file's graph, and how often each op is in it: {name: count}."""
     model = schema.Model.GetRootAsModel(data, 0)
     names = {number: name for name, number in vars(schema.BuiltinOperator).items()}
-    ops = collections.Counter()
+    ops: collections.Counter[str] = collections.Counter()
     graphs = [model.Subgraphs(number) for number in range(model.SubgraphsLength())]
     for graph in graphs:
         for index in range(graph.OperatorsLength()):
@@ -198,7 +211,7 @@ def opened(data):
     return graphs[0], dict(ops)
 
 
-def tensor(name, stored, dtype):
+def describe_tensor(name: str, stored: schema.Tensor, dtype: str) -> dict:
     """What goes in or comes out, as the JSON has it; -1 in a shape is any length.
 
     A number q of a quantised one stands for (q - zero_point) * scale.
@@ -218,7 +231,7 @@ def tensor(name, stored, dtype):
     }
 
 
-def check(facts, weights):
+def check(facts: dict, weights: int) -> None:
     """UserError for what must not leave here: ops that are not everywhere, lacking weights."""
     if odd := facts["ops"].keys() - OPS:
         raise UserError(f"{facts['name']}: has {', '.join(sorted(odd))}, which not all runtimes do")
@@ -229,20 +242,20 @@ def check(facts, weights):
         )
 
 
-def table(folder):
+def summarise(folder: pathlib.Path) -> Iterator[str]:
     """A line for each file of a folder that `write` made: what it takes and what it loses."""
     for path in sorted(folder.glob("*.json")):
-        told = json.loads(path.read_text())
-        measured, psnr = told["measured"], told["psnr"]
+        description = json.loads(path.read_text())
+        measured, psnr = description["measured"], description["psnr"]
         near = measured["psnr_to_keras"]
         line = [
-            f"{told['bytes'] / 1e6:.1f} MB",
+            f"{description['bytes'] / 1e6:.1f} MB",
             f"{measured['milliseconds_a_megapixel']:.0f} ms a megapixel",
             f"{measured['largest_difference']:.1g} from Keras at most",
             f"{near:.1f} dB" if near else "equal",
         ]
         if psnr:
             line.append(f"restored {psnr['restored']:.2f} dB, {psnr['keras']:.2f} by Keras")
-        if told["worse_than_float32"]:
+        if description["worse_than_float32"]:
             line.append(f"WORSE THAN float32 BY MORE THAN {measuring.LOST} dB")
-        yield f"{told['name']}: {', '.join(line)}"
+        yield f"{description['name']}: {', '.join(line)}"

@@ -19,13 +19,13 @@ OTHER_PACKAGE, BESIDE = '"@litertjs/wasm-utils"', '"./wasm-utils.js"'
 KINDS_OF_WASM = ("", "_threaded", "_compat")  # relaxed SIMD, with threads too, without either
 
 
-def write(network, output, runtime):
+def write(network: pathlib.Path, output: pathlib.Path, runtime: dict[str, bytes]) -> pathlib.Path:
     """Writes the page, the network and what runs it into a folder; each file appears whole.
 
     Args:
       network: a `.tflite` file of one size, its JSON beside it.
       output: a `pathlib.Path`; other files in it stay.
-      runtime: what `runtime` gives.
+      runtime: what `read_runtime` gives.
 
     Returns:
       The folder.
@@ -50,7 +50,7 @@ def write(network, output, runtime):
     return output
 
 
-def runtime(package):
+def read_runtime(package: str) -> dict[str, bytes]:
     """Name -> bytes of the files of LiteRT.js that the page uses, and their licence."""
     core = pathlib.Path(package).resolve()  # some installers link it to where its neighbour is
     wasm = [f"wasm/litert_wasm{kind}_internal" for kind in KINDS_OF_WASM]
@@ -72,11 +72,11 @@ def runtime(package):
         "Changed by tf-deblur: where wasm-utils.js lies.\n"
     )
     files["index.js"] = (notice + script.replace(OTHER_PACKAGE, BESIDE)).encode()
-    files["LICENSE"] = licence().encode()
+    files["LICENSE"] = read_licence().encode()
     return files
 
 
-def licence():
+def read_licence() -> str:
     """The Apache licence's text, ours and that of LiteRT.js, whose package comes without it."""
-    [file] = [file for file in metadata.files("tf-deblur") if file.name == "LICENSE"]
+    [file] = [file for file in metadata.files("tf-deblur") or () if file.name == "LICENSE"]
     return file.read_text(encoding="utf-8")

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from commands import python
 
-
 if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):  # share the cores
     os.environ["TF_NUM_INTRAOP_THREADS"] = str(max(1, os.cpu_count() // workers))
 

@@ -6,7 +6,7 @@ import pytest
 from scipy import ndimage
 from skimage import metrics as skimage_metrics
 
-from tf_deblur.scoring import align, metrics
+from tf_deblur.scoring import align, alignments, metrics
 
 
 def window(scene, top, left, height, width):
@@ -100,7 +100,7 @@ def test_lai_pictures_are_found_where_their_readme_says(shared, kernel):
             sharp.astype(float), -1, np.flip(estimate), borderType=cv2.BORDER_REPLICATE
         )
     down, right, psnr = LAI[kernel - 1]
-    for search in ({"limit": 40, "crop": 60}, *align.SHIFTS.values()):
+    for search in ({"limit": 40, "crop": 60}, *alignments.SHIFTS.values()):
         found = align.best_shift(blurred, sharp, **search)
         if max(abs(down), abs(right)) > search["limit"]:
             assert found.at_limit

@@ -4,7 +4,7 @@ import pytest
 
 from tf_deblur import devices
 
-# By measurements that benchmarks/README.md tells of: a Xeon without AMX takes 1.6 times as long in
+# By measurements that benchmarks/results.md tells of: a Xeon without AMX takes 1.6 times as long in
 # bfloat16 as in float32, an EPYC half as long.
 PROCESSORS = {
     "vendor_id : GenuineIntel\nflags : avx2 avx512f avx512_bf16 amx_bf16 amx_tile": "AMX",

@@ -127,7 +127,7 @@ def record(**scores):
 def test_the_mean_is_of_decibels_and_every_picture_counts_once():
     records = [record(blurred=b, ours=o) for b, o in [(20, 30), (30, 20), (40, 46), (10, 10)]]
     records.append({"sequence": "a", "frame": "2", "problem": "a bad one, in nobody's mean"})
-    table = report.summed(records, ["blurred", "ours"], ["none"])["none"]
+    table = report.summarise(records, ["blurred", "ours"], ["none"])["none"]
     assert (table["blurred"]["psnr"], table["ours"]["psnr"]) == (25, 26.5)
     assert table["ours"]["made_worse"] == 0.25 and table["ours"]["pairs"] == 4
     assert table["blurred"]["deviation"] == pytest.approx(np.std([20, 30, 40, 10]))
@@ -141,11 +141,11 @@ def test_a_headline_needs_every_pair():
         "registered": True,
         "frames": records,
         "methods": {"blurred": {}},
-        "tables": report.summed(records, ["blurred"], ["none"]),
+        "tables": report.summarise(records, ["blurred"], ["none"]),
         "of_pairs": 1111,
     }
     for pairs, title in [(1111, "1111 pairs"), (1110, "partial: 1110 of 1111 pairs")]:
-        (lines, _, _), *_ = report.tables(result | {"pairs": pairs})
+        (lines, _, _), *_ = report.make_tables(result | {"pairs": pairs})
         assert lines[0] == f"gopro/blur, split test, {title}"
 
 

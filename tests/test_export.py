@@ -63,14 +63,14 @@ def test_the_files_are_those_that_are_promised(exported, small_workdir):
 
 
 def test_training_flags_tell_nothing_of_the_trainers_folders(tmp_path):
-    from tf_deblur.export import training_flags
+    from tf_deblur.export import read_training_flags
 
     (tmp_path / "flags.flags").write_text(
         "--workdir=/home/ann/runs/first\n--data_dir=~/data\n--manual_dir=/home/ann/GOPRO\n"
         "--dataset=gopro:0.3,synthetic_blur:0.7\n--init_from=/home/ann/start.safetensors\n"
         "--learning_rate=0.0001\n--nocache\n"
     )
-    assert training_flags(tmp_path) == [
+    assert read_training_flags(tmp_path) == [
         *("--dataset=gopro:0.3,synthetic_blur:0.7", "--init_from=start.safetensors"),
         *("--learning_rate=0.0001", "--nocache"),
     ]
@@ -164,13 +164,13 @@ def test_the_graphs_tiles_give_the_whole_pictures_result(small_workdir, keras_re
     most_pixels = (2 * radius + 80) ** 2
     tiles = tiling.plan(208, 304, radius=radius, multiple=multiple, most_pixels=most_pixels)
     assert len(tiles) > 3
-    float32, uint8, _ = saved_model.signatures(model, most_pixels)
+    float32, uint8, _ = saved_model.make_signatures(model, most_pixels)
     blurred = np.stack([picture(203, 301, seed) for seed in range(2)])  # no multiples of 8
     whole = keras_restore(np.float32(blurred / 255))
     assert np.abs(float32(np.float32(blurred / 255))["restored"] - whole).max() < 1e-6
     assert np.abs(uint8(blurred)["restored"].numpy() - np.rint(whole * 255)).max() <= 1
     with pytest.raises(ValueError, match="too few for a tile"):
-        saved_model.signatures(model, radius**2)[0].get_concrete_function()
+        saved_model.make_signatures(model, radius**2)[0].get_concrete_function()
 
 
 @pytest.mark.parametrize("multiple, radius", [(1, 80), (8, 187)])
@@ -277,7 +277,7 @@ def test_every_record_of_the_warm_up_file_replays(exported, loaded):
 def test_numbers_are_on_the_wire_as_protocol_buffers_have_them(number, wire):
     from tf_deblur.export import warmup
 
-    assert warmup.varint(number) == wire
+    assert warmup.encode_varint(number) == wire
 
 
 @pytest.fixture(scope="module")

@@ -344,4 +344,4 @@ def test_what_calibrates_nothing_is_refused(tmp_path):
         tflite.write(None, {"size_multiple": 8}, tmp_path, ["float32"], [(104, 100)])
     for folder, message in [(tmp_path, "no photographs in it"), ("no/such", "no such folder")]:
         with pytest.raises(UserError, match=message):
-            real_pictures.blurred(str(folder), None, 4)
+            real_pictures.read_blurred(str(folder), None, 4)

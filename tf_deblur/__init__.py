@@ -1,9 +1,9 @@
 """Motion deblurring with a generative adversarial network (Sang, Gao and Yin 2018)."""
 
 import os
-from typing import TYPE_CHECKING
+import typing
 
-if TYPE_CHECKING:
+if typing.TYPE_CHECKING:
     from tf_deblur.restoring.restorer import Restorer
 
 __version__ = "0.1.0"

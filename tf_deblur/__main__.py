@@ -19,7 +19,7 @@ USAGE = "\n".join(
 )
 
 
-def main():
+def main() -> int:
     if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help", "help"):
         print(USAGE)
         return 0

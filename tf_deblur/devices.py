@@ -6,6 +6,7 @@ TensorFlow is loaded by what asks it about GPUs, or sets its options.
 import contextlib
 import os
 import pathlib
+from collections.abc import Iterator
 
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}  # precision -> Keras's name
 PRECISIONS = ("auto", *POLICIES)
@@ -16,7 +17,7 @@ BFLOAT16_UNITS = {"AMX": ("amx_bf16", ""), "AVX-512 BF16": ("avx512_bf16", "Auth
 AMPERE = (8, 0)  # the first GPUs that multiply bfloat16
 
 
-def choose_precision(requested="auto"):
+def choose_precision(requested: str = "auto") -> tuple[str, str]:
     """Which precision to multiply in.
 
     Args:
@@ -34,7 +35,7 @@ def choose_precision(requested="auto"):
     return choose_processor_precision()
 
 
-def choose_processor_precision(requested="auto"):
+def choose_processor_precision(requested: str = "auto") -> tuple[str, str]:
     """`choose_precision` for what runs on the processor whatever else there is."""
     if requested != "auto":
         return requested, "as asked"
@@ -44,7 +45,7 @@ def choose_processor_precision(requested="auto"):
     return "bfloat16", unit
 
 
-def set_precision(requested="auto"):
+def set_precision(requested: str = "auto") -> str:
     """For training: layers made from here on multiply in the precision chosen.
 
     Variables, and layers that say so themselves, stay in float32.
@@ -60,7 +61,7 @@ def set_precision(requested="auto"):
     return f"running on {device_name()} in {precision} ({why})"
 
 
-def be_deterministic():
+def be_deterministic() -> None:
     """From here on TensorFlow gives the same bits each time, on the same machine."""
     import tensorflow as tf
 
@@ -69,30 +70,30 @@ def be_deterministic():
     tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
 
 
-def device_name():
+def device_name() -> str:
     """The device in words: a GPU's name, or the number of processor cores."""
     if gpus():
         return ", ".join(_details(gpu).get("device_name", gpu.name) for gpu in gpus())
     return processor_name()
 
 
-def processor_name():
+def processor_name() -> str:
     """The number of processor cores, in words."""
     return f"{cores()} processor core{'s' if cores() > 1 else ''}"
 
 
-def cores():
+def cores() -> int:
     """The processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def has_gpu():
+def has_gpu() -> bool:
     """Whether the machine has a GPU that TensorFlow may use; asks the system, not TensorFlow."""
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
     return not hidden and any(pathlib.Path("/dev").glob("nvidia[0-9]*"))
 
 
-def gpus():
+def gpus() -> list:
     """TensorFlow's GPUs, each told to take memory as it needs it and not all at once."""
     import tensorflow as tf  # where a .tflite file runs there may be none
 
@@ -104,7 +105,7 @@ def gpus():
 
 
 @contextlib.contextmanager
-def bfloat16_graphs(wanted):
+def bfloat16_graphs(wanted: bool) -> Iterator[None]:
     """Whether float32 graphs that run inside multiply in bfloat16; for processors only."""
     import tensorflow as tf
 
@@ -118,7 +119,7 @@ def bfloat16_graphs(wanted):
 
 
 @contextlib.contextmanager
-def layers_in(precision):
+def layers_in(precision: str) -> Iterator[None]:
     """Layers made inside multiply in this precision, whatever the rest of the program does."""
     import keras
 
@@ -136,7 +137,7 @@ def _details(gpu):
     return tf.config.experimental.get_device_details(gpu)
 
 
-def bfloat16_unit(root="/"):
+def bfloat16_unit(root: str | pathlib.Path = "/") -> str | None:
     """What multiplies bfloat16 faster in this processor; None if nothing does."""
     cpuinfo = pathlib.Path(root, "proc/cpuinfo")
     told = cpuinfo.read_text() if cpuinfo.exists() else ""

@@ -1,20 +1,24 @@
 """How a command starts and how it fails: one line for a user's mistake, a traceback for ours."""
 
 import contextlib
+import io
 import os
 import pathlib
+import re
 import sys
 import textwrap
 import warnings
+from collections.abc import Callable, Iterator
 
 from absl import app, flags, logging
 
 HERE = pathlib.Path(__file__).parent
 CONFIGS = (HERE / "configs", HERE.parent / "configs")  # in the wheel, and in a clone
 HELP = {"--help", "-help", "-h"}
+REPEATED = r";\s*repeat this option to specify a list of values$"  # our own words say so
 OF_ALL = {
-    "flagfile": "Reads flags from a file, one a line: configs/paper.flags, say.",
-    "verbosity": "0 lets through what TensorFlow and others log.",
+    "flagfile": "Read flags from a file, one a line: configs/paper.flags, say.",
+    "verbosity": "Let through what TensorFlow and others log, if 0.",
 }
 
 
@@ -27,7 +31,7 @@ class UserError(Exception):
 class Signalled(UserError):
     """A signal was heard and obeyed. The status is not 0: a scheduler is to start it again."""
 
-    def __init__(self, message, number):
+    def __init__(self, message: str, number: int) -> None:
         super().__init__(message)
         self.status = 128 + number
 
@@ -36,7 +40,7 @@ class BadPicture(UserError):
     """One picture that cannot be done; the others can."""
 
 
-def run(main, tensorflow=True):
+def run(main: Callable, tensorflow: bool = True) -> None:
     """Runs a command: parses its flags, loads TensorFlow without chatter, calls `main(argv)`.
 
     Commands that do without TensorFlow, or load it where they need it, say so: they start at once.
@@ -45,7 +49,7 @@ def run(main, tensorflow=True):
     error. Anything else is a bug of ours and keeps its traceback.
     """
 
-    def guarded(argv):
+    def catch_mistakes(argv):
         try:
             if tensorflow:
                 load_tensorflow()
@@ -55,17 +59,18 @@ def run(main, tensorflow=True):
         except KeyboardInterrupt:
             return _fail("interrupted", status=130)
 
-    sys.stdout.reconfigure(line_buffering=True)  # who pipes it reads a line when it is said
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # who pipes it reads a line when it is said
     if HELP & set(sys.argv[1:]):
         try:
             print(_help(main), flush=True)
         except BrokenPipeError:  # `| head` has read enough; the exit must not flush it again
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     else:
-        app.run(guarded, flags_parser=_parse)
+        app.run(catch_mistakes, flags_parser=_parse)
 
 
-def load_tensorflow():
+def load_tensorflow() -> None:
     """Imports TensorFlow without chatter; UserError where it is not installed."""
     if not wordy():
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -84,7 +89,7 @@ def load_tensorflow():
 
 
 @contextlib.contextmanager
-def quiet():
+def quiet() -> Iterator[None]:
     """Keeps dependencies' log lines and warnings off the terminal, unless --verbosity is given.
 
     TensorFlow's C++ code writes straight to file descriptor 2, before any of its settings
@@ -107,7 +112,7 @@ def quiet():
         os.close(nowhere)
 
 
-def wordy():
+def wordy() -> bool:
     """Whether the user asked for dependencies' log lines: --verbosity, any."""
     return flags.FLAGS.is_parsed() and bool(flags.FLAGS["verbosity"].present)
 
@@ -118,14 +123,14 @@ def _help(main):
     name = sys.argv[0] if module.__name__ == "__main__" else module.__name__  # as absl has it
     lines = [module.__doc__]
     for flag in flags.FLAGS.get_flags_for_module(name):
-        default = "" if flag.default is None else f" (default: {flag.default_as_str})"
-        lines += _described(flag.name, flag.help + default)
+        default = f" (default: {flag.default_as_str})" if flag.default not in (None, []) else ""
+        lines += _format_flag(flag.name, re.sub(REPEATED, "", flag.help) + default)
     for flag in OF_ALL.items():
-        lines += _described(*flag)
+        lines += _format_flag(*flag)
     return "\n".join(lines)
 
 
-def _described(name, text):
+def _format_flag(name, text):
     return [
         f"  --{name}",
         *textwrap.wrap(text, 96, initial_indent=" " * 6, subsequent_indent=" " * 6),
@@ -134,12 +139,12 @@ def _described(name, text):
 
 def _parse(argv):
     try:
-        return flags.FLAGS([_packaged(argument) for argument in argv])
+        return flags.FLAGS([_find_flagfile(argument) for argument in argv])
     except (flags.Error, OSError) as error:
         sys.exit(_fail(str(error).replace("\n", " "), status=2))
 
 
-def _packaged(argument):
+def _find_flagfile(argument):
     """--flagfile=configs/X finds the file inside the package where the folder has none."""
     name, _, path = argument.partition("=")
     path = pathlib.Path(path)

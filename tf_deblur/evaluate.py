@@ -8,110 +8,131 @@ import importlib
 import os
 import pathlib
 import sys
+import typing
+from collections.abc import Callable, Sequence
 
 from absl import flags
 
-from tf_deblur import errors
+from tf_deblur import devices, errors
+from tf_deblur.scoring.alignments import ALIGNMENTS, ASKED, choose_alignments
+from tf_deblur.scoring.methods import BASELINES
+
+if typing.TYPE_CHECKING:
+    import tensorflow_datasets as tfds
+
+    from tf_deblur.scoring import methods, scoring
 
 _MODEL = flags.DEFINE_multi_string(
     "model",
     [],
-    "A preset, a working directory, a .safetensors file, a SavedModel, a .tflite file or a URL "
-    "of TensorFlow Serving; NAME=MODEL names its row; repeat it for others. compact if no "
-    "method is named.",
+    "Score this network: a preset, a working directory, a .safetensors file, a SavedModel, a "
+    ".tflite file or a URL of TensorFlow Serving; NAME=MODEL names its row; repeat it for others. "
+    "Where no method is named, compact is scored.",
 )
 _RESTORED = flags.DEFINE_multi_string(
     "restored",
     [],
-    "NAME=FOLDER of pictures that another program restored, SEQUENCE/FRAME.png; repeat it.",
+    "Score what another program restored, NAME=FOLDER of pictures SEQUENCE/FRAME.png; repeat it.",
 )
 _BASELINE = flags.DEFINE_multi_enum(
     "baseline",
     [],
-    ["richardson_lucy", "unsupervised_wiener"],
-    "Deconvolution by scikit-image, which is told the blur by --kernel; repeat it.",
+    list(BASELINES),
+    "Score a deconvolution of scikit-image's, which is told the blur by --kernel; repeat it.",
 )
 _KERNEL = flags.DEFINE_string(
-    "kernel", None, "The blur's kernel, text or a picture; or a folder with one for each FRAME."
+    "kernel",
+    None,
+    "Tell the baselines the blur's kernel, as text or a picture, or a folder with one for each "
+    "FRAME.",
 )
 _DATASET = flags.DEFINE_string(
-    "dataset", "gopro", "Data set and config: gopro, gopro/blur_gamma, lai/uniform, kohler."
+    "dataset",
+    "gopro",
+    "Score on this data set and config: gopro, gopro/blur_gamma, lai/uniform or kohler, say.",
 )
 _SPLIT = flags.DEFINE_enum(
     "split",
     None,
     ["train", "validation", "test"],
-    "What to score; test if not given, or train where that is all there is.",
+    "Score this part; test if not given, or train where that is all there is.",
 )
 _DATA_DIR = flags.DEFINE_string(
-    "data_dir", "~/tensorflow_datasets", "Where prepared data sets are kept."
+    "data_dir", "~/tensorflow_datasets", "Keep prepared data sets in this folder."
 )
 _MANUAL_DIR = flags.DEFINE_string(
-    "manual_dir", None, "Where the pictures are: the folder that holds GOPRO_Large, say."
+    "manual_dir", None, "Look for the pictures here: the folder that holds GOPRO_Large, say."
 )
 _ALIGN = flags.DEFINE_enum(
     "align",
     None,
-    ["none", "shift", "euclidean", "realblur"],
-    "How restored and sharp picture are laid upon each other; the data set's own way if not given.",
+    list(ASKED),
+    "Lay restored and sharp picture upon each other in this way; the data set's own if not given.",
 )
 _PRECISION = flags.DEFINE_enum(
     "precision",
     "auto",
-    ["auto", "float32", "bfloat16"],
-    "Of the arithmetic; auto takes bfloat16 where the device is faster in it.",
+    devices.PRECISIONS,
+    "Multiply in this precision; auto takes bfloat16 where the device is faster in it.",
 )
 _CHECK = flags.DEFINE_bool(
     "check", False, "Score what `deblur` writes: the original where the result cannot be right."
 )
 _PERCEPTUAL = flags.DEFINE_bool(
-    "perceptual", False, "SSIMULACRA2 and FLIP too; wants the extra [perceptual]."
+    "perceptual", False, "Measure SSIMULACRA2 and FLIP too, by the extra [perceptual]."
 )
-_PUBLISHED = flags.DEFINE_bool("published", False, "The paper's published rows too.")
-_PER_SEQUENCE = flags.DEFINE_bool("per_sequence", False, "A table of the sequences too.")
+_PUBLISHED = flags.DEFINE_bool("published", False, "Print the paper's published rows too.")
+_PER_SEQUENCE = flags.DEFINE_bool("per_sequence", False, "Print a table of the sequences too.")
 _OUTPUT = flags.DEFINE_string(
-    "output", None, "Folder for the table as Markdown and CSV, every picture's scores, and JSON."
+    "output",
+    None,
+    "Write the table as Markdown and CSV, every picture's scores, and JSON into this folder.",
 )
 _RESUME = flags.DEFINE_bool("resume", False, "Go on with a run that was stopped, in --output.")
 _FIGURES = flags.DEFINE_integer(
-    "figures", 0, "Contact sheets of this many pictures, those where the methods differ most.", 0
+    "figures",
+    0,
+    "Draw contact sheets of this many pictures, those where the methods differ most.",
+    0,
 )
 _PLACES = flags.DEFINE_multi_string(
-    "place", [], "SEQUENCE/FRAME:X,Y: a contact sheet of this picture, magnified there; repeat it."
+    "place",
+    [],
+    "Draw a contact sheet of this picture, magnified there: SEQUENCE/FRAME:X,Y; repeat it.",
 )
-_PLOTS = flags.DEFINE_bool("plots", False, "Plots of PSNR and gain too; wants matplotlib.")
+_PLOTS = flags.DEFINE_bool("plots", False, "Draw plots of PSNR and gain too, by matplotlib.")
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise errors.UserError(f"{argv[1]}: not a flag; evaluation takes flags only")
-    folder = output_folder()
+    folder = choose_folder()
     if _PERCEPTUAL.value:
         require("perceptual", "tf_deblur.scoring.perceptual", "perceptual")
     from tf_deblur import datasets
     from tf_deblur.scoring import methods, report, scoring
 
-    models = [methods.of_model(name, _PRECISION.value) for name in model_names()]
+    models = [methods.open_model(name, _PRECISION.value) for name in choose_models()]
     builder = datasets.prepare(_DATASET.value, _DATA_DIR.value, _MANUAL_DIR.value)
-    alignments = scoring.alignments_of(builder, _ALIGN.value)
-    measure, measured_by = further_measures(alignments)
+    alignments = choose_alignments(builder, _ALIGN.value)
+    measure, measured_by = choose_measure(alignments)
     pictures = scoring.Pictures(builder, _SPLIT.value)
     refuse_small_pictures(builder, alignments)
-    places = named_places(pictures)
-    folders = [methods.of_folder(named, pictures) for named in _RESTORED.value]
-    baselines = [methods.of_baseline(name, _KERNEL.value, pictures) for name in _BASELINE.value]
-    scored = methods.together(models, folders, baselines)
+    places = parse_places(pictures)
+    folders = [methods.open_folder(named, pictures) for named in _RESTORED.value]
+    baselines = [methods.open_baseline(name, _KERNEL.value, pictures) for name in _BASELINE.value]
+    scored = methods.join(models, folders, baselines)
     settings = {
         "dataset": builder.info.full_name,
         "split": pictures.split,
         "check": _CHECK.value,
         "perceptual": measured_by,
-        "alignments": {name: scoring.ALIGNMENTS[name].told for name in alignments},
+        "alignments": {name: ALIGNMENTS[name].told for name in alignments},
         "methods": {method.name: method.facts for method in scored},
-        "versions": report.versions(),
+        "versions": report.list_versions(),
     }
     log = scoring.Log(folder, settings, _RESUME.value) if folder else None
-    records = records_of(pictures, scored, settings, log, measure)
+    records = score_pictures(pictures, scored, settings, log, measure)
     good = [number for number, record in enumerate(records) if "scores" in record]
     problems = len(records) - len(good)
     if not good:
@@ -124,26 +145,26 @@ def main(argv):
         "registered": builder.info.metadata["registered"],
         "rounding": report.ROUNDING,
         "ssim": report.SSIM,
-        "methods": {m.name: m.facts | m.notes | speed_of(m, pair) for m in scored},
-        "tables": report.summed(records, settings["methods"], alignments),
+        "methods": {m.name: m.facts | m.notes | measure_speed(m, pair) for m in scored},
+        "tables": report.summarise(records, settings["methods"], alignments),
         "frames": records,
     }
-    printed = list(report.tables(result, _PUBLISHED.value, _PER_SEQUENCE.value))
-    if folder:
+    printed = list(report.make_tables(result, _PUBLISHED.value, _PER_SEQUENCE.value))
+    if folder and log:
         report.write(result, folder, printed)
         draw(result, pictures, scored, places, folder)
         log.finish()
-    print("\n\n".join(report.as_text(*table) for table in printed))
+    print("\n\n".join(report.format_text(*table) for table in printed))
     if problems:
         raise errors.UserError(f"{problems} pairs left out of every method's mean, as said above")
 
 
-def model_names():
+def choose_models() -> list[str]:
     named = _MODEL.value or _RESTORED.value or _BASELINE.value
     return _MODEL.value if named else ["compact"]
 
 
-def output_folder():
+def choose_folder() -> pathlib.Path | None:
     """--output, or None; UserError if a flag wants what is not there."""
     if _PLOTS.value:
         require("plots", "matplotlib", "evaluate")
@@ -155,7 +176,7 @@ def output_folder():
     return None
 
 
-def require(flag, module, extra):
+def require(flag: str, module: str, extra: str) -> None:
     """UserError, before hours of scoring, where a flag's packages are not installed."""
     try:
         importlib.import_module(module)
@@ -165,7 +186,7 @@ def require(flag, module, extra):
         ) from error
 
 
-def further_measures(alignments):
+def choose_measure(alignments: Sequence[str]) -> tuple[Callable, dict[str, str]]:
     """What pictures are scored by, and the versions of the packages that --perceptual wants."""
     from tf_deblur.scoring import scoring
 
@@ -173,21 +194,20 @@ def further_measures(alignments):
         return scoring.MEASURE, {}
     from tf_deblur.scoring import perceptual
 
-    if any(scoring.ALIGNMENTS[name].own for name in alignments):
+    if any(ALIGNMENTS[name].own for name in alignments):
         raise errors.UserError(
             f"--perceptual: {alignments[0]} has metrics of its own; leave it out"
         )
-    return perceptual.scores, perceptual.versions()
+    return perceptual.scores, perceptual.list_versions()
 
 
-def refuse_small_pictures(builder, alignments):
+def refuse_small_pictures(builder: "tfds.core.DatasetBuilder", alignments: Sequence[str]) -> None:
     """UserError, before hours of scoring, for a data set with pictures too small to score."""
-    from tf_deblur.scoring import scoring
 
     if builder.name == "kohler":
         return  # of halves that are not there it has one pixel; each picture is looked at
     smallest = builder.info.metadata["smallest_side"]
-    needed = max(scoring.ALIGNMENTS[name].smallest_side for name in alignments)
+    needed = max(ALIGNMENTS[name].smallest_side for name in alignments)
     if smallest < needed:
         raise errors.UserError(
             f"{_DATASET.value}: a picture in it has a side of {smallest} pixels, and scoring "
@@ -195,9 +215,9 @@ def refuse_small_pictures(builder, alignments):
         )
 
 
-def named_places(pictures):
+def parse_places(pictures: "scoring.Pictures") -> dict[int, list[tuple[int, int]]]:
     """{number of a picture: [(x, y), …]} of --place."""
-    found = {}
+    found: dict[int, list[tuple[int, int]]] = {}
     for place in _PLACES.value:
         name, _, corner = place.rpartition(":")
         x, _, y = corner.partition(",")
@@ -211,7 +231,13 @@ def named_places(pictures):
     return found
 
 
-def records_of(pictures, scored, settings, log, measure):
+def score_pictures(
+    pictures: "scoring.Pictures",
+    scored: list["methods.Method"],
+    settings: dict,
+    log: "scoring.Log | None",
+    measure: Callable,
+) -> list[dict]:
     """The record of every picture; those of a run that was stopped are not made again."""
     from tqdm import tqdm
 
@@ -222,7 +248,7 @@ def records_of(pictures, scored, settings, log, measure):
     bar = tqdm(total=len(pictures), initial=len(records), unit="pair", leave=False, disable=None)
     rest = range(len(records), len(pictures))
     try:
-        for record in scoring.records(
+        for record in scoring.score_all(
             pictures, rest, scored, settings["alignments"], _CHECK.value, measure
         ):
             records.append(record)
@@ -241,35 +267,40 @@ def records_of(pictures, scored, settings, log, measure):
     return records
 
 
-def speed_of(method, pair):
+def measure_speed(method: "methods.Method", pair: dict) -> dict[str, float]:
     from tf_deblur.scoring import scoring
 
-    return (
-        {"seconds_a_megapixel": scoring.seconds_a_megapixel(method, pair)} if method.timed else {}
-    )
+    return {"seconds_a_megapixel": scoring.measure_seconds(method, pair)} if method.timed else {}
 
 
-def draw(result, pictures, scored, places, folder):
+def draw(
+    result: dict,
+    pictures: "scoring.Pictures",
+    scored: list["methods.Method"],
+    places: dict,
+    folder: pathlib.Path,
+) -> None:
     """The contact sheets and plots that were asked for."""
     from tf_deblur.pictures import photographs
     from tf_deblur.scoring import figures, methods, report, scoring
 
-    alignment, records = report.drawn(result), result["frames"]
+    alignment, records = report.choose_alignment(result), result["frames"]
     for old in (*folder.glob("figures/*.png"), *folder.glob("plots/*.png")):
         old.unlink()  # of another run
-    chosen = dict.fromkeys(figures.differing(records, alignment, _FIGURES.value))
+    chosen = dict.fromkeys(figures.find_most_different(records, alignment, _FIGURES.value))
     for number, corners in (chosen | places).items():
         if "problem" in records[number]:
             continue  # said already
-        pair, restored, _ = scoring.restored_by_all(pictures.read(number), scored, _CHECK.value)
-        sheet = figures.sheet_of(pair, restored, records[number], alignment, corners)
-        name = methods.key(pair["sequence"], pair["frame"])
+        pair, restored, _ = scoring.restore_by_all(pictures.read(number), scored, _CHECK.value)
+        assert isinstance(restored, dict)  # its record has no problem
+        sheet = figures.draw_pair(pair, restored, records[number], alignment, corners)
+        name = methods.join_names(pair["sequence"], pair["frame"])
         photographs.write(folder / "figures" / f"{name}.png", sheet)
     if _PLOTS.value:
-        figures.plots(result, folder / "plots")
+        figures.write_plots(result, folder / "plots")
 
 
-def cli():
+def cli() -> None:
     errors.run(main)
 
 

@@ -6,7 +6,7 @@ import pathlib
 import shutil
 
 TAKEN = "its result would replace another file named here; run it by itself"
-_parts = set()  # what is being written now
+_parts: set = set()  # what is being written now
 
 
 @contextlib.contextmanager

@@ -97,7 +97,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         BlurConfig(
             name="middling",
             description="blur of 9 to 16 pixels, for demonstrations",
-            **{"extent": (9, 16), "variants": 6, "shrink": 1.0},
+            extent=(9, 16),
+            variants=6,
+            shrink=1.0,
         ),
     ]
 

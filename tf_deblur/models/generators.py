@@ -15,7 +15,7 @@ HE = {"scale": 2.0, "mode": "fan_in", "distribution": "truncated_normal"}
 INITIALIZERS = {"torch7": TORCH7, "he": HE}
 ACTIVATIONS = ("relu", "linear")
 # Memory, in bytes: of each number inside a network; and of each pixel around it, where a picture
-# is several times in float32, measured on both presets (benchmarks/README.md has the figures).
+# is several times in float32, measured on both presets (benchmarks/results.md has the figures).
 NUMBER = {"float32": 4, "bfloat16": 2}
 AROUND = {"tensorflow": 60, "openvino": 90, "saved_model": 85}
 

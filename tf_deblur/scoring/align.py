@@ -7,18 +7,13 @@ by the best of many sharp frames, RealBlur's by a homography. NumPy and OpenCV.
 import dataclasses
 import itertools
 import math
+from collections.abc import Iterable
 
 import numpy as np
 
 from tf_deblur.opencv import cv2
 from tf_deblur.scoring import metrics
 
-# Arguments of `best_shift` on Lai's data. The first is what papers use; its kernel 4 moves
-# pictures by up to 35 pixels, which only the second finds.
-SHIFTS = {
-    "shift10": {"limit": 10, "crop": 15},
-    "shift40": {"limit": 40, "crop": 40},
-}
 STEPS = 4  # positions tried per pixel: shifts are multiples of 0.25
 
 
@@ -42,7 +37,7 @@ class Shifted:
     at_limit: bool
 
 
-def best_shift(restored, sharp, *, limit, crop):
+def best_shift(restored: np.ndarray, sharp: np.ndarray, *, limit: int, crop: int) -> Shifted:
     """Shifts the restored picture to where its luma differs least from the sharp one's.
 
     Every shift of up to `limit` pixels in steps of 0.25, both ways on both axes, is compared
@@ -73,7 +68,7 @@ def best_shift(restored, sharp, *, limit, crop):
         raise ValueError(f"a side of {side} pixels; {2 * crop + 11} are needed with crop {crop}")
     cropped = _read(sharp, 0, 0, crop)
     wide, narrow = metrics.luma(_read(restored, 0, 0, crop - limit)), metrics.luma(cropped)
-    errors = _squared_errors(wide, narrow, limit)
+    errors = _compare_shifts(wide, narrow, limit)
 
     offsets = np.arange(errors.shape[0]) / STEPS - limit
     distance = np.hypot(offsets[:, None], offsets)
@@ -86,7 +81,9 @@ def best_shift(restored, sharp, *, limit, crop):
     return Shifted(_read(restored, down, right, crop), cropped, down, right, at_limit)
 
 
-def euclidean(restored, sharp, start=(0, 0)):
+def euclidean(
+    restored: np.ndarray, sharp: np.ndarray, start: tuple[float, float] = (0, 0)
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Rotates and shifts the restored picture onto the sharp one. No published table does so.
 
     Args:
@@ -125,7 +122,7 @@ def euclidean(restored, sharp, start=(0, 0)):
     return restored, sharp, None
 
 
-def kohler(restored, frames):
+def kohler(restored: np.ndarray, frames: Iterable[np.ndarray]) -> dict[str, float]:
     """The scores of Köhler et al. 2012: the best over the sharp frames of a camera path.
 
     For each frame the restored picture is scaled to it in intensity, then shifted by whole
@@ -151,8 +148,8 @@ def kohler(restored, frames):
         z, x = metrics.as_pair(restored, frame)
         scale = _scale(z, x)
         down, right = _correlation_peak(z.mean(-1), x.mean(-1))
-        mask = _moved(np.ones(x.shape[:2]), down, right)
-        z, x = _moved(scale * z @ metrics.BT601, down, right), mask * (x @ metrics.BT601)
+        mask = _move(np.ones(x.shape[:2]), down, right)
+        z, x = _move(scale * z @ metrics.BT601, down, right), mask * (x @ metrics.BT601)
         psnr = metrics.decibels(np.mean(np.square(z - x)), 255)
         scores.append((psnr, metrics.ms_ssim(z, x)))
     if not scores:
@@ -161,7 +158,7 @@ def kohler(restored, frames):
     return {"psnr": max(psnrs), "ms_ssim": max(similarities)}
 
 
-def realblur(restored, sharp):
+def realblur(restored: np.ndarray, sharp: np.ndarray) -> tuple[dict[str, float], np.ndarray | None]:
     """The scores of RealBlur (Rim et al. 2020): after ECC with a homography, on the overlap.
 
     The benchmark's numbers come from OpenCV 4.2; other releases differ in the last digits.
@@ -188,7 +185,7 @@ def realblur(restored, sharp):
     # float32, as there: the search ends elsewhere in another precision
     z, x = (_scale(z, x) * z).astype(np.float32), x.astype(np.float32)
     z, mask, warp = _by_homography(z, x)
-    z, x = (np.float64(image * mask[..., None]) for image in (z, x))
+    z, x = ((image * mask[..., None]).astype(np.float64) for image in (z, x))
     similarity = math.prod(metrics.similarity_maps(z, x, 1))
     inside = _read(mask, 0, 0, metrics.RADIUS)
     scores = {
@@ -243,7 +240,7 @@ def _bilinear(y, x):
     return np.outer((1 - y, y), (1 - x, x)).ravel()
 
 
-def _squared_errors(wide, sharp, limit):
+def _compare_shifts(wide, sharp, limit):
     """Sum of squared differences at each shift, exactly, without shifting.
 
     A bilinear value is a weighted sum of four pixels, so its squared error is a quadratic form
@@ -303,7 +300,7 @@ def _correlation_peak(restored, sharp):
     return [(i + side // 2) % side - side // 2 for side, i in zip(sharp.shape, peak)]
 
 
-def _moved(image, down, right):
+def _move(image, down, right):
     """An image moved by whole pixels; zeros come in."""
     moved = np.zeros_like(image)
     height, width = image.shape[:2]

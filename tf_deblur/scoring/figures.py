@@ -1,6 +1,8 @@
 """Contact sheets of magnified crops, as the paper's Figures 2 and 3, and plots of scores."""
 
+import pathlib
 import textwrap
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -8,9 +10,9 @@ from tf_deblur.errors import UserError
 from tf_deblur.files import whole
 from tf_deblur.opencv import cv2
 from tf_deblur.pictures import arrays
-from tf_deblur.scoring import align, report
+from tf_deblur.scoring import report
+from tf_deblur.scoring.alignments import ALIGNMENTS, SHIFTS
 from tf_deblur.scoring.methods import BLURRED
-from tf_deblur.scoring.scoring import ALIGNMENTS
 
 COLUMN = 320  # pixels: a picture's width on the sheet, and the side of a magnified crop
 CROP = 80  # pixels of the picture, magnified four times
@@ -18,7 +20,7 @@ CROPS = 2  # on each sheet, where nobody names a place
 LINE, INK, PAPER, BOX = 24, 0, 255, (255, 40, 40)
 
 
-def differing(records, alignment, count):
+def find_most_different(records: list[dict], alignment: str, count: int) -> list[int]:
     """Numbers of the pictures whose methods' scores lie farthest apart, the farthest first."""
     metric = ALIGNMENTS[alignment].headline
 
@@ -31,7 +33,7 @@ def differing(records, alignment, count):
     return sorted(scored, key=spread, reverse=True)[:count]
 
 
-def places(pictures):
+def find_places(pictures: Sequence[np.ndarray]) -> list[tuple[int, int]]:
     """The crops where pictures of one size differ most: [(x, y), …] of their upper left corners."""
     stack = np.stack([arrays.to_float(picture).mean(-1) for picture in pictures])
     apart = stack.max(0) - stack.min(0)
@@ -48,7 +50,9 @@ def places(pictures):
     return found
 
 
-def contact_sheet(pictures, labels, corners):
+def draw_sheet(
+    pictures: Sequence[np.ndarray], labels: Sequence[str], corners: Sequence[tuple[int, int]]
+) -> np.ndarray:
     """Pictures side by side, below each the magnified crops of the same places.
 
     Args:
@@ -64,28 +68,28 @@ def contact_sheet(pictures, labels, corners):
     corners = [(min(x, width - side), min(y, height - side)) for x, y in corners]
     columns = []
     for picture, label in zip(pictures, labels):
-        parts = [_line(label), _small(picture, corners, side)]
+        parts = [_draw_line(label), _draw_small(picture, corners, side)]
         for x, y in corners:
             crop = picture[y : y + side, x : x + side]
             size = (COLUMN, COLUMN)
-            parts += [_gap(), cv2.resize(crop, size, interpolation=cv2.INTER_NEAREST)]
+            parts += [_make_gap(), cv2.resize(crop, size, interpolation=cv2.INTER_NEAREST)]
         columns += [np.concatenate(parts), np.full((sum(map(len, parts)), 6, 3), PAPER, np.uint8)]
     return arrays.join_side_by_side(*columns[:-1])
 
 
-def _line(label):
+def _draw_line(label):
     line = np.full((LINE, COLUMN, 3), PAPER, np.uint8)
     plain = label.encode("ascii", "replace").decode()  # OpenCV's letters are no others
     at, font = (2, LINE - 8), cv2.FONT_HERSHEY_SIMPLEX
     return cv2.putText(line, plain, at, font, 0.45, (INK,) * 3, 1, cv2.LINE_AA)
 
 
-def _short(name):
+def _shorten(name):
     """A name that fits on a line: of a path both ends tell more than the middle."""
     return name if len(name) <= 27 else f"{name[:12]}...{name[-12:]}"
 
 
-def _small(picture, corners, side):
+def _draw_small(picture, corners, side):
     """The whole picture in a column's width, the crops' places marked."""
     scale = COLUMN / picture.shape[1]
     size = (COLUMN, max(1, round(picture.shape[0] * scale)))
@@ -97,32 +101,40 @@ def _small(picture, corners, side):
     return small
 
 
-def _gap():
+def _make_gap():
     return np.full((6, COLUMN, 3), PAPER, np.uint8)
 
 
-def sheet_of(pair, restored, record, alignment, corners):
+def draw_pair(
+    pair: dict,
+    restored: dict[str, np.ndarray],
+    record: dict,
+    alignment: str,
+    corners: Sequence[tuple[int, int]] | None,
+) -> np.ndarray:
     """The contact sheet of one picture: blurred, every method, sharp, each with its score."""
     metric = ALIGNMENTS[alignment].headline
     scores, notes = record["scores"][alignment], record["notes"][alignment]
-    labels = [f"{_short(name)}  {scores[name][metric]:.2f} dB" for name in restored]
+    labels = [f"{_shorten(name)}  {scores[name][metric]:.2f} dB" for name in restored]
     sharp = pair["sharp"]
     if not isinstance(sharp, np.ndarray):  # Köhler's: of the camera's way, the middle
         sharp = sharp[len(sharp) // 2]
-    crop = align.SHIFTS.get(alignment, {"crop": 0})["crop"]
-    shown = [_laid(picture, notes.get(name, {}), crop) for name, picture in restored.items()]
-    corners = [(max(x - crop, 0), max(y - crop, 0)) for x, y in corners or ()] or places(shown)
-    return contact_sheet([*shown, _laid(sharp, {}, crop)], [*labels, "sharp"], corners)
+    crop = SHIFTS.get(alignment, {"crop": 0})["crop"]
+    shown = [
+        _crop_to_scored(picture, notes.get(name, {}), crop) for name, picture in restored.items()
+    ]
+    corners = [(max(x - crop, 0), max(y - crop, 0)) for x, y in corners or ()] or find_places(shown)
+    return draw_sheet([*shown, _crop_to_scored(sharp, {}, crop)], [*labels, "sharp"], corners)
 
 
-def _laid(picture, note, crop):
+def _crop_to_scored(picture, note, crop):
     """The part that is scored, read where the best shift says, to whole pixels."""
     down, right = (round(note.get(way, 0)) for way in ("down", "right"))
     height, width = picture.shape[:2]
     return picture[crop + down : height - crop + down, crop + right : width - crop + right]
 
 
-def plots(result, folder):
+def write_plots(result: dict, folder: pathlib.Path) -> None:
     """Writes psnr.png and gain.png: the last table's PSNR against the input's, and the gain.
 
     A picture that equals its sharp one has no finite PSNR, and is in neither.
@@ -130,14 +142,16 @@ def plots(result, folder):
     Raises:
       UserError: they cannot be written.
     """
-    alignment = report.drawn(result)
+    alignment = report.choose_alignment(result)
     methods = [method for method in result["methods"] if method != BLURRED]
-    scores = report.by_sequence(result, alignment)
+    scores = report.group_by_sequence(result, alignment)
     label = report.LABELS[ALIGNMENTS[alignment].headline]
-    for name, draw in {"psnr": _against_the_input, "gain": _gain_by_sequence}.items():
+    for name, draw in {"psnr": _plot_against_the_input, "gain": _plot_gain_by_sequence}.items():
         figure = draw(scores, methods, ALIGNMENTS[alignment].headline, label)
-        told = f"{report.name_of(result)}, {result['pairs']} pairs; {ALIGNMENTS[alignment].told}"
-        figure.suptitle(textwrap.fill(told, 80), fontsize=9)
+        title = (
+            f"{report.shorten_name(result)}, {result['pairs']} pairs; {ALIGNMENTS[alignment].told}"
+        )
+        figure.suptitle(textwrap.fill(title, 80), fontsize=9)
         try:
             with whole(folder / f"{name}.png") as part:
                 figure.savefig(part, dpi=120)
@@ -145,7 +159,7 @@ def plots(result, folder):
             raise UserError(f"{folder}: cannot be written ({error.strerror})") from error
 
 
-def _against_the_input(scores, methods, metric, label):
+def _plot_against_the_input(scores, methods, metric, label):
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 6), layout="constrained")
@@ -153,7 +167,7 @@ def _against_the_input(scores, methods, metric, label):
     own = [score for sequence in scores.values() for score in sequence]
     for method in methods:
         pairs = [(score[BLURRED][metric], score[method][metric]) for score in own]
-        axes.scatter(*np.reshape(_finite(pairs), (-1, 2)).T, s=14, label=method)
+        axes.scatter(*np.reshape(_keep_finite(pairs), (-1, 2)).T, s=14, label=method)
     least = min(score[BLURRED][metric] for score in own)
     if np.isfinite(least):
         axes.axline((least, least), slope=1, color="grey", linewidth=1, label="no change")
@@ -162,7 +176,7 @@ def _against_the_input(scores, methods, metric, label):
     return figure
 
 
-def _gain_by_sequence(scores, methods, metric, label):
+def _plot_gain_by_sequence(scores, methods, metric, label):
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 2 + 0.3 * len(scores) * max(1, len(methods))), layout="constrained")
@@ -171,7 +185,9 @@ def _gain_by_sequence(scores, methods, metric, label):
     for number, method in enumerate(methods):
         gains = []
         for sequence in scores.values():
-            pairs = _finite([(score[BLURRED][metric], score[method][metric]) for score in sequence])
+            pairs = _keep_finite(
+                [(score[BLURRED][metric], score[method][metric]) for score in sequence]
+            )
             gains.append(np.mean([after - before for before, after in pairs]) if pairs else 0)
         axes.barh(rows + (number - (len(methods) - 1) / 2) * thick, gains, thick, label=method)
     axes.axvline(0, color="grey", linewidth=1)
@@ -182,5 +198,5 @@ def _gain_by_sequence(scores, methods, metric, label):
     return figure
 
 
-def _finite(pairs):
+def _keep_finite(pairs):
     return [pair for pair in pairs if np.isfinite(pair).all()]

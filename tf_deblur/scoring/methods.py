@@ -7,7 +7,10 @@ import json
 import os
 import pathlib
 import re
+import typing
 import warnings
+from collections.abc import Callable
+from importlib import metadata
 
 import numpy as np
 
@@ -15,9 +18,17 @@ from tf_deblur.errors import BadPicture, UserError
 from tf_deblur.pictures import arrays, formats, photographs
 from tf_deblur.restoring.jobs import ENDING
 
+if typing.TYPE_CHECKING:
+    from tf_deblur.scoring.scoring import Pictures
+
 BLURRED = "blurred"  # the method that does nothing: what every other is compared with
 ITERATIONS = 30  # of Richardson and Lucy; more sharpen the noise too
 LISTED = 5  # names in an error's line
+# scikit-image's module, a channel and the kernel -> the channel restored.
+BASELINES = {
+    "richardson_lucy": lambda skimage, x, psf: skimage.richardson_lucy(x, psf, ITERATIONS),
+    "unsupervised_wiener": lambda skimage, x, psf: skimage.unsupervised_wiener(x, psf, rng=0)[0],
+}
 
 
 @dataclasses.dataclass
@@ -35,14 +46,14 @@ class Method:
     """
 
     name: str
-    restore: object
+    restore: Callable
     facts: dict = dataclasses.field(default_factory=dict)
     notes: dict = dataclasses.field(default_factory=dict)
     network: bool = False
     timed: bool = False
 
 
-def together(models, folders, baselines):
+def join(models: list[Method], folders: list[Method], baselines: list[Method]) -> list[Method]:
     """The methods that a run scores, the blurred input's first; UserError if two share a name."""
     methods = [Method(BLURRED, lambda pair: pair["blurred"]), *models, *folders, *baselines]
     names = [method.name for method in methods]
@@ -52,7 +63,7 @@ def together(models, folders, baselines):
     return methods
 
 
-def of_model(name, precision):
+def open_model(name: str, precision: str) -> Method:
     """A trained network: name, or ROW=NAME, and precision as `loading.load` takes them."""
     from tf_deblur.restoring import loading
 
@@ -74,7 +85,7 @@ def of_model(name, precision):
     )
 
 
-def of_folder(named, pictures):
+def open_folder(named: str, pictures: "Pictures") -> Method:
     """Pictures that another program restored: NAME=FOLDER, matched by sequence and frame.
 
     In the folder a picture is SEQUENCE/FRAME.png, SEQUENCE_FRAME.png or SEQUENCE-FRAME.png, or
@@ -92,7 +103,8 @@ def of_folder(named, pictures):
         raise UserError(f"--restored={named}: say NAME=FOLDER")
     if not pathlib.Path(folder).is_dir():
         raise UserError(f"{folder}: no such folder")
-    found, wanted = _by_key(pathlib.Path(folder)), {key(*names) for names in pictures.names}
+    found = _find_pictures(pathlib.Path(folder))
+    wanted = {join_names(*names) for names in pictures.names}
     if len(wanted) < len(pictures.names):
         raise UserError(f"{folder}: two pairs have one name when joined by _; score them apart")
     for problem, names in [
@@ -108,7 +120,7 @@ def of_folder(named, pictures):
             )
 
     def restore(pair):
-        path = found[key(pair["sequence"], pair["frame"])]
+        path = found[join_names(pair["sequence"], pair["frame"])]
         try:
             picture = photographs.read(path)
         except UserError as error:
@@ -121,41 +133,40 @@ def of_folder(named, pictures):
     return Method(name, restore, {"folder": folder, "files_sha256": _digest(listing)})
 
 
-def _digest(told):
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+def _digest(value):
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
 
-def _by_key(folder):
+def _find_pictures(folder):
     found = {}
     for where, _, names in os.walk(folder, followlinks=True):
         for path in (pathlib.Path(where, name) for name in sorted(names)):
             if path.suffix.lower() in formats.READ and not path.name.startswith("."):
                 stem = path.stem.removesuffix(ENDING)  # as `deblur` names them
-                named = key(*path.relative_to(folder).parent.parts, stem)
+                named = join_names(*path.relative_to(folder).parent.parts, stem)
                 other = found.setdefault(named, path)
                 if other is not path:
                     raise UserError(f"{path}: {other} is for the same pair; take one away")
     return found
 
 
-def key(*names):
+def join_names(*names: str) -> str:
     """What names a picture, however its sequence and frame are joined."""
     return re.sub("[/-]", "_", "_".join(name for name in names if name != "."))
 
 
-def of_baseline(name, kernel, pictures):
+def open_baseline(name: str, kernel: str | None, pictures: "Pictures") -> Method:
     """Deconvolution by scikit-image with the blur's own kernel: no network, and not blind.
 
     Args:
-      name: "richardson_lucy" or "unsupervised_wiener".
-      kernel: a file, or a folder with one for each frame; as `kernel_of` takes it.
+      name: of BASELINES.
+      kernel: a file, or a folder with one for each frame; as `read_kernel` takes it.
       pictures: the `scoring.Pictures` to restore.
 
     Raises:
       UserError: scikit-image or a kernel is missing.
     """
     try:
-        import skimage
         from skimage import restoration
     except ImportError as error:
         raise UserError(
@@ -164,14 +175,11 @@ def of_baseline(name, kernel, pictures):
     if not kernel:
         raise UserError(f"{name}: is told the blur; name its --kernel, a file or a folder of them")
     frames = dict.fromkeys(frame for _, frame in pictures.names)
-    kernels = [kernel_of(frame, kernel).tolist() for frame in frames]
-    deconvolve = {
-        "richardson_lucy": lambda x, psf: restoration.richardson_lucy(x, psf, ITERATIONS),
-        "unsupervised_wiener": lambda x, psf: restoration.unsupervised_wiener(x, psf, rng=0)[0],
-    }[name]
+    kernels = [read_kernel(frame, kernel).tolist() for frame in frames]
+    deconvolve = functools.partial(BASELINES[name], restoration)
 
     def restore(pair):
-        psf = kernel_of(pair["frame"], kernel)
+        psf = read_kernel(pair["frame"], kernel)
         (top, left), (height, width) = (n // 2 for n in psf.shape), pair["blurred"].shape[:2]
         margin = [(top, top), (left, left), (0, 0)]  # the blur saw beyond the edge
         wider = np.pad(arrays.to_float(pair["blurred"]), margin, mode="edge").astype(np.float64)
@@ -182,14 +190,14 @@ def of_baseline(name, kernel, pictures):
     facts = {
         "kernel": str(kernel),
         "kernels_sha256": _digest(kernels),
-        "scikit-image": skimage.__version__,
+        "scikit-image": metadata.version("scikit-image"),
         "told": "not blind: the kernel is given",
     }
     return Method(f"{name} (given the kernel)", restore, facts, timed=True)
 
 
 @functools.lru_cache
-def kernel_of(frame, source):
+def read_kernel(frame: str, source: str) -> np.ndarray:
     """A blur's kernel: (rows, columns) float64 with the sum 1, the middle its origin.
 
     Args:
@@ -202,7 +210,7 @@ def kernel_of(frame, source):
     """
     path = pathlib.Path(source)
     if path.is_dir():
-        path = _kernel_file(path, frame)
+        path = _find_kernel(path, frame)
     if path.suffix == ".txt":
         try:
             with warnings.catch_warnings():
@@ -217,7 +225,7 @@ def kernel_of(frame, source):
     return kernel / kernel.sum()
 
 
-def _kernel_file(folder, frame):
+def _find_kernel(folder, frame):
     own = re.compile(rf"{re.escape(frame)}(?![0-9A-Za-z])")  # 1.txt is not of frame 10
     files = [path for path in sorted(folder.iterdir()) if own.match(path.name)]
     texts = [path for path in files if path.suffix == ".txt"]

@@ -6,6 +6,7 @@ Many different things are called SSIM; here are those that people publish.
 import math
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tf_deblur.opencv import cv2
 
@@ -21,7 +22,7 @@ LOW_PASS = np.concatenate([_HALF[:0:-1], _HALF])
 LOW_PASS /= LOW_PASS.sum()
 
 
-def psnr(restored, sharp, *, data_range):
+def psnr(restored: ArrayLike, sharp: ArrayLike, *, data_range: float) -> float:
     """Peak signal-to-noise ratio over all pixels and channels together.
 
     Args:
@@ -39,7 +40,7 @@ def psnr(restored, sharp, *, data_range):
     return decibels(np.mean(np.square(restored - sharp)), data_range)
 
 
-def ssim(restored, sharp, *, data_range):
+def ssim(restored: ArrayLike, sharp: ArrayLike, *, data_range: float) -> float:
     """Structural similarity, averaged over pixels and channels.
 
     Gaussian 11×11 window, sigma 1.5, where it lies wholly inside; population covariance;
@@ -61,7 +62,7 @@ def ssim(restored, sharp, *, data_range):
     return _valid(_moments(*as_pair(restored, sharp)), data_range)
 
 
-def ssim_matlab_rgb(restored, sharp, *, data_range):
+def ssim_matlab_rgb(restored: ArrayLike, sharp: ArrayLike, *, data_range: float) -> float:
     """Structural similarity as MATLAB's `ssim(rgb, rgb)` has it, and most deblurring tables.
 
     Gaussian 11×11×11 window over height, width and channel, borders replicated on all
@@ -75,7 +76,7 @@ def ssim_matlab_rgb(restored, sharp, *, data_range):
     return _across_channels(_moments(*as_pair(restored, sharp)), data_range)
 
 
-def scores(restored, sharp, *, data_range):
+def scores(restored: ArrayLike, sharp: ArrayLike, *, data_range: float) -> dict[str, float]:
     """{name: value} of the three metrics above, which share their windows: as theirs, faster."""
     restored, sharp = as_pair(restored, sharp)
     moments = _moments(restored, sharp)
@@ -86,12 +87,12 @@ def scores(restored, sharp, *, data_range):
     }
 
 
-def luma(image):
+def luma(image: np.ndarray) -> np.ndarray:
     """Y of BT.601 as MATLAB's `rgb2ycbcr` has it: (h, w, 3) in 0…255 -> (h, w) in 16…235."""
     return 16 + image @ (219 / 255 * BT601)
 
 
-def y_scores(restored, sharp):
+def y_scores(restored: ArrayLike, sharp: ArrayLike) -> dict[str, float]:
     """Scores on Y, for comparison with published tables of Lai's data.
 
     Args:
@@ -111,7 +112,7 @@ def y_scores(restored, sharp):
     restored, sharp = as_pair(restored, sharp)
     restored, sharp = luma(restored), luma(sharp)
     factor = max(1, math.floor(min(sharp.shape) / 256 + 0.5))
-    reduced = [_reduced(image, factor) for image in (restored, sharp)]
+    reduced = [_reduce(image, factor) for image in (restored, sharp)]
     return {
         "psnr_y": decibels(np.mean(np.square(restored - sharp)), 255),
         "ssim_y": _valid(_moments(restored, sharp), 255),
@@ -119,7 +120,7 @@ def y_scores(restored, sharp):
     }
 
 
-def ms_ssim(restored, sharp):
+def ms_ssim(restored: np.ndarray, sharp: np.ndarray) -> float:
     """Multi-scale structural similarity of two grey pictures, as `metrix_mux` computes it.
 
     Means of contrast and of structure at five scales, of luminance at the coarsest, each to
@@ -150,7 +151,9 @@ def ms_ssim(restored, sharp):
     return float(score * luminance**power)
 
 
-def similarity_maps(x, y, data_range):
+def similarity_maps(
+    x: np.ndarray, y: np.ndarray, data_range: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Maps of luminance, contrast and structure, eq. 6, 9 and 10 of Wang et al. 2004.
 
     Where the window lies wholly inside: (h - 10, w - 10) or (h - 10, w - 10, c). Their product
@@ -168,7 +171,7 @@ def similarity_maps(x, y, data_range):
     return luminance, contrast, structure
 
 
-def as_pair(restored, sharp):
+def as_pair(restored: ArrayLike, sharp: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Both as float64; ValueError if they are not two (height, width, 3) arrays of one size."""
     restored, sharp = np.asarray(restored, np.float64), np.asarray(sharp, np.float64)
     if restored.shape != sharp.shape or sharp.ndim != 3 or sharp.shape[-1] != 3:
@@ -176,7 +179,7 @@ def as_pair(restored, sharp):
     return restored, sharp
 
 
-def decibels(error, data_range):
+def decibels(error: float | np.floating, data_range: float) -> float:
     """PSNR of a mean squared error; infinite for none."""
     return float(10 * np.log10(data_range**2 / error)) if error else float("inf")
 
@@ -239,7 +242,7 @@ def _low_pass(image):
     return cv2.sepFilter2D(image, cv2.CV_64F, LOW_PASS, LOW_PASS, borderType=cv2.BORDER_REFLECT)
 
 
-def _reduced(image, factor):
+def _reduce(image, factor):
     """Every factor-th pixel of the means over factor×factor, borders mirrored."""
     anchor = ((factor - 1) // 2,) * 2  # of an even window, as MATLAB's `imfilter` has it
     means = cv2.blur(image, (factor, factor), anchor=anchor, borderType=cv2.BORDER_REFLECT)

@@ -15,7 +15,7 @@ from tf_deblur.pictures import arrays
 from tf_deblur.scoring import metrics
 
 
-def scores(restored, sharp):
+def scores(restored: np.ndarray, sharp: np.ndarray) -> dict[str, float]:
     """`metrics.scores`, and two more of the pictures in 8 bits.
 
     Args:
@@ -38,7 +38,7 @@ def scores(restored, sharp):
     }
 
 
-def versions():
+def list_versions() -> dict[str, str]:
     return {name: metadata.version(name) for name in ("ssimulacra2", "flip-evaluator")}
 
 

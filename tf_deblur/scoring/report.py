@@ -4,14 +4,19 @@ import csv
 import io
 import json
 import math
+import pathlib
 import platform
 import re
 import statistics
+from collections.abc import Iterable, Iterator
 
 from tf_deblur.errors import UserError
 from tf_deblur.files import whole
+from tf_deblur.scoring.alignments import ALIGNMENTS
 from tf_deblur.scoring.methods import BLURRED
-from tf_deblur.scoring.scoring import ALIGNMENTS
+
+# Lines of title, rows of text, lines below.
+Table = tuple[list[str], list[list[str]], list[str]]
 
 LABELS = {
     "psnr": "PSNR dB",
@@ -53,7 +58,7 @@ PUBLISHED = {
 }
 
 
-def summed(records, methods, alignments):
+def summarise(records: list[dict], methods: Iterable[str], alignments: Iterable[str]) -> dict:
     """{alignment: {method: {metric: mean, …}}} over the pictures that could be scored.
 
     Every picture counts once. An infinite PSNR, of a picture that equals its sharp one, is in no
@@ -63,14 +68,16 @@ def summed(records, methods, alignments):
     scored = [record for record in records if "scores" in record]
     return {
         alignment: {
-            method: _summary([record["scores"][alignment] for record in scored], method, alignment)
+            method: _summarise_method(
+                [record["scores"][alignment] for record in scored], method, alignment
+            )
             for method in methods
         }
         for alignment in alignments
     }
 
 
-def _summary(scores, method, alignment):
+def _summarise_method(scores, method, alignment):
     own = [by_method[method] for by_method in scores]
     if not own:
         return {}
@@ -93,7 +100,9 @@ def _mean(scores, method, metric):
     return sum(finite) / len(finite) if finite else math.inf
 
 
-def tables(result, published=False, per_sequence=False):
+def make_tables(
+    result: dict, published: bool = False, per_sequence: bool = False
+) -> Iterator[Table]:
     """[(lines of title, rows of text, lines below), …] of all that there is to print.
 
     Args:
@@ -104,23 +113,23 @@ def tables(result, published=False, per_sequence=False):
     for alignment in result["tables"]:
         rows = _rows(result, alignment, published)
         below = _below(result, alignment)
-        if published and _published(result, alignment):
+        if published and _find_published(result, alignment):
             below.append(SOURCE)
         yield _title(result, alignment), rows, below
     if per_sequence:
-        alignment = drawn(result)
+        alignment = choose_alignment(result)
         way = ALIGNMENTS[alignment]
         group = "trajectory" if alignment == "kohler" else "sequence"
         title = [f"{LABELS[way.headline]} by {group}, {way.told}"]
         yield title, _sequence_rows(result, alignment), []
 
 
-def drawn(result):
+def choose_alignment(result: dict) -> str:
     """The alignment that sheets, plots and sequences are told in: the last is the most."""
     return list(result["tables"])[-1]
 
 
-def name_of(result):
+def shorten_name(result: dict) -> str:
     """The data set's name without the hashes that tell its builds apart: gopro/blur."""
     return re.sub("(-[0-9a-f]{6})+/.*|/[0-9.]+$", "", result["dataset"])
 
@@ -131,12 +140,12 @@ def _title(result, alignment):
     count = f"partial: {scored} of {of} pairs" if partial else f"{scored} pairs"
     shifted = alignment == "none" and not result["registered"]
     shifted = ", though this data set's halves are shifted" if shifted else ""
-    told = {"ssim_matlab_rgb": SSIM, "flip": PERCEPTUAL}
+    notes = {"ssim_matlab_rgb": SSIM, "flip": PERCEPTUAL}
     metrics = result["tables"][alignment][BLURRED]
     return [
-        f"{name_of(result)}, split {result['split']}, {count}",
+        f"{shorten_name(result)}, split {result['split']}, {count}",
         f"{ROUNDING}; {ALIGNMENTS[alignment].told}{shifted}",
-        "; ".join(["means of per-picture values", *(told[m] for m in told if m in metrics)]),
+        "; ".join(["means of per-picture values", *(notes[m] for m in notes if m in metrics)]),
     ]
 
 
@@ -156,7 +165,7 @@ def _rows(result, alignment, published):
                 "" if speed is None else f"{speed:.2f}",
             ]
         )
-    if published and (others := _published(result, alignment)):
+    if published and (others := _find_published(result, alignment)):
         rows = [[*row, ""] for row in rows]
         rows[0][-1] = UNTOLD
         for method, (psnr, ssim) in others.items():
@@ -165,7 +174,7 @@ def _rows(result, alignment, published):
     return rows
 
 
-def _published(result, alignment):
+def _find_published(result, alignment):
     """{method: (PSNR, SSIM)} of the paper on these pictures, as they lie; empty for others."""
     dataset, config = result["dataset"].split("/")[:2]
     theirs = config.partition("-")[0] in ("blur", "uniform", "nonuniform")
@@ -198,18 +207,19 @@ def _below(result, alignment):
 def _sequence_rows(result, alignment):
     metric, methods = ALIGNMENTS[alignment].headline, list(result["methods"])
     rows = [["", *methods, "pairs"]]
-    for sequence, scores in by_sequence(result, alignment).items():
+    for sequence, scores in group_by_sequence(result, alignment).items():
         means = (_mean(scores, method, metric) for method in methods)
         rows.append([sequence, *(_number(metric, mean) for mean in means), str(len(scores))])
     return rows
 
 
-def by_sequence(result, alignment):
+def group_by_sequence(result: dict, alignment: str) -> dict[str, list[dict]]:
     """{sequence: [{method: {metric: value}}, …]} of the pictures that were scored.
 
     Köhler's benchmark is told by trajectory, which is a picture's frame.
     """
-    found, group = {}, "frame" if alignment == "kohler" else "sequence"
+    found: dict[str, list[dict]] = {}
+    group = "frame" if alignment == "kohler" else "sequence"
     for record in result["frames"]:
         if "scores" in record:
             name = "all" if record[group] == "." else record[group]
@@ -221,7 +231,7 @@ def _number(metric, value):
     return f"{value:.3f}" if metric.startswith(("psnr", "ssimulacra2")) else f"{value:.4f}"
 
 
-def as_text(title, rows, below):
+def format_text(title: list[str], rows: list[list[str]], below: list[str]) -> str:
     """A table for the terminal."""
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = [
@@ -231,7 +241,7 @@ def as_text(title, rows, below):
     return "\n".join([*title, *(line.rstrip() for line in lines), *below])
 
 
-def as_markdown(title, rows, below):
+def format_markdown(title: list[str], rows: list[list[str]], below: list[str]) -> str:
     rule = ["---", *["---:"] * (len(rows[0]) - 1)]
     rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
     lines = [f"| {' | '.join(row)} |" for row in (rows[0], rule, *rows[1:])]
@@ -239,13 +249,13 @@ def as_markdown(title, rows, below):
     return "\n\n".join(filter(None, paragraphs))
 
 
-def as_csv(rows):
+def format_csv(rows: Iterable[list]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
 
 
-def mean_rows(result):
+def list_means(result: dict) -> Iterator[list]:
     """The tables' numbers, not rounded, one row an alignment and method."""
     metrics = _metrics(result)
     more = ("deviation", "pairs", "identical", "made_worse")
@@ -260,7 +270,7 @@ def _metrics(result):
     return [m for m in LABELS if any(m in t[BLURRED] for t in result["tables"].values())]
 
 
-def picture_rows(result):
+def list_pictures(result: dict) -> Iterator[list]:
     """Every picture's own numbers, one row a picture, alignment and method."""
     metrics = _metrics(result)
     yield ["sequence", "frame", "alignment", "method", *metrics, "down", "right", "problem"]
@@ -276,7 +286,7 @@ def picture_rows(result):
                 yield [*named, alignment, method, *values, *shift, ""]
 
 
-def versions():
+def list_versions() -> dict[str, str]:
     import cv2
     import keras
     import numpy
@@ -288,22 +298,22 @@ def versions():
     return {"python": platform.python_version()} | {m.__name__: m.__version__ for m in modules}
 
 
-def write(result, folder, printed):
+def write(result: dict, folder: pathlib.Path, printed: Iterable[Table]) -> None:
     """Writes table.md, table.csv, pictures.csv and result.json into a folder, each whole.
 
     Args:
-      result: what `tables` takes.
+      result: what `make_tables` takes.
       folder: a `pathlib.Path`; made if it is not there.
-      printed: what `tables` gave.
+      printed: what `make_tables` gave.
 
     Raises:
       UserError: it cannot be written.
     """
     finite = json.loads(json.dumps(result), parse_constant=str)  # JSON has no infinity
     files = {
-        "table.md": "\n\n".join(as_markdown(*table) for table in printed) + "\n",
-        "table.csv": as_csv(mean_rows(result)),
-        "pictures.csv": as_csv(picture_rows(result)),
+        "table.md": "\n\n".join(format_markdown(*table) for table in printed) + "\n",
+        "table.csv": format_csv(list_means(result)),
+        "pictures.csv": format_csv(list_pictures(result)),
         "result.json": json.dumps(finite, indent=1),
     }
     for name, text in files.items():

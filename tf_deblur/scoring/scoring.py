@@ -1,112 +1,29 @@
 """Scores methods on a data set's pictures: read, restored and scored side by side, in order."""
 
-import collections.abc
+import collections
 import concurrent.futures
-import dataclasses
 import functools
 import itertools
 import json
+import pathlib
 import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
+import numpy as np
 import tensorflow as tf
+import tensorflow_datasets as tfds
 
 from tf_deblur import devices
 from tf_deblur.datasets import prepared
 from tf_deblur.errors import BadPicture, UserError
 from tf_deblur.files import whole
 from tf_deblur.restoring import guard
-from tf_deblur.scoring import align, metrics
+from tf_deblur.scoring import metrics
+from tf_deblur.scoring.alignments import ALIGNMENTS
+from tf_deblur.scoring.methods import Method
 
 AHEAD = 4  # pictures that are read or restored before the one whose scores are waited for
 MEASURE = functools.partial(metrics.scores, data_range=255)  # of pictures that are compared whole
-
-
-@dataclasses.dataclass(frozen=True)
-class Alignment:
-    """How a restored picture is laid upon the sharp one before they are compared.
-
-    Attributes:
-      told: in words, with its limits.
-      score: (restored, sharp, measure), uint8 -> {metric: value}, {note: value}; the measure
-        is a function such as `MEASURE`, of what lies upon each other.
-      smallest_side: of the pictures that can be scored so, in pixels.
-      headline: the metric by which pictures count as made worse.
-      own: whether the data set's procedure has its own metrics, and takes no other measure.
-    """
-
-    told: str
-    score: object
-    smallest_side: int = 11  # the window of SSIM
-    headline: str = "psnr"
-    own: bool = False
-
-
-def _as_they_are(restored, sharp, measure):
-    return measure(restored, sharp), {}
-
-
-def _shifted(restored, sharp, measure, limits):
-    found = align.best_shift(restored, sharp, **limits)
-    scores = measure(found.restored, found.sharp)
-    note = {"down": found.down, "right": found.right, "at_limit": found.at_limit}
-    return scores | metrics.y_scores(found.restored, found.sharp), note
-
-
-def _turned(restored, sharp, measure):
-    start = align.best_shift(restored, sharp, **align.SHIFTS["shift10"])
-    restored, sharp, warp = align.euclidean(restored, sharp, (start.down, start.right))
-    return measure(restored, sharp), {"failed": warp is None}
-
-
-def _realblur(restored, sharp, _):
-    scores, warp = align.realblur(restored, sharp)
-    return scores, {"failed": warp is None}
-
-
-def _kohler(restored, frames, _):
-    best = align.kohler(restored, frames)
-    return {"psnr_luma": best["psnr"], "ms_ssim": best["ms_ssim"]}, {}
-
-
-ALIGNMENTS = {
-    "none": Alignment("not aligned", _as_they_are),
-    **{
-        name: Alignment(
-            f"best shift of at most {limits['limit']} pixels, found on Y in steps of 0.25, "
-            f"{limits['crop']} pixels cropped at each side",
-            functools.partial(_shifted, limits=limits),
-            smallest_side=2 * limits["crop"] + 11,
-        )
-        for name, limits in align.SHIFTS.items()
-    },
-    "euclidean": Alignment(
-        "shifted and turned by ECC from the best shift of at most 10 pixels, on what both show",
-        _turned,
-        smallest_side=41,
-    ),
-    "realblur": Alignment(
-        "RealBlur's procedure: scaled, warped by a homography", _realblur, own=True
-    ),
-    "kohler": Alignment(
-        "Köhler's procedure: scaled, shifted by whole pixels, the best of the sharp frames",
-        _kohler,
-        smallest_side=161,  # five scales of MS-SSIM
-        headline="psnr_luma",
-        own=True,
-    ),
-}
-OWN = {"lai": ("none", *align.SHIFTS), "kohler": ("kohler",)}
-ASKED = {"shift": tuple(align.SHIFTS)}
-
-
-def alignments_of(builder, asked):
-    """Names of the alignments to score with: the data set's own ones if none is asked for."""
-    own = OWN.get(builder.name, ("none",))
-    if asked in (None, *own):
-        return own if asked is None else (asked,)
-    if builder.name == "kohler":
-        raise UserError("kohler: has a procedure of its own; leave --align out")
-    return ASKED.get(asked, (asked,))
 
 
 class Pictures:
@@ -117,7 +34,7 @@ class Pictures:
       names: (sequence, frame) of each.
     """
 
-    def __init__(self, builder, split):
+    def __init__(self, builder: tfds.core.DatasetBuilder, split: str | None) -> None:
         # pairs of one's own are one split, unless folders tell otherwise
         self.split = split or ("test" if "test" in builder.info.splits else "train")
         self._truths = None
@@ -126,17 +43,17 @@ class Pictures:
         self._pairs = prepared.open_pairs(builder, self.split, hold_out=False)
         if not len(self._pairs):
             raise UserError(f"{builder.name}: no pairs in its split {self.split}")
-        self._numbers = range(len(self._pairs))
+        self._numbers: Sequence[int] = range(len(self._pairs))
         if self._truths is not None:
             self._numbers = [n for n in self._numbers if "/".join(self._name(n)) in self._truths]
         if not self._numbers:
             raise UserError(f"{builder.name}: nothing to score: no picture has its sharp half")
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._numbers)
 
     @functools.cached_property
-    def names(self):  # only where they are asked for: all records are read
+    def names(self) -> list[tuple[str, ...]]:  # only where they are asked for: all records are read
         return list(map(self._name, self._numbers))
 
     def _name(self, number):
@@ -144,7 +61,7 @@ class Pictures:
         values = tf.train.Example.FromString(self._pairs.read(number)).features.feature
         return tuple(values[key].bytes_list.value[0].decode() for key in ("sequence", "frame"))
 
-    def read(self, index):
+    def read(self, index: int) -> dict:
         """{"sequence", "frame", "blurred", "sharp"}; of Köhler's, `sharp` is a `Frames`."""
         features = self._pairs.decode(self._pairs.read(self._numbers[index]))
         pair = {name: features[name].numpy().decode() for name in ("sequence", "frame")}
@@ -155,16 +72,16 @@ class Pictures:
         }
 
 
-class Frames(collections.abc.Sequence):
+class Frames:
     """The sharp frames of one of Köhler's pictures, each decoded when it is asked for."""
 
-    def __init__(self, pairs, numbers):
+    def __init__(self, pairs: prepared.Pairs, numbers: range) -> None:
         self._pairs, self._numbers = pairs, numbers
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._numbers)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> np.ndarray:
         return self._pairs.decode(self._pairs.read(self._numbers[index]))["sharp"].numpy()
 
 
@@ -180,7 +97,14 @@ def _truths(builder):
     return found
 
 
-def records(pictures, numbers, methods, alignments, check, measure=MEASURE):
+def score_all(
+    pictures: Pictures,
+    numbers: Iterable[int],
+    methods: list[Method],
+    alignments: Sequence[str],
+    check: bool,
+    measure: Callable = MEASURE,
+) -> Iterator[dict]:
     """Yields the record of each picture, in order, as soon as it is known.
 
     Args:
@@ -199,16 +123,19 @@ def records(pictures, numbers, methods, alignments, check, measure=MEASURE):
     """
     reader, restorer = (concurrent.futures.ThreadPoolExecutor(1) for _ in range(2))
     scorer = concurrent.futures.ThreadPoolExecutor(devices.cores())
-    under_way = collections.deque()
+    under_way: collections.deque[concurrent.futures.Future] = collections.deque()
+
+    def restore(read):
+        return restore_by_all(read.result(), methods, check)
+
+    def score(restored):
+        return score_pair(*restored.result(), alignments, measure)
+
     try:
         for number in numbers:
             read = reader.submit(pictures.read, number)
-            restored = restorer.submit(
-                lambda read=read: restored_by_all(read.result(), methods, check)
-            )
-            under_way.append(
-                scorer.submit(lambda it=restored: record(*it.result(), alignments, measure))
-            )
+            restored = restorer.submit(restore, read)
+            under_way.append(scorer.submit(score, restored))
             if len(under_way) > AHEAD:
                 yield under_way.popleft().result()
         while under_way:
@@ -218,7 +145,9 @@ def records(pictures, numbers, methods, alignments, check, measure=MEASURE):
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def restored_by_all(pair, methods, check):
+def restore_by_all(
+    pair: dict, methods: list[Method], check: bool
+) -> tuple[dict, dict[str, np.ndarray] | str, dict[str, float]]:
     """(pair, {method: picture}, {method: share kept}); the pictures are a line if one is bad."""
     restored, kept = {}, {}
     for method in methods:
@@ -235,7 +164,13 @@ def restored_by_all(pair, methods, check):
     return pair, restored, kept
 
 
-def record(pair, restored, kept, alignments, measure):
+def score_pair(
+    pair: dict,
+    restored: dict[str, np.ndarray] | str,
+    kept: dict[str, float],
+    alignments: Sequence[str],
+    measure: Callable,
+) -> dict:
     named = {"sequence": pair["sequence"], "frame": pair["frame"]}
     needed = max(ALIGNMENTS[alignment].smallest_side for alignment in alignments)
     if min(pair["blurred"].shape[:2]) < needed:
@@ -245,13 +180,13 @@ def record(pair, restored, kept, alignments, measure):
     scores, notes = {}, {}
     for alignment in alignments:
         score = ALIGNMENTS[alignment].score
-        told = {name: score(each, pair["sharp"], measure) for name, each in restored.items()}
-        scores[alignment] = {method: values for method, (values, _) in told.items()}
-        notes[alignment] = {method: values for method, (_, values) in told.items() if values}
+        by = {name: score(each, pair["sharp"], measure) for name, each in restored.items()}
+        scores[alignment] = {method: values for method, (values, _) in by.items()}
+        notes[alignment] = {method: values for method, (_, values) in by.items() if values}
     return named | {"scores": scores, "notes": notes, "kept": kept}
 
 
-def seconds_a_megapixel(method, pair):
+def measure_seconds(method: Method, pair: dict) -> float:
     """How fast a method is: one picture, warm, with nothing else running."""
     method.restore(pair)
     begin = time.monotonic()
@@ -278,7 +213,7 @@ class Log:
         settings, or the file cannot be written.
     """
 
-    def __init__(self, folder, settings, resume):
+    def __init__(self, folder: pathlib.Path, settings: dict, resume: bool) -> None:
         self.path, self.records = folder / "unfinished.jsonl", []
         self._finished = folder / "scores.jsonl"
         there = [path for path in (self.path, self._finished) if path.exists()]
@@ -297,14 +232,14 @@ class Log:
         except OSError as error:
             raise UserError(f"{folder}: cannot be written in ({error.strerror})") from error
 
-    def add(self, record):
+    def add(self, record: dict) -> None:
         try:
             self._file.write(f"{json.dumps(record)}\n")
             self._file.flush()
         except OSError as error:
             raise UserError(f"{self.path}: cannot be written ({error.strerror})") from error
 
-    def finish(self):
+    def finish(self) -> None:
         self._file.close()
         self.path.replace(self._finished)
 

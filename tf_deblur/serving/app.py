@@ -9,6 +9,7 @@ import pathlib
 import sys
 import time
 import traceback
+from collections.abc import Callable
 
 from tf_deblur import page
 from tf_deblur.serving import (
@@ -53,8 +54,8 @@ class Options:
     max_megapixels: float = 64
     cors: bool = False
     metrics_path: str = metrics.PATH
-    batches: batching.Limits = None
-    access_log: object = None  # called with a line
+    batches: batching.Limits | None = None
+    access_log: Callable | None = None  # called with a line
 
 
 class App:
@@ -94,7 +95,7 @@ class App:
     async def _answer(self, request):
         """(reply, status code's name); errors of ours are told as 500 and printed."""
         try:
-            return await self._routed(request), "OK"
+            return await self._route(request), "OK"
         except Failure as failure:
             close = failure.http in (408, 413)
             headers = [("retry-after", "1")] if failure.http in (429, 503) else []
@@ -106,7 +107,7 @@ class App:
                 500, replies.error("Internal error; the server's log has more")
             ), "INTERNAL"
 
-    async def _routed(self, request):
+    async def _route(self, request):
         path = request.address
         if path.partition("?")[0] == self._options.metrics_path:
             return self._metrics_reply(path)
@@ -214,7 +215,7 @@ class App:
         plain = "text/plain"
         if path != own:
             text = f"Unexpected path: {path}. Should be {own}"
-            return Reply(400, replies.encoded(text), plain)
+            return Reply(400, replies.encode(text), plain)
         gauges = [(":tf_deblur:serving:requests_under_way", self._waiting)]
         gauges.append((":tf_deblur:serving:bytes_under_way", self._held))
         return Reply(body=self._metrics.text(gauges).encode(), kind=plain)
@@ -261,7 +262,7 @@ def _page(model, metrics_path):
         path = "/" if name == "index.html" else f"/{name}"
         kind = KINDS[pathlib.PurePath(name).suffix]
         replies_by_path[path] = Reply(body=text.encode(), kind=kind, headers=PAGE_HEADERS)
-    told = json.dumps(openapi.described(model, metrics_path), indent=1)
+    told = json.dumps(openapi.describe(model, metrics_path), indent=1)
     return replies_by_path | {"/openapi.json": Reply(body=told.encode())}
 
 

@@ -38,10 +38,10 @@ def with_fraction(value, whole, fraction):
     return value, places
 
 
-def scaled(value, power):
+def scale(value, power):
     """value * 10 ** power, rounded as RapidJSON does it, and flushed to zero."""
     if power < -308:
-        value, power = scaled(value, -308), power + 308
+        value, power = scale(value, -308), power + 308
     if power < -308:
         return 0.0
     value = value * TENS[power] if power >= 0 else value / TENS[-power]

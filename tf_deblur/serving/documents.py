@@ -197,13 +197,13 @@ class _Parser:
                 self.at += 1
                 return b"".join(parts).decode("utf-8", "surrogateescape")
             if byte == b"\\":
-                parts.append(self.escaped())
+                parts.append(self.read_escape())
             elif byte in (b"", b"\0"):
                 raise self.error("Missing a closing quotation mark in string.")
             else:
                 raise self.error("Invalid escape character in string.")
 
-    def escaped(self):
+    def read_escape(self):
         """The bytes that an escape stands for."""
         begin = self.at
         byte = self.text[begin + 1 : begin + 2]
@@ -271,7 +271,7 @@ class _Parser:
             power, is_double = (-power if down else power), True
         if not is_double:
             return -value if minus else value
-        value = decimals.scaled(float(value), power - places)
+        value = decimals.scale(float(value), power - places)
         return -value if minus else value
 
     def word(self):

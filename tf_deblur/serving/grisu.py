@@ -14,19 +14,19 @@ def digits(value):
     """(digits, exponent) with value = digits * 10 ** exponent; value is positive and finite."""
     fraction, exponent = math.frexp(value)
     f, e = int(fraction * (1 << 53)), exponent - 53
-    high = _normalized((f << 1) + 1, e - 1)
+    high = _normalize((f << 1) + 1, e - 1)
     low, low_e = ((f << 2) - 1, e - 2) if f == 1 << 52 else ((f << 1) - 1, e - 1)
     low <<= low_e - high[1]
     estimate = (-61 - high[1]) * 0.30102999566398114 + 347
     index = (math.ceil(estimate) >> 3) + 1
     power, power_e = _power_of_ten(FIRST + STEP * index)
-    middle = _times(_normalized(f, e)[0], power)
+    middle = _times(_normalize(f, e)[0], power)
     below, above = _times(low, power) + 1, _times(high[0], power) - 1
     text, shift = _generate(middle, above, above - below, -(high[1] + power_e + 64))
     return text, shift - (FIRST + STEP * index)
 
 
-def _normalized(f, e):
+def _normalize(f, e):
     shift = 64 - f.bit_length()
     return f << shift, e - shift
 
@@ -63,7 +63,7 @@ def _generate(middle, above, delta, bits):
         kappa -= 1
         left = (whole << bits) + rest
         if left <= delta:
-            return _rounded(found, delta, left, 10**kappa << bits, apart), kappa
+            return _round(found, delta, left, 10**kappa << bits, apart), kappa
     while True:
         rest, delta = rest * 10, delta * 10 & MASK
         digit, rest = rest >> bits, rest & (one - 1)
@@ -72,10 +72,10 @@ def _generate(middle, above, delta, bits):
         kappa -= 1
         if rest < delta:
             unit = 10**-kappa if -kappa < 9 else 0
-            return _rounded(found, delta, rest, one, apart * unit & MASK), kappa
+            return _round(found, delta, rest, one, apart * unit & MASK), kappa
 
 
-def _rounded(found, delta, rest, ten, apart):
+def _round(found, delta, rest, ten, apart):
     while (
         rest < apart
         and delta - rest >= ten

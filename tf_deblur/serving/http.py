@@ -45,8 +45,8 @@ class Route:
 
     action: str
     model: str
-    version: int = None
-    label: str = None
+    version: int | None = None
+    label: str | None = None
 
 
 class Request:
@@ -110,7 +110,7 @@ class Request:
                 raise _too_long(most)
             hold(len(part))
         body = b"".join(parts)
-        return unpacked(body) if "gzip" in self.header("content-encoding") else body
+        return unpack(body) if "gzip" in self.header("content-encoding") else body
 
     async def let_end(self):
         """Reads what is left of the body, to no end: who still sends may not see the reply.
@@ -140,7 +140,7 @@ def _too_long(most):
     return Failure("INVALID_ARGUMENT", text, http=413)
 
 
-def unpacked(body):
+def unpack(body):
     """A gzip body's content; empty where it is damaged, too large, or more than one member."""
     unpack = zlib.decompressobj(16 + zlib.MAX_WBITS)
     try:

@@ -38,7 +38,7 @@ class Settings:
 @dataclasses.dataclass
 class _Version:
     state: str = "START"
-    failure: Failure = None
+    failure: Failure | None = None
     aspired: bool = True
     loaded: object = None
 
@@ -54,7 +54,7 @@ class Model:
 
     def poll(self):
         """Looks at the folder once; loads what is new, then unloads what is not wanted."""
-        wanted = self._wanted()
+        wanted = self._choose_versions()
         if wanted is None:
             return
         managed = self._managed
@@ -69,7 +69,7 @@ class Model:
             self._load(number, wanted[number], self._managed[number])
         self._unload()
 
-    def _wanted(self):
+    def _choose_versions(self):
         """version -> folder, of those that the policy asks for; None where there is no folder."""
         try:
             found = {int(path.name): path for path in self._folders()}
@@ -143,7 +143,9 @@ class Model:
         if version is not None and version not in told:
             raise not_found(f"Could not find version {version} of model {self.settings.name}")
         numbers = sorted(told, reverse=True) if version is None else [version]
-        reply = {"model_version_status": [_told(number, told[number]) for number in numbers]}
+        reply = {
+            "model_version_status": [_describe_version(number, told[number]) for number in numbers]
+        }
         return (json.dumps(reply, indent=1) + "\n").encode()
 
     def failures(self):
@@ -220,7 +222,7 @@ def _none_of(name):
     return not_found(f"Could not find any versions of model {name}")
 
 
-def _told(number, version):
+def _describe_version(number, version):
     failure = version.failure
     code, message = (failure.code, failure.message) if failure else ("OK", "")
     status = {"error_code": code, "error_message": message}

@@ -5,7 +5,8 @@ FILE = (
     "iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAIAAAD91JpzAAAAFklEQVQIHWNsaGhgYGBgbGhoYGBgAAAZowMDsWXKdgAA"
     "AABJRU5ErkJggg=="
 )
-STRING, ANYTHING = {"type": "string"}, {}
+STRING = {"type": "string"}
+ANYTHING: dict = {}
 WHICH = {"": [], "/versions/{version}": ["version"], "/labels/{label}": ["label"]}
 NOT_FOUND = ("404", "No such model or version")
 AT_PREDICT = [
@@ -20,7 +21,7 @@ AT_PREDICT = [
 ]
 
 
-def described(model, metrics_path):
+def describe(model, metrics_path):
     """The description of a server, as JSON can hold it.
 
     Args:

@@ -16,7 +16,7 @@ class _Full(Exception):
     """Enough has been written."""
 
 
-def quoted(value):
+def quote(value):
     """The value's text: four spaces an object's level, arrays on one line."""
     parts, size = [], 0
 

@@ -21,10 +21,10 @@ INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint32", "uint64")
 
 def error(message):
     """An error's reply; `message` may hold bytes that are not UTF-8 as surrogate escapes."""
-    return encoded(f'{{\n{INDENT}"error": {string(message)}\n}}')
+    return encode(f'{{\n{INDENT}"error": {string(message)}\n}}')
 
 
-def encoded(text):
+def encode(text):
     return text.encode("utf-8", "surrogateescape")
 
 
@@ -54,12 +54,12 @@ def reply(form, tensors):
             raise invalid(f"Tensor name: {name} has inconsistent batch size: {size}")
         batch = array.shape[0]
     if not batch:
-        return encoded(f'{{\n{INDENT}"predictions": []\n}}')
+        return encode(f'{{\n{INDENT}"predictions": []\n}}')
     if len(tensors) == 1:
         (name, array), *_ = tensors.items()
         rows = [", " + _row(name, element, 2) for element in array]
         text = "".join(rows)[2:]
-        return encoded(f'{{\n{INDENT}"predictions": [{text}\n{INDENT}]\n}}')
+        return encode(f'{{\n{INDENT}"predictions": [{text}\n{INDENT}]\n}}')
     rows = []
     for index in range(batch):
         members = [
@@ -67,18 +67,18 @@ def reply(form, tensors):
             for name, array in tensors.items()
         ]
         rows.append(f"\n{INDENT * 2}{{{','.join(members)}\n{INDENT * 2}}}")
-    return encoded(f'{{\n{INDENT}"predictions": [{",".join(rows)}\n{INDENT}]\n}}')
+    return encode(f'{{\n{INDENT}"predictions": [{",".join(rows)}\n{INDENT}]\n}}')
 
 
 def _column_reply(tensors):
     if len(tensors) == 1:
         (name, array), *_ = tensors.items()
-        return encoded(f'{{\n{INDENT}"outputs": {_column(name, array, 1)}\n}}')
+        return encode(f'{{\n{INDENT}"outputs": {_column(name, array, 1)}\n}}')
     members = [
         f"\n{INDENT * 2}{string(name)}: {_column(name, array, 2)}"
         for name, array in tensors.items()
     ]
-    return encoded(f'{{\n{INDENT}"outputs": {{{",".join(members)}\n{INDENT}}}\n}}')
+    return encode(f'{{\n{INDENT}"outputs": {{{",".join(members)}\n{INDENT}}}\n}}')
 
 
 def _row(name, array, level):

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tf_deblur.serving import values
 from tf_deblur.serving.documents import Object
-from tf_deblur.serving.quoting import quoted
+from tf_deblur.serving.quoting import quote
 from tf_deblur.serving.status import Failure, invalid
 
 SIGNATURE = "serving_default"  # of a request that names none
@@ -18,10 +18,10 @@ MOST_DIMENSIONS = 32  # as NumPy 1 has them; TensorFlow 254
 def check_object(document):
     """Raises Failure unless a request's document is an object whose signature name is a string."""
     if not isinstance(document, Object):
-        raise values.misformed(document, "Is not object")
+        raise values.make_refusal(document, "Is not object")
     if not isinstance(document.get("signature_name", ""), str):
         text = "not formatted correctly. 'signature_name' key must be a string value."
-        raise values.misformed(document, text)
+        raise values.make_refusal(document, text)
 
 
 def tensors(document, dtypes):
@@ -42,7 +42,7 @@ def tensors(document, dtypes):
         text = (
             "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist "
         )
-        raise values.misformed(document, text)
+        raise values.make_refusal(document, text)
     if not rows and not columns:
         raise invalid("Missing 'inputs' or 'instances' key")
     fill = _from_rows if rows else _from_columns
@@ -86,9 +86,9 @@ class _Tensor:
 def _from_rows(document, dtypes):
     rows = document.get("instances")
     if not isinstance(rows, list) or isinstance(rows, Object):
-        raise values.misformed(document, "Expecting 'instances' to be an list/array")
+        raise values.make_refusal(document, "Expecting 'instances' to be an list/array")
     if not rows:
-        raise values.misformed(document, "No values in 'instances' array")
+        raise values.make_refusal(document, "No values in 'instances' array")
     named = _is_named(rows[0])
     if not isinstance(rows[0], Object) and len(dtypes) > 1:
         raise invalid(
@@ -112,7 +112,7 @@ def _from_rows(document, dtypes):
                 why = f"Error: {error.code}: {error.message}"
                 raise invalid(f"{failed}{key} of 'instances' list. {why}") from error
         if named and {name for name, _ in row} != set(dtypes):
-            text = f"JSON object: {quoted(row)} keys must be equal to: {','.join(sorted(dtypes))}"
+            text = f"JSON object: {quote(row)} keys must be equal to: {','.join(sorted(dtypes))}"
             raise invalid(f"{failed} of 'instances' list. {text}")
     for tensor in found.values():
         tensor.rows = len(rows)
@@ -172,7 +172,7 @@ def _values(value, shape, dtype):
             if not _is_list(each):
                 if level != len(shape):
                     raise invalid(
-                        f"JSON Value: {quoted(each)} found at incorrect level: {level + 1} in the "
+                        f"JSON Value: {quote(each)} found at incorrect level: {level + 1} in the "
                         f"JSON DOM. Expected at level: {len(shape)}"
                     )
                 yield values.single(each, dtype)
@@ -225,12 +225,12 @@ def check_examples(document):
     """Raises Failure unless a classify or regress request has examples."""
     if "examples" not in document:
         text = "When method is classify, key 'examples' is expected and was not found"
-        raise values.misformed(document, text)
+        raise values.make_refusal(document, text)
     examples = document.get("examples")
     if not _is_list(examples):
-        raise values.misformed(document, "'examples' value is not an array")
+        raise values.make_refusal(document, "'examples' value is not an array")
     if not examples:
-        raise values.misformed(document, "'examples' value is an empty array")
+        raise values.make_refusal(document, "'examples' value is an empty array")
 
 
 def no_examples(name, signatures, action):

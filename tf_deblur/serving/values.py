@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_deblur.serving.documents import Object
-from tf_deblur.serving.quoting import quoted
+from tf_deblur.serving.quoting import quote
 from tf_deblur.serving.status import Failure, invalid
 
 B64 = "b64"
@@ -35,7 +35,7 @@ def single(value, dtype):
     elif dtype == tf.bool:
         fits = isinstance(value, bool)
     else:
-        text = f"Conversion of JSON Value: {quoted(value)} to type: {dtype_name(dtype)}"
+        text = f"Conversion of JSON Value: {quote(value)} to type: {dtype_name(dtype)}"
         raise Failure("UNIMPLEMENTED", text)
     if not fits:
         raise _wrong_type(value, dtype)
@@ -60,7 +60,7 @@ def _bytes(value):
         raise _wrong_type(value, tf.string)
     encoded = value.get(B64)
     if len(value) != 1 or not isinstance(encoded, str):
-        raise misformed(value, "not formatted correctly for base64 data")
+        raise make_refusal(value, "not formatted correctly for base64 data")
     try:
         encoded = encoded if encoded.isascii() and not BLANK.search(encoded) else _dense(encoded)
         if len(encoded) % 4 and "=" not in encoded:
@@ -77,12 +77,12 @@ def _dense(encoded):
 def _wrong_type(value, dtype):
     kind = {type(None): "Null", str: "String", Object: "Object", list: "Array"}.get(type(value))
     kind = kind or (str(value) if isinstance(value, bool) else "Number")
-    text = f"JSON Value: {quoted(value)} Type: {kind} is not of expected type: {dtype_name(dtype)}"
+    text = f"JSON Value: {quote(value)} Type: {kind} is not of expected type: {dtype_name(dtype)}"
     return invalid(text)
 
 
-def misformed(value, text):
-    return invalid(f"JSON Value: {quoted(value)} {text}")
+def make_refusal(value, text):
+    return invalid(f"JSON Value: {quote(value)} {text}")
 
 
 def dtype_name(dtype):

@@ -27,7 +27,7 @@ def replay(path, loaded):
     try:
         # a tf.data.TFRecordDataset would say more than TensorFlow Serving where a file is damaged
         for count, record in enumerate(tf.compat.v1.io.tf_record_iterator(str(file)), 1):
-            _run(_parsed(record, file), loaded)
+            _run(_parse(record, file), loaded)
             if count > MOST_RECORDS:
                 text = f"Number of warmup records exceeds the maximum ({MOST_RECORDS}) at {file}"
                 raise invalid(text)
@@ -38,7 +38,7 @@ def replay(path, loaded):
         raise of_tensorflow(error) from error
 
 
-def _parsed(record, file):
+def _parse(record, file):
     try:
         return prediction_log_pb2.PredictionLog.FromString(record)
     except Exception as error:  # protobuf's DecodeError is not one class in both dependency sets

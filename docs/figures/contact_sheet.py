@@ -1,8 +1,11 @@
 """Makes the docs' pictures: pairs of `synthetic_blur`, and such pairs restored.
 
-python examples/contact_sheet.py                  # blur.jpg, from the photographs beside this file
-python examples/contact_sheet.py --held_out=DIR   # before_after.jpg and restored.jpg, from others
-python examples/contact_sheet.py --held_out=DIR --beside=runs/mine  # beside.jpg: other weights too
+python docs/figures/contact_sheet.py
+python docs/figures/contact_sheet.py --held_out=DIR
+python docs/figures/contact_sheet.py --held_out=DIR --beside=runs/mine
+
+The first makes blur.jpg, from examples/photographs; the second before_after.jpg and restored.jpg,
+from others; the third beside.jpg, with other weights too.
 """
 
 import pathlib
@@ -15,7 +18,7 @@ _OUTPUT = flags.DEFINE_string("output", "docs", "Folder of the pictures.")
 _HELD_OUT = flags.DEFINE_string("held_out", None, "Photographs that no weights were trained on.")
 _BESIDE = flags.DEFINE_string("beside", None, "Weights to show beside those that ship.")
 
-PHOTOGRAPHS = pathlib.Path(__file__).parent / "photographs"
+PHOTOGRAPHS = pathlib.Path(__file__).parents[2] / "examples/photographs"
 SIDE = 256
 # Extent in pixels; a photograph whose camera shakes, and its seed; one in which a region moves.
 ROWS = [
@@ -36,12 +39,12 @@ SIXTH = ("clic_28d24b9c83de", 7, 2, (300, 300))
 
 def main(_):
     if not _HELD_OUT.value:
-        return write("blur", np.vstack([row(*told) for told in ROWS]))
+        return write("blur", np.vstack([blur_row(*told) for told in ROWS]))
     if _BESIDE.value:
         models = "compact", _BESIDE.value
         told = [*RESTORED, SIXTH]
-        return write("beside", np.vstack([restored_row(*row, models=models) for row in told]))
-    rows = [restored_row(*told) for told in RESTORED]
+        return write("beside", np.vstack([restore_row(*row, models=models) for row in told]))
+    rows = [restore_row(*told) for told in RESTORED]
     write("restored", np.vstack(rows))
     write("before_after", np.vstack(rows[:2]))
 
@@ -53,18 +56,18 @@ def write(name, picture):
     (folder / f"{name}.jpg").write_bytes(encoded.tobytes())
 
 
-def restored_row(name, extent, seed, corner, size=(340, 200), models=("compact",)):
+def restore_row(name, extent, seed, corner, size=(340, 200), models=("compact",)):
     """A photograph blurred, restored by each of the models, and sharp, side by side."""
     import tf_deblur
 
     fields = {"extent": (extent, extent), "moving": 0, "side": 1024}
-    blurred, sharp = pair(pathlib.Path(_HELD_OUT.value) / f"{name}.jpg", seed, fields)
+    blurred, sharp = blur_pair(pathlib.Path(_HELD_OUT.value) / f"{name}.jpg", seed, fields)
     pictures = blurred, *(tf_deblur.load(model)(blurred) for model in models), sharp
     (x, y), (width, height) = corner, size
     return np.hstack([picture[y : y + height, x : x + width] for picture in pictures])
 
 
-def row(extent, shaken, moving):
+def blur_row(extent, shaken, moving):
     """Sharp and blurred of both photographs, side by side, below their captions."""
     still = extent / 4  # at least, of a camera before which things move
     cells = []
@@ -74,12 +77,12 @@ def row(extent, shaken, moving):
     ]:
         name, seed = photograph
         fields["side"] = SIDE
-        blurred, sharp = pair(PHOTOGRAPHS / f"{name}.jpg", seed, fields)
-        cells += [titled(sharp, "sharp"), titled(blurred, title)]
+        blurred, sharp = blur_pair(PHOTOGRAPHS / f"{name}.jpg", seed, fields)
+        cells += [add_title(sharp, "sharp"), add_title(blurred, title)]
     return np.hstack(cells)
 
 
-def pair(path, seed, fields):
+def blur_pair(path, seed, fields):
     """Blurred and sharp, (height, width, 3) uint8 each, cut from a photograph."""
     from tf_deblur import errors
     from tf_deblur.pictures import photographs
@@ -91,7 +94,7 @@ def pair(path, seed, fields):
     return synthetic.blur_pair(photographs.read(path), config, np.random.default_rng(seed))
 
 
-def titled(picture, text):
+def add_title(picture, text):
     """The picture with a line of text above it, framed in white."""
     framed = cv2.copyMakeBorder(picture, 22, 2, 2, 2, cv2.BORDER_CONSTANT, value=(255, 255, 255))
     grey = (60, 60, 60)

@@ -1,6 +1,6 @@
 """How much a network gains, and where it makes things worse, by how blurred its input was.
 
-python examples/by_strength.py scores/gopro/result.json scores/photographs/result.json
+python docs/figures/by_strength.py scores/gopro/result.json scores/photographs/result.json
 
 Each is what `evaluate --output` wrote. Their pictures, of whatever data sets, are taken together
 and told apart by the PSNR of the blurred one, whole pictures as they lie. A table for each method.
@@ -61,11 +61,11 @@ def table(method, gains):
             worse = sum(gain < 0 for gain in own)
             mean = f"{statistics.mean(own):+.2f} ± {statistics.pstdev(own):.2f} dB"
             least = f"{min(own):+.2f} dB"
-            lines.append(f"| {_told(low, high)} | {len(own)} | {mean} | {worse} | {least} |")
+            lines.append(f"| {_name_range(low, high)} | {len(own)} | {mean} | {worse} | {least} |")
     return "\n".join(lines)
 
 
-def _told(low, high):
+def _name_range(low, high):
     if math.isfinite(low) and math.isfinite(high):
         return f"{low} to {high}"
     return f"below {high} dB" if high < math.inf else f"from {low}" if low > -math.inf else "all"

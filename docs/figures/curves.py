@@ -1,6 +1,6 @@
 """Draws trainings' validation PSNR against the patches that they have seen.
 
-python examples/curves.py runs/mine runs/other --output=curves.png
+python docs/figures/curves.py runs/mine runs/other --output=curves.png
 
 Each is a --workdir, whose logs say it all.
 """
@@ -19,7 +19,7 @@ _OUTPUT = flags.DEFINE_string("output", "curves.png", "The plot: a .png, .svg or
 def main(argv):
     if len(argv) < 2:
         raise errors.UserError("no trainings; name the --workdir of one or more")
-    curves = {folder: curve(pathlib.Path(folder)) for folder in argv[1:]}
+    curves = {folder: read_curve(pathlib.Path(folder)) for folder in argv[1:]}
     for folder, points in curves.items():
         patches, psnr, blurred = points[-1]
         most, best, _ = max(points, key=lambda point: point[1])
@@ -27,17 +27,17 @@ def main(argv):
             f"{folder}: {psnr:.3f} dB after {patches:,} patches, best {best:.3f} after {most:,} "
             f"(blurred {blurred:.3f})"
         )
-    save(drawn(curves), _OUTPUT.value)
+    save(draw(curves), _OUTPUT.value)
     print(_OUTPUT.value)
 
 
-def curve(folder):
+def read_curve(folder):
     """[(patches seen, PSNR, PSNR of the blurred), …], one for each validation, in order."""
     if not folder.is_dir():
         raise errors.UserError(f"{folder}: no such folder; name the --workdir of a training")
-    batch_size, scores = batch_size_of(folder / "flags.flags"), {}
+    batch_size, scores = read_batch_size(folder / "flags.flags"), {}
     for file in sorted(folder.glob("logs/events.out.tfevents.*")):
-        for step, tag, value in scalars(file):
+        for step, tag, value in read_scalars(file):
             scores.setdefault(step, {})[tag] = value
     points = [
         (step * batch_size, told["psnr"], told["blurred_psnr"])
@@ -49,14 +49,14 @@ def curve(folder):
     return points
 
 
-def batch_size_of(path):
+def read_batch_size(path):
     told = re.search(r"^--batch_size=(\d+)$", path.read_text() if path.exists() else "", re.M)
     if not told:
         raise errors.UserError(f"{path}: no --batch_size in it; name the --workdir of a training")
     return int(told[1])
 
 
-def scalars(file):
+def read_scalars(file):
     """(step, tag, value) of every number in TensorBoard's file."""
     import tensorflow as tf
 
@@ -71,7 +71,7 @@ def scalars(file):
             raise errors.UserError(f"{file}: damaged; take it away") from error
 
 
-def drawn(curves):
+def draw(curves):
     """The figure: a line for each training, dotted ones for what the blurred frames have."""
     try:
         from matplotlib.figure import Figure

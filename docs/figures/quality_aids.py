@@ -1,6 +1,6 @@
 """What the quality aids bring: `compact` with and without them, and both validation curves.
 
-python examples/quality_aids.py --manual_dir=DIR [--steps=2000] [--output=aids]
+python docs/figures/quality_aids.py --manual_dir=DIR [--steps=2000] [--output=aids]
 
 DIR holds GOPRO_Large and a folder `sharp`, as for configs/compact.flags. Same seed, patches and
 steps; the two runs go one after the other, and each goes on where it was stopped. Content loss

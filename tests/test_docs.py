@@ -1,0 +1,85 @@
+"""What docs, docstrings and comments name is there, and prose is as wide as code."""
+
+import ast
+import pathlib
+import re
+
+import pytest
+
+REPOSITORY = pathlib.Path(__file__).parents[1]
+MADE = {"build", "dist", "demo", "runs", "node_modules"}  # and what begins with a dot
+OTHERS = {"evaluation_RealBlur_ecc.py", "NAME_dataset_builder.py"}  # RealBlur's, anybody's
+VALUES = {"pairs.info", "pairs.splits", "pairs.example", "page.asked"}  # of values, not modules
+NAMED = re.compile(r"`(?:([\w/]+\.py)|([A-Za-z_]\w*(?:\.\w+)+))(?:\(.*?\))?`")
+DATA = (".cfg", ".config", ".csv", ".pb", ".txt")
+
+
+def files(suffix):
+    paths = (path.relative_to(REPOSITORY) for path in REPOSITORY.rglob(f"*{suffix}"))
+    return sorted(p for p in paths if p.parts[0] not in MADE and not p.parts[0].startswith("."))
+
+
+CODE, DOCS = files(".py"), files(".md")
+HOUSE = [path for path in CODE if path.parts[0] in ("tf_deblur", "datasets", "export")]
+
+
+def defined(tree):
+    """The names at the top of a module, and those in its classes as Class.name."""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef):
+            yield from (f"{node.name}.{name}" for name in defined(node))
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node.name
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            yield from (alias.name for alias in node.names)
+        else:
+            yield from (n.id for n in ast.walk(node) if isinstance(n, ast.Name))
+
+
+def dotted():
+    for path in HOUSE:
+        module = ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+        yield module
+        for name in defined(ast.parse((REPOSITORY / path).read_text())):
+            yield f"{module}.{name}"
+
+
+NAMES = {f"tf_deblur.{name}".replace("tf_deblur.tf_deblur", "tf_deblur") for name in dotted()}
+OURS = {part for path in HOUSE for part in path.with_suffix("").parts}
+
+
+@pytest.mark.parametrize("path", [*CODE, *DOCS], ids=str)
+def test_modules_that_are_named_are_there(path):
+    for file, name in NAMED.findall((REPOSITORY / path).read_text()):
+        if file:
+            found = file in OTHERS or any(f"/{own}".endswith(f"/{file}") for own in CODE)
+        elif name.split(".")[0] not in OURS or name.endswith(DATA) or name in VALUES:
+            continue
+        else:
+            found = any(f".{own}".endswith(f".{name}") for own in NAMES)
+        assert found, f"{path}: {file or name}"
+
+
+def prose(path):
+    """Lines that are neither code nor a table's."""
+    text = re.sub(r"^```.*?^```", "", (REPOSITORY / path).read_text(), flags=re.M | re.S)
+    return [line for line in text.splitlines() if not line.startswith(("|", "    "))]
+
+
+@pytest.mark.parametrize("path", DOCS, ids=str)
+def test_prose_is_wrapped_at_100(path):
+    assert [line for line in prose(path) if len(line) > 100] == []
+
+
+def anchors(path):
+    headings = re.findall(r"^#+ (.*)$", path.read_text(), re.M)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", DOCS, ids=str)
+def test_links_lead_somewhere(path):
+    for link in re.findall(r"\]\(([^):]+)\)", (REPOSITORY / path).read_text()):
+        place, _, anchor = link.partition("#")
+        target = REPOSITORY / path.parent / place if place else REPOSITORY / path
+        assert target.exists(), f"{path}: {link}"
+        assert not anchor or anchor in anchors(target), f"{path}: {link}"
