@@ -6,7 +6,6 @@ nothing in it may move, and in a TIFF file, whose offsets count from the file's 
 first.
 """
 
-import mmap
 import struct
 
 ORIENTATION, RESOLUTION, DETAILS, NOTE = 0x112, 0x11A, 0x8769, 0x927C
@@ -38,21 +37,28 @@ _LIMIT = 1 << 24  # bytes of all of it; more is no camera's
 _IN_PLACE = 60_000
 
 
-def read(image, source) -> bytes:
+def read(image, data) -> bytes:
     """The EXIF block of a file.
 
     Args:
       image: the `pyvips.Image` of it.
-      source: its path, or its bytes.
+      data: its bytes.
 
     Returns:
       bytes; empty if it has none, or is a BigTIFF, whose directories are others.
     """
     if image.get("vips-loader").startswith("tiff"):
-        return _read_from_tiff(source)
+        try:
+            return _collect(data)
+        except (struct.error, ValueError):  # damaged there; but the picture is whole
+            return b""
     if not image.get_typeof("exif-data"):
         return b""
-    data = bytes(image.get("exif-data"))
+    return find(bytes(image.get("exif-data")))
+
+
+def find(data: bytes) -> bytes:
+    """A block without what formats put before it; empty for none."""
     starts = [at for order in (b"II*\0", b"MM\0*") if (at := data.find(order, 0, 32)) >= 0]
     return data[min(starts) :] if starts else b""
 
@@ -156,17 +162,6 @@ def add_to_tiff(data: bytes, block: bytes, predicted: bool = False) -> bytes:
     head = block[:4] + struct.pack(f"{into}L", start)
     padding = bytes(start - moved - len(data))
     return b"".join([head, block[8:], memoryview(data)[8:], padding, directory])
-
-
-def _read_from_tiff(source):
-    try:
-        if isinstance(source, bytes):
-            return _collect(source)
-        with open(source, "rb") as file:
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                return _collect(data)
-    except (struct.error, ValueError, OSError):  # damaged there, or in a file system that maps
-        return b""  # no files into memory; but the picture is whole
 
 
 def _collect(data):

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tf_deblur.pictures import arrays, bmp, containers, exif, heif, libvips
+from tf_deblur.pictures import arrays, bmp, containers, exif, heif, libvips, png, tiff
 from tf_deblur.pictures.libvips import pyvips
 
 
@@ -24,8 +24,8 @@ class Format:
       loader: what the name of libvips' loader for it begins with.
       starts: what its files begin with, any of these.
       codec: by which its files are told from others of the same loader; None for all others.
-      decode: (image, source, name) -> (pixels, whether there is a gain map); `image` is the file
-        as libvips opens it, and `name` for errors.
+      open: (data, loader) -> a `pyvips.Image` without pixels; as `libvips.open`.
+      decode: (image, data) -> pixels and more, of what `open` gave; as `libvips.decode`.
       describe_rest: (data, gain_map) -> what a file holds behind its picture, in words; if it can.
       becomes: the suffix that a result has, of a format that is not written.
       save: (format, pixels, header, EXIF block, options) -> bytes; a header of None for none.
@@ -43,6 +43,7 @@ class Format:
     loader: str
     starts: tuple[bytes, ...] = ()
     codec: str | None = None
+    open: Callable = libvips.open
     decode: Callable = libvips.decode
     describe_rest: Callable | None = None
     becomes: str | None = None
@@ -106,16 +107,18 @@ def _save_avif(format, pixels, header, block, options):
 # fmt: off
 FORMATS = (
     Format(
-        "PNG", (".png",), loader="png", starts=(b"\x89PNG\r\n",),
+        "PNG", (".png",), loader="png", starts=(b"\x89PNG\r\n",), open=png.open,
         save=_save, add_exif=containers.add_to_png, options={"compression": 6}, bits=16, alpha=True,
     ),
     Format(
-        "JPEG", (".jpg", ".jpeg"), loader="jpeg", starts=(b"\xff\xd8",),
+        "JPEG", (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), loader="jpeg", starts=(b"\xff\xd8",),
+        open=libvips.open_jpeg,
         save=_save_jpeg, add_exif=containers.add_to_jpeg, lossy=True, longest=65500,
         refuse_exif=containers.refuse_in_jpeg, describe_rest=containers.describe_rest_of_jpeg,
     ),
     Format(
         "TIFF", (".tif", ".tiff"), loader="tiff", starts=(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+        open=tiff.open, decode=tiff.decode, describe_rest=tiff.describe_rest,
         save=_save_tiff, options={"compression": "deflate", "predictor": "horizontal"},
         add_exif=exif.add_to_tiff, refuse_exif=exif.refuse_in_tiff, bits=16, alpha=True,
     ),
@@ -124,16 +127,20 @@ FORMATS = (
         save=_save, add_exif=containers.add_to_webp, lossy=True, alpha=True, longest=16383,
     ),
     Format(
-        "HEIC", (".heic", ".heif", ".hif"), loader="heif", codec="hevc", decode=heif.decode_heic,
+        "HEIC", (".heic", ".heif", ".hif"), loader="heif", codec="hevc",
+        open=heif.open, decode=heif.decode_heic,
         becomes=".jpg",
     ),
     Format(
-        "AVIF", (".avif",), loader="heif", decode=heif.decode_avif,
+        "AVIF", (".avif",), loader="heif", open=heif.open, decode=heif.decode_avif,
         save=_save_avif, add_exif=containers.add_to_avif, options={"effort": 1}, lossy=True,
         bits=12, alpha=True, longest=16384,
     ),
     Format("GIF", (".gif",), loader="gif", starts=(b"GIF8",), becomes=".png"),
-    Format("BMP", (".bmp",), loader=bmp.LOADER, decode=bmp.decode, becomes=".png"),
+    Format(
+        "BMP", (".bmp",), loader="bmp", starts=(b"BM",), open=bmp.open, decode=bmp.decode,
+        becomes=".png",
+    ),
 )
 # fmt: on
 READ = tuple(suffix for row in FORMATS for suffix in row.suffixes)
@@ -146,19 +153,24 @@ def find_by_suffix(suffix: str) -> Format | None:
     return next((row for row in FORMATS if suffix.lower() in row.suffixes), None)
 
 
-def find_by_image(image: pyvips.Image) -> Format | None:
-    """The format of an opened file; None for what libvips reads and is no photograph."""
-    loader = image.get("vips-loader")
+def open_image(data) -> tuple[pyvips.Image, Format]:
+    """A file as its format opens it, its pixels not decoded yet, told by what is in it."""
+    kind = name_by_start(data)
+    row = next((row for row in FORMATS if kind in (row.name, row.loader.upper())), None)
+    if not row:
+        raise ValueError("no format of ours")
+    image = row.open(data, row.loader)
     codec = image.get("heif-compression") if image.get_typeof("heif-compression") else None
-    fits = (row for row in FORMATS if loader.startswith(row.loader))
-    return next((row for row in fits if row.codec in (None, codec)), None)
+    rows = (other for other in FORMATS if other.loader == row.loader)
+    return image, next(row for row in rows if row.codec in (None, codec))
 
 
-def name_by_start(data: bytes) -> str | None:
+def name_by_start(data) -> str | None:
     """What a file's first bytes say that it is; None if nothing that we know."""
     if data[4:8] == b"ftyp":
         return "HEIF"
-    return next((row.name for row in FORMATS if data.startswith(row.starts)), None)
+    start = bytes(data[:12])
+    return next((row.name for row in FORMATS if row.starts and start.startswith(row.starts)), None)
 
 
 def choose_suffix(path: pathlib.Path) -> str:

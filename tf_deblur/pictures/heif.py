@@ -5,62 +5,59 @@ It opens HEIC files with all their metadata, but lacks the decoder; and it puts 
 a file has that holds no ICC profile.
 """
 
-import pathlib
 import re
 
 import numpy as np
 
 from tf_deblur.errors import UserError
 from tf_deblur.pictures import libvips
+from tf_deblur.pictures.libvips import pyvips
 
 _NCLX = re.compile(rb"colrnclx(..)(..)", re.DOTALL)  # primaries and transfer by ITU-T H.273
+_MANY_TILES = "box contains"  # more than libheif's limit of 256, as phones' 200 megapixels have
 _UNKNOWN, _SRGB, _CURVES_OF_HDR = 2, 1, {8, 16, 18}  # the numbers: linear, PQ and HLG
 
 
-def decode_avif(image, source, name) -> tuple[np.ndarray, bool]:
+def open(data, loader) -> pyvips.Image:
+    """As `libvips.open`, of the primary image, of any number of tiles."""
+    options = {"fail_on": "error"}
+    try:
+        return pyvips.Image.heifload_buffer(data, **options)
+    except pyvips.Error as error:
+        if _MANY_TILES not in str(error):
+            raise
+        return pyvips.Image.heifload_buffer(data, unlimited=True, **options)
+
+
+def decode_avif(image, data) -> tuple:
     """As `libvips.decode`, with samples of 10 and 12 bits over all 16."""
-    array, gain_map = libvips.decode(image, source, name)
+    array, gain_map, image = libvips.decode(image, data)
     if array.dtype == np.uint16:
         array = from_upper_bits(array, image.get("bits-per-sample"))
-    return array, gain_map
+    return array, gain_map, image
 
 
-def decode_heic(image, source, name) -> tuple[np.ndarray, bool]:
-    """Decodes a HEIC's primary image.
+def decode_heic(image, data) -> tuple:
+    """Decodes a HEIC's primary image, as `libvips.decode`, which lacks the decoder.
 
-    Args:
-      image: the file as libvips opens it, which cannot decode it.
-      source: a path, or the bytes of a file.
-      name: for errors.
-
-    Returns:
-      (array, whether the file has a gain map too). The array is (height, width, channels) uint8,
-      or uint16 if the file has more bits; upright, since the format has a turn of its own,
-      beside which its EXIF orientation does not count.
-
-    Raises:
-      UserError: pillow-heif is missing, or the file damaged.
+    It is upright, since the format has a turn of its own, beside which its EXIF orientation does
+    not count. UserError where pillow-heif is missing.
     """
     try:
         import pillow_heif
     except ImportError:
-        raise UserError(
-            f"{name}: HEIC wants a library of its own; pip install 'tf-deblur[heif]'"
-        ) from None
+        wanted = "HEIC wants a library of its own; pip install 'tf-deblur[heif]'"
+        raise UserError(wanted) from None
     kept = {"convert_hdr_to_8bit": False, "hdr_to_16bit": False}
-    try:
-        picture = pillow_heif.open_heif(source, **kept)
-        array = np.asarray(picture)
-    except (ValueError, EOFError, SyntaxError, RuntimeError, OSError) as error:
-        reason = (str(error).strip().splitlines() or ["unknown"])[0]
-        raise UserError(f"{name}: not a whole picture that we can read ({reason})") from error
+    picture = pillow_heif.open_heif(bytes(data), **kept)
+    array = np.asarray(picture)
     if array.dtype == np.uint16:
         array = spread_over_16_bits(array, picture.info["bit_depth"])
     gain_map = any("gainmap" in kind for kind in picture.info["aux"])
-    return array.reshape(*array.shape[:2], -1), gain_map
+    return array.reshape(*array.shape[:2], -1), gain_map, image
 
 
-def has_other_colours(image, source) -> bool:
+def has_other_colours(image, data) -> bool:
     """Whether those of a HEIC's or AVIF's `pyvips.Image` differ from sRGB, with no ICC profile.
 
     Then they are HDR, by the curves PQ or HLG, or of wider primaries, and the file says so in a
@@ -68,7 +65,6 @@ def has_other_colours(image, source) -> bool:
     """
     if image.get_typeof("icc-profile-data"):
         return False
-    data = source if isinstance(source, bytes) else pathlib.Path(source).read_bytes()
     found = _NCLX.search(data)  # the first is the primary image's
     if not found:
         return False

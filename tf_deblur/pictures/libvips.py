@@ -11,21 +11,66 @@ os.environ.setdefault("VIPS_WARNING", "0")
 logging.getLogger("pyvips").setLevel(logging.CRITICAL)
 import pyvips  # noqa: E402
 
+from tf_deblur.errors import UserError  # noqa: E402
+
 pyvips.cache_set_max(0)  # by name: a file written anew would be the old one
+pyvips.block_untrusted_set(True)  # their readers are not made for files of strangers
 
 GAIN_MAP = "gainmap-data"
+_TYPES = ("uchar", "ushort")
 _KEPT = ("icc-profile-data", "xmp-data", "iptc-data", "resolution-unit")
+_UNSUPPORTED = re.compile(r"not (configured|supported|implemented)|unsupported", re.IGNORECASE)
 _SHORT = re.compile(
     r"premature end|unexpected end|end of file|too small|no image|missing SOS|outside of file"
-    r"|not enough|read error",
+    r"|not enough|read error|truncated",
     re.IGNORECASE,
 )
 
 
-def decode(image: pyvips.Image, source, name) -> tuple:
-    """An opened file's pixels, (height, width, channels), and whether it has a gain map too."""
+def open(data, loader: str, **options) -> pyvips.Image:
+    """A file of one picture, its pixels not decoded yet; what is not whole fails then."""
+    options = {"fail_on": "error"} | options
+    image = getattr(pyvips.Image, f"{loader}load_buffer")(data, **options)
+    refuse_pages(image.get("n-pages") if image.get_typeof("n-pages") else 1)
+    return image
+
+
+def open_jpeg(data, loader) -> pyvips.Image:
+    """As `open`, with GAIN_MAP if the file has one."""
+    image = open(data, loader).copy()
+    try:  # read so, it comes without XMP and resolution
+        pyvips.Image.uhdrload_buffer(data)
+        image.set_type(pyvips.GValue.gint_type, GAIN_MAP, 1)
+    except pyvips.Error:
+        pass
+    return image
+
+
+def refuse_pages(count: int) -> None:
+    """UserError if a file holds more than one picture of the same rank."""
+    if count > 1:
+        raise UserError(f"{count} pages or frames; one picture a file is wanted")
+
+
+def decode(image: pyvips.Image, data) -> tuple:
+    """An opened file's pixels.
+
+    Args:
+      image: the file as its format opens it.
+      data: the file.
+
+    Returns:
+      (pixels, whether it has a gain map too, an image with what else it holds). Pixels are
+      (height, width, channels) uint8 or uint16, upright, grey or sRGB or as a profile says.
+    """
+    image = image.autorot()
+    if image.interpretation == "cmyk":
+        depth = 16 if image.format == "ushort" else 8
+        image = image.icc_transform("srgb", embedded=True, input_profile="cmyk", depth=depth)
+    if image.format not in _TYPES or image.bands > 4:
+        raise UserError(f"{image.bands} channels of {image.format}; 8 or 16 bits are read")
     pixels = image.numpy().reshape(image.height, image.width, image.bands)
-    return pixels, bool(image.get_typeof(GAIN_MAP))
+    return pixels, bool(image.get_typeof(GAIN_MAP)), image
 
 
 def copy_metadata(image: pyvips.Image, header: pyvips.Image) -> pyvips.Image:
@@ -38,11 +83,11 @@ def copy_metadata(image: pyvips.Image, header: pyvips.Image) -> pyvips.Image:
     return image
 
 
-def explain_reading(error: pyvips.Error, data: bytes, kind: str | None) -> str:
-    """Why libvips cannot read a file.
+def explain_reading(error: Exception, data, kind: str | None) -> str:
+    """Why a file cannot be read.
 
     Args:
-      error: the `pyvips.Error`.
+      error: what libvips, or another library, raised.
       data: the file's bytes.
       kind: the format that they begin like; None for none.
 
@@ -51,7 +96,12 @@ def explain_reading(error: pyvips.Error, data: bytes, kind: str | None) -> str:
     """
     if not data:
         return "it is empty"
-    lines = [line.partition(": ")[2] for line in error.detail.splitlines() if ": " in line]
+    if isinstance(error, pyvips.Error):
+        lines = [line.partition(": ")[2] for line in error.detail.splitlines() if ": " in line]
+    else:
+        lines = str(error).strip().splitlines()
+    if any(_UNSUPPORTED.search(line) for line in lines):
+        return f"a kind of {kind} that is not read: {lines[0]}"
     if kind == "PNG":
         return f"its PNG data is {_find_damage_in_png(data)}"
     if kind == "WebP" and len(data) < (size := int.from_bytes(data[4:8], "little") + 8):
