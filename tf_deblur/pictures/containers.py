@@ -5,7 +5,7 @@ import re
 import struct
 import zlib
 
-from tf_deblur.pictures import exif
+from tf_deblur.pictures import exif, libvips
 
 LONGEST_IN_JPEG = 65535 - 2 - len(exif.PREFIX)  # of an EXIF block: one segment counts its bytes so
 _AFTER_PIXELS = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # a marker that is no part of them
@@ -73,18 +73,16 @@ def add_to_avif(data: bytes, block: bytes) -> bytes:
     return bytes(changed) + struct.pack(">L4s", len(content) + 8, b"mdat") + content
 
 
-def describe_rest_of_jpeg(data: bytes, gain_map: bool) -> str:
+def describe_rest_of_jpeg(image, data) -> str:
     """What a JPEG file holds after its picture, in words; empty for nothing but padding.
 
-    Args:
-      data: the file.
-      gain_map: whether a picture there is one, told elsewhere.
+    A gain map is told elsewhere.
     """
     rest = data[_find_end_of_jpeg(data) :].strip(b"\0\n\r ")
     film = rest.find(b"ftyp")
     words = []
     if _PICTURE.search(rest, 0, film if film >= 0 else len(rest)):
-        words += [] if gain_map else ["picture"]
+        words += [] if image.get_typeof(libvips.GAIN_MAP) else ["picture"]
     elif rest and film < 0:
         words.append(f"{len(rest)} bytes")
     if film >= 0:

@@ -26,7 +26,7 @@ class Format:
       codec: by which its files are told from others of the same loader; None for all others.
       open: (data, loader) -> a `pyvips.Image` without pixels; as `libvips.open`.
       decode: (image, data) -> pixels and more, of what `open` gave; as `libvips.decode`.
-      describe_rest: (data, gain_map) -> what a file holds behind its picture, in words; if it can.
+      describe_rest: (image, data) -> what a file holds beside its picture, in words; if it can.
       becomes: the suffix that a result has, of a format that is not written.
       save: (format, pixels, header, EXIF block, options) -> bytes; a header of None for none.
       add_exif: (data, block) -> the file with it.
@@ -128,11 +128,12 @@ FORMATS = (
     ),
     Format(
         "HEIC", (".heic", ".heif", ".hif"), loader="heif", codec="hevc",
-        open=heif.open, decode=heif.decode_heic,
+        open=heif.open, decode=heif.decode_heic, describe_rest=heif.describe_rest,
         becomes=".jpg",
     ),
     Format(
-        "AVIF", (".avif",), loader="heif", open=heif.open, decode=heif.decode_avif,
+        "AVIF", (".avif",), loader="heif",
+        open=heif.open, decode=heif.decode_avif, describe_rest=heif.describe_rest,
         save=_save_avif, add_exif=containers.add_to_avif, options={"effort": 1}, lossy=True,
         bits=12, alpha=True, longest=16384,
     ),

@@ -2,10 +2,11 @@
 
 It opens HEIC files with all their metadata, but lacks the decoder; and it puts samples of 10 and
 12 bits into the upper ones of 16, where white is less than 65535. Nor does it tell what colours
-a file has that holds no ICC profile.
+a file has that holds no ICC profile, and what other pictures.
 """
 
 import re
+import struct
 
 import numpy as np
 
@@ -13,13 +14,19 @@ from tf_deblur.errors import UserError
 from tf_deblur.pictures import libvips
 from tf_deblur.pictures.libvips import pyvips
 
-_NCLX = re.compile(rb"colrnclx(..)(..)", re.DOTALL)  # primaries and transfer by ITU-T H.273
+# primaries, transfer and matrix by ITU-T H.273, and whether black is 0 and white the largest value
+_NCLX = re.compile(rb"colrnclx(..)(..)..(.)", re.DOTALL)
+_AV1 = re.compile(rb"av1C\x81.(.)", re.DOTALL)
+_MONOCHROME, _FULL, _HIDDEN = 0x10, 0x80, 1  # bits
+_PICTURES = {b"hvc1", b"av01", b"grid", b"iden", b"iovl", b"jpeg", b"avc1", b"j2k1", b"vvc1"}
 _MANY_TILES = "box contains"  # more than libheif's limit of 256, as phones' 200 megapixels have
 _UNKNOWN, _SRGB, _CURVES_OF_HDR = 2, 1, {8, 16, 18}  # the numbers: linear, PQ and HLG
 
 
 def open(data, loader) -> pyvips.Image:
     """As `libvips.open`, of the primary image, of any number of tiles."""
+    if b"moov" in _name_boxes(data)[0]:
+        raise UserError("an animation; one picture a file is wanted")
     options = {"fail_on": "error"}
     try:
         return pyvips.Image.heifload_buffer(data, **options)
@@ -31,10 +38,14 @@ def open(data, loader) -> pyvips.Image:
 
 def decode_avif(image, data) -> tuple:
     """As `libvips.decode`, with samples of 10 and 12 bits over all 16."""
-    array, gain_map, image = libvips.decode(image, data)
+    array, _, image = libvips.decode(image, data)
+    bits = image.get("bits-per-sample")
     if array.dtype == np.uint16:
-        array = from_upper_bits(array, image.get("bits-per-sample"))
-    return array, gain_map, image
+        array = from_upper_bits(array, bits)
+    codec = _AV1.search(data)
+    if codec and codec[1][0] & _MONOCHROME:  # three times the same, and alpha
+        array = _widen(array[..., [0, 3] if array.shape[-1] == 4 else [0]], bits, data)
+    return array, b"tmap" in _read_items(data)[0].values(), image
 
 
 def decode_heic(image, data) -> tuple:
@@ -53,8 +64,22 @@ def decode_heic(image, data) -> tuple:
     array = np.asarray(picture)
     if array.dtype == np.uint16:
         array = spread_over_16_bits(array, picture.info["bit_depth"])
+    array = array.reshape(*array.shape[:2], -1)
+    if array.shape[-1] < 3:
+        array = _widen(array, picture.info["bit_depth"], data)
     gain_map = any("gainmap" in kind for kind in picture.info["aux"])
-    return array.reshape(*array.shape[:2], -1), gain_map, image
+    return array, gain_map, image
+
+
+def describe_rest(image, data) -> str:
+    """What a file holds beside its picture, in words: tiles, thumbnails and masks do not count."""
+    items, refers, hidden = _read_items(data)
+    seen = {item for item, kind in items.items() if kind in _PICTURES} - hidden
+    seen -= {item for kind, item, _ in refers if kind in (b"thmb", b"auxl")}
+    tiles = {item for kind, _, to in refers if kind == b"dimg" for item in to}
+    left = max(len(seen - tiles), 1) - 1  # the picture itself may be one that another is made of
+    words = ["second picture" if left == 1 else f"{left} other pictures"] if left else []
+    return " and the ".join(words + ["film"] * _name_boxes(data)[1])
 
 
 def has_other_colours(image, data) -> bool:
@@ -68,8 +93,20 @@ def has_other_colours(image, data) -> bool:
     found = _NCLX.search(data)  # the first is the primary image's
     if not found:
         return False
-    primaries, curve = (int.from_bytes(number, "big") for number in found.groups())
+    primaries, curve, _ = (int.from_bytes(number, "big") for number in found.groups())
     return primaries not in (_SRGB, _UNKNOWN) or curve in _CURVES_OF_HDR
+
+
+def _widen(array, bits, data):
+    """Grey as libheif gives it -> over its full range, which it does of colours alone."""
+    colours = _NCLX.search(data)
+    if not colours or colours[3][0] & _FULL:
+        return array
+    most = np.iinfo(array.dtype).max
+    black, white = ((level << (bits - 8)) / (2**bits - 1) for level in (16, 235))
+    shares = (np.linspace(0, 1, most + 1) - black) / (white - black)
+    levels = np.rint(shares.clip(0, 1) * most).astype(array.dtype)
+    return np.concatenate([_look_up(levels, array[..., :1]), array[..., 1:]], axis=-1)
 
 
 def spread_over_16_bits(array: np.ndarray, bits: int) -> np.ndarray:
@@ -94,3 +131,49 @@ def _look_up(levels, array):
     for row, into in zip(array, made):  # all at once, NumPy makes indices of 64 bits
         np.take(levels, row, mode="clip", out=into)
     return made
+
+
+def _name_boxes(data):
+    """(kinds of a file's boxes, whether a film follows, which has the same)."""
+    kinds = []
+    for kind, _, _ in _read_boxes(data, 0, len(data)):
+        if kind == b"mpvd" or kind == b"ftyp" and kinds:
+            return kinds, True
+        kinds.append(kind)
+    return kinds, False
+
+
+def _read_items(data):
+    """({item: its kind}, [(kind, item, to which others it refers)], {hidden items})."""
+    items, refers, hidden = {}, [], set()
+    metas = (place for kind, *place in _read_boxes(data, 0, len(data)) if kind == b"meta")
+    begin, stop = next(metas, (0, 0))
+    for kind, start, end in _read_boxes(data, begin + 4, stop):
+        if kind == b"iinf":
+            for _, at, _ in _read_boxes(data, start + (8 if data[start] else 6), end):
+                item, _, name = struct.unpack_from(
+                    ">LH4s" if data[at] > 2 else ">HH4s", data, at + 4
+                )
+                items[item] = name
+                hidden |= {item} if data[at + 3] & _HIDDEN else set()
+        elif kind == b"iref":
+            head, letter = (">LH", "L") if data[start] else (">HH", "H")
+            for name, at, _ in _read_boxes(data, start + 4, end):
+                item, count = struct.unpack_from(head, data, at)
+                to = struct.unpack_from(f">{count}{letter}", data, at + struct.calcsize(head))
+                refers.append((name, item, to))
+    return items, refers, hidden
+
+
+def _read_boxes(data, start, end):
+    """(kind, where it begins, where it ends) of each box."""
+    while start + 8 <= end:
+        size, kind = struct.unpack_from(">L4s", data, start)
+        head = 8
+        if size == 1 and start + 16 <= end:
+            size, head = struct.unpack_from(">Q", data, start + 8)[0], 16
+        stop = end if size == 0 else start + size
+        if size and size < head or stop > end:
+            return
+        yield kind, start + head, stop
+        start = stop

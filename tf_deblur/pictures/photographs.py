@@ -122,7 +122,7 @@ def _decode(image, format, data):
         np.repeat(color, 3, axis=-1) if grey else np.ascontiguousarray(color),
         *(alpha, grey, format.suffix, _collect_metadata(image, data), gain_map),
         bits=image.get("bits-per-sample") if in_heif else 16,
-        behind=format.describe_rest(data, gain_map) if format.describe_rest else "",
+        behind=format.describe_rest(image, data) if format.describe_rest else "",
         other_colours=bool(in_heif) and heif.has_other_colours(image, data),
     )
 

@@ -51,7 +51,7 @@ def decode(image, data) -> tuple:
     return libvips.decode(image, data)
 
 
-def describe_rest(data, gain_map) -> str:
+def describe_rest(image, data) -> str:
     """What a file holds beside its picture, in words."""
     count = len(list(_read_pages(data))) - 1
     return "" if not count else "smaller page" if count == 1 else f"{count} smaller pages"
