@@ -8,12 +8,12 @@ first.
 
 import struct
 
-ORIENTATION, RESOLUTION, DETAILS, NOTE = 0x112, 0x11A, 0x8769, 0x927C
+ORIENTATION, RESOLUTION, UNIT, DETAILS, NOTE = 0x112, 0x11A, 0x128, 0x8769, 0x927C
 PREFIX = b"Exif\0\0"  # before a block in most formats
 _ORDERS = {b"II": "<", b"MM": ">"}
 _DIRECTORIES = {DETAILS, 0x8825, 0xA005}  # tags that point to one: camera's details, GPS, versions
 _SIDES = ({0x100, 0xA002}, {0x101, 0xA003})  # tags of width and of height
-_RESOLUTIONS = {RESOLUTION, 0x11B, 0x128}  # across, down, their unit
+_RESOLUTIONS = {RESOLUTION, 0x11B, UNIT}  # across, down, their unit
 _THUMBNAILS = ((0x201, 0x202), (0x111, 0x117))  # where and how long: JPEG, uncompressed
 # Of a TIFF file's first directory, what tells of the photograph; the others are for its pixels
 # or other programs' work, which can be larger than the picture.
@@ -85,6 +85,25 @@ def update(block: bytes, width: int, height: int) -> bytes:
         _drop_thumbnail(data, first, order)
     except (struct.error, ValueError):
         pass
+    return bytes(data)
+
+
+def read_orientation(block: bytes) -> int:
+    """Which of the eight ways a picture is turned; 0 if a block does not say."""
+    try:
+        start, order = _find_first(block)
+        places = _find_places(block, start, order)
+        turn = _read_number(block, places[ORIENTATION] + 8, order, "H")
+    except (struct.error, ValueError, KeyError):
+        return 0
+    return turn if 1 <= turn <= 8 else 0
+
+
+def drop_resolution(data: bytes) -> bytes:
+    """A TIFF file without a unit of its resolution, as one has that does not know it."""
+    data = bytearray(data)
+    start, order = _find_first(data)
+    _set(data, _find_places(data, start, order).get(UNIT), order, 1)
     return bytes(data)
 
 

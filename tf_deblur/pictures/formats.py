@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tf_deblur.pictures import arrays, bmp, containers, exif, heif, libvips, png, tiff
+from tf_deblur.pictures import arrays, bmp, containers, exif, heif, jpeg, libvips, png, tiff
 from tf_deblur.pictures.libvips import pyvips
 
 
@@ -26,6 +26,8 @@ class Format:
       codec: by which its files are told from others of the same loader; None for all others.
       open: (data, loader) -> a `pyvips.Image` without pixels; as `libvips.open`.
       decode: (image, data) -> pixels and more, of what `open` gave; as `libvips.decode`.
+      other_colours: (image, data) -> whether they differ from sRGB (HDR, wider) and no profile
+        says so.
       describe_rest: (image, data) -> what a file holds beside its picture, in words; if it can.
       becomes: the suffix that a result has, of a format that is not written.
       save: (format, pixels, header, EXIF block, options) -> bytes; a header of None for none.
@@ -35,6 +37,7 @@ class Format:
       bits: how many of 16 it holds.
       alpha: whether it holds an alpha channel.
       longest: the longest side, in pixels; None for more than anybody has.
+      longest_xmp: in bytes; None for more than anybody has.
       refuse_exif: block -> why it is left out, in words; empty for one that is not.
     """
 
@@ -45,6 +48,7 @@ class Format:
     codec: str | None = None
     open: Callable = libvips.open
     decode: Callable = libvips.decode
+    other_colours: Callable = lambda image, data: False
     describe_rest: Callable | None = None
     becomes: str | None = None
     save: Callable | None = None
@@ -54,6 +58,7 @@ class Format:
     bits: int = 8
     alpha: bool = False
     longest: int | None = None
+    longest_xmp: int | None = None
     refuse_exif: Callable = lambda block: ""
 
     @property
@@ -62,14 +67,14 @@ class Format:
         return self.becomes or self.suffixes[0]
 
 
-def _write(format, pixels, header, options, more=""):
+def _write(format, pixels, header, options, keep="xmp|iptc|icc|other"):
     """The file that libvips writes, with all that a header has but EXIF."""
     grey, deep = pixels.shape[-1] < 3, pixels.dtype == np.uint16
     kind = {(0, 0): "srgb", (0, 1): "rgb16", (1, 0): "b-w", (1, 1): "grey16"}[grey, deep]
     image = pyvips.Image.new_from_array(np.ascontiguousarray(pixels)).copy(interpretation=kind)
     if header:
         image = libvips.copy_metadata(image, header)
-    keep = f"xmp|iptc|icc|other{more}" if header else "none"
+    keep = keep if header else "none"
     return image.write_to_buffer(format.suffix, keep=keep, **options)
 
 
@@ -78,11 +83,14 @@ def _save(format, pixels, header, block, options):
     return format.add_exif(data, block) if block else data
 
 
-def _save_jpeg(format, pixels, header, block, options):
+def _save_png(format, pixels, header, block, options):
     data = _write(format, pixels, header, options)
-    if header and not exif.has(block, exif.RESOLUTION):
-        data = containers.add_density(data, header.xres)
-    return format.add_exif(data, block) if block else data
+    return png.add_metadata(data, header or pyvips.Image.black(1, 1), block)
+
+
+def _save_jpeg(format, pixels, header, block, options):
+    data = _write(format, pixels, header, options, keep="icc|iptc")
+    return jpeg.add_metadata(data, header, block) if header else data
 
 
 def _save_tiff(format, pixels, header, block, options):
@@ -91,6 +99,8 @@ def _save_tiff(format, pixels, header, block, options):
         pixels = arrays.subtract_left(pixels).byteswap()
         options = options | {"predictor": "none"}
     data = _write(format, pixels, header, options)
+    if not header or not libvips.has_resolution(header):  # which libvips writes none the less
+        data = exif.drop_resolution(data)
     return format.add_exif(data, block, predicted=swapped) if block else data
 
 
@@ -101,20 +111,22 @@ def _save_avif(format, pixels, header, block, options):
     if not block:
         return _write(format, pixels, header, options)
     # with some EXIF, for the block to replace
-    return format.add_exif(_write(format, pixels, header, options, "|exif"), block)
+    return format.add_exif(_write(format, pixels, header, options, "all"), block)
 
 
 # fmt: off
 FORMATS = (
     Format(
         "PNG", (".png",), loader="png", starts=(b"\x89PNG\r\n",), open=png.open,
-        save=_save, add_exif=containers.add_to_png, options={"compression": 6}, bits=16, alpha=True,
+        other_colours=png.has_other_colours,
+        save=_save_png, options={"compression": 6}, bits=16, alpha=True,
     ),
     Format(
         "JPEG", (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), loader="jpeg", starts=(b"\xff\xd8",),
-        open=libvips.open_jpeg,
-        save=_save_jpeg, add_exif=containers.add_to_jpeg, lossy=True, longest=65500,
-        refuse_exif=containers.refuse_in_jpeg, describe_rest=containers.describe_rest_of_jpeg,
+        open=jpeg.open,
+        save=_save_jpeg, lossy=True, longest=65500,
+        longest_xmp=jpeg.LONGEST_XMP,
+        refuse_exif=jpeg.refuse_exif, describe_rest=jpeg.describe_rest,
     ),
     Format(
         "TIFF", (".tif", ".tiff"), loader="tiff", starts=(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
@@ -128,12 +140,14 @@ FORMATS = (
     ),
     Format(
         "HEIC", (".heic", ".heif", ".hif"), loader="heif", codec="hevc",
-        open=heif.open, decode=heif.decode_heic, describe_rest=heif.describe_rest,
+        open=heif.open, decode=heif.decode_heic, other_colours=heif.has_other_colours,
+        describe_rest=heif.describe_rest,
         becomes=".jpg",
     ),
     Format(
         "AVIF", (".avif",), loader="heif",
-        open=heif.open, decode=heif.decode_avif, describe_rest=heif.describe_rest,
+        open=heif.open, decode=heif.decode_avif, other_colours=heif.has_other_colours,
+        describe_rest=heif.describe_rest,
         save=_save_avif, add_exif=containers.add_to_avif, options={"effort": 1}, lossy=True,
         bits=12, alpha=True, longest=16384,
     ),

@@ -94,6 +94,11 @@ def has_other_colours(image, data) -> bool:
     if not found:
         return False
     primaries, curve, _ = (int.from_bytes(number, "big") for number in found.groups())
+    return differ_from_srgb(primaries, curve)
+
+
+def differ_from_srgb(primaries: int, curve: int) -> bool:
+    """Whether colours do, by the numbers of ITU-T H.273."""
     return primaries not in (_SRGB, _UNKNOWN) or curve in _CURVES_OF_HDR
 
 

@@ -6,6 +6,8 @@ import re
 import struct
 import zlib
 
+import numpy as np
+
 # Read when it starts. pyvips hands warnings to `logging`, but not those of the process's end.
 os.environ.setdefault("VIPS_WARNING", "0")
 logging.getLogger("pyvips").setLevel(logging.CRITICAL)
@@ -18,7 +20,9 @@ pyvips.block_untrusted_set(True)  # their readers are not made for files of stra
 
 GAIN_MAP = "gainmap-data"
 _TYPES = ("uchar", "ushort")
-_KEPT = ("icc-profile-data", "xmp-data", "iptc-data", "resolution-unit")
+EXIF, XMP, PROFILE = "exif-data", "xmp-data", "icc-profile-data"  # names of its fields
+_KEPT = (PROFILE, XMP, "iptc-data", "resolution-unit", "xmp-extended")
+_KEPT += ("png-texts", "png-colours")
 _UNSUPPORTED = re.compile(r"not (configured|supported|implemented)|unsupported", re.IGNORECASE)
 _SHORT = re.compile(
     r"premature end|unexpected end|end of file|too small|no image|missing SOS|outside of file"
@@ -32,17 +36,6 @@ def open(data, loader: str, **options) -> pyvips.Image:
     options = {"fail_on": "error"} | options
     image = getattr(pyvips.Image, f"{loader}load_buffer")(data, **options)
     refuse_pages(image.get("n-pages") if image.get_typeof("n-pages") else 1)
-    return image
-
-
-def open_jpeg(data, loader) -> pyvips.Image:
-    """As `open`, with GAIN_MAP if the file has one."""
-    image = open(data, loader).copy()
-    try:  # read so, it comes without XMP and resolution
-        pyvips.Image.uhdrload_buffer(data)
-        image.set_type(pyvips.GValue.gint_type, GAIN_MAP, 1)
-    except pyvips.Error:
-        pass
     return image
 
 
@@ -83,6 +76,46 @@ def copy_metadata(image: pyvips.Image, header: pyvips.Image) -> pyvips.Image:
     return image
 
 
+def get_bytes(image: pyvips.Image | None, field: str) -> bytes:
+    """What an image has of a field of metadata; empty for none."""
+    return bytes(image.get(field)) if image and image.get_typeof(field) else b""
+
+
+def has_resolution(image: pyvips.Image) -> bool:
+    """Whether a file tells how large its pixels are; if not, they are of libvips' millimetre."""
+    return image.xres != 1
+
+
+def to_srgb(pixels: np.ndarray, profile: bytes) -> np.ndarray:
+    """Pixels of a profile's colours -> of sRGB's, the same type; those of about sRGB stay.
+
+    Args:
+      pixels: (height, width, channels) uint8 or uint16, one channel if the profile is of grey.
+      profile: an ICC profile.
+
+    Returns:
+      (height, width, 3), or what it was given where the profile is damaged.
+    """
+
+    def convert(array):
+        kind = ("b-w", "srgb", "grey16", "rgb16")[2 * (array.itemsize - 1) + (array.shape[-1] > 1)]
+        image = pyvips.Image.new_from_array(np.ascontiguousarray(array)).copy(interpretation=kind)
+        image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
+        middle = image.icc_import(embedded=True)  # at once, 16 bits go through a coarse table
+        return middle.icc_export(output_profile="srgb", depth=8 * array.itemsize).numpy()
+
+    try:
+        most = np.iinfo(pixels.dtype).max
+        steps = np.rint(np.linspace(0, most, 9)).astype(pixels.dtype)
+        axes = np.meshgrid(*[steps] * pixels.shape[-1])
+        colours = np.stack(axes, axis=-1).reshape(1, -1, pixels.shape[-1])
+        if np.abs(convert(colours).astype(int) - colours).max() <= most / 128:
+            return pixels
+        return convert(pixels)
+    except pyvips.Error:
+        return pixels
+
+
 def explain_reading(error: Exception, data, kind: str | None) -> str:
     """Why a file cannot be read.
 
@@ -102,7 +135,7 @@ def explain_reading(error: Exception, data, kind: str | None) -> str:
         lines = str(error).strip().splitlines()
     if any(_UNSUPPORTED.search(line) for line in lines):
         return f"a kind of {kind} that is not read: {lines[0]}"
-    if kind == "PNG":
+    if kind == "PNG" and isinstance(error, pyvips.Error):
         return f"its PNG data is {_find_damage_in_png(data)}"
     if kind == "WebP" and len(data) < (size := int.from_bytes(data[4:8], "little") + 8):
         return f"its WebP data is cut short: {len(data)} bytes of {size}"

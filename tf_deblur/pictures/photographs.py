@@ -15,12 +15,11 @@ import numpy as np
 
 from tf_deblur.errors import BadPicture, UserError
 from tf_deblur.files import whole
-from tf_deblur.pictures import arrays, exif, formats, heif, libvips
-from tf_deblur.pictures.libvips import pyvips
+from tf_deblur.pictures import arrays, exif, formats, jpeg, libvips, png, xmp
+from tf_deblur.pictures.libvips import EXIF, XMP, get_bytes, pyvips
 
 QUALITY = 95  # of JPEG, WebP and AVIF
 MEGAPIXELS = 150  # a file that claims more is refused, unless the user says otherwise
-_EXIF = "exif-data"
 
 
 @dataclasses.dataclass
@@ -112,6 +111,7 @@ def _read_bytes(path):
 
 def _decode(image, format, data):
     """An opened file's pixels, split into what `Photograph` tells apart, and all else."""
+    image = _find_orientation(image, format)
     array, gain_map, image = format.decode(image, data)
     color, alpha = array, None
     if array.shape[-1] in (2, 4):
@@ -123,8 +123,19 @@ def _decode(image, format, data):
         *(alpha, grey, format.suffix, _collect_metadata(image, data), gain_map),
         bits=image.get("bits-per-sample") if in_heif else 16,
         behind=format.describe_rest(image, data) if format.describe_rest else "",
-        other_colours=bool(in_heif) and heif.has_other_colours(image, data),
+        other_colours=format.other_colours(image, data),
     )
+
+
+def _find_orientation(image, format):
+    """An image with the orientation that its XMP tells, if its EXIF tells none."""
+    turn = xmp.read_orientation(get_bytes(image, XMP))
+    if (
+        turn and not image.get_typeof("orientation") and format.loader != "heif"
+    ):  # which has its own
+        image = image.copy()
+        image.set_type(pyvips.GValue.gint_type, "orientation", turn)
+    return image
 
 
 def _collect_metadata(image, data):
@@ -132,9 +143,9 @@ def _collect_metadata(image, data):
     # of a picture of its own: the decoded one would stay in memory with it
     header = libvips.copy_metadata(pyvips.Image.black(1, 1), image)
     if block := exif.read(image, data):
-        header.set_type(pyvips.GValue.blob_type, _EXIF, block)
+        header.set_type(pyvips.GValue.blob_type, EXIF, block)
     else:
-        header.remove(_EXIF)
+        header.remove(EXIF)
     return header
 
 
@@ -146,8 +157,16 @@ def count_pixels(path: str | os.PathLike) -> int:
 
 
 def strip_metadata(photograph: Photograph) -> Photograph:
-    """A photograph without its metadata."""
-    return dataclasses.replace(photograph, header=None)
+    """A photograph without its metadata, its colours those of sRGB if a profile says others."""
+    header, pixels = photograph.header, photograph.pixels
+    if profile := get_bytes(header, libvips.PROFILE):
+        pixels = libvips.to_srgb(pixels[..., :1] if photograph.grey else pixels, profile)
+        pixels = pixels.repeat(3, axis=-1) if pixels.shape[-1] == 1 else pixels
+    kept = None
+    if photograph.other_colours and get_bytes(header, png.COLOURS):  # only these say what they are
+        kept = pyvips.Image.black(1, 1).copy()
+        kept.set_type(pyvips.GValue.blob_type, png.COLOURS, header.get(png.COLOURS))
+    return dataclasses.replace(photograph, pixels=pixels, header=kept)
 
 
 def read(path: str | os.PathLike) -> np.ndarray:
@@ -203,7 +222,9 @@ def encode(suffix: str, array, like: Photograph | None = None, quality: int = QU
         )
     pixels = _fit(array, format, like)
     header = like.header if like else None
-    block = exif.update(_get_exif(header), array.shape[1], array.shape[0])
+    block = exif.update(get_bytes(header, EXIF), array.shape[1], array.shape[0])
+    if get_bytes(header, XMP):
+        header = _update_xmp(header, format, array.shape[1], array.shape[0])
     options = format.options | ({"Q": quality} if format.lossy else {})
     try:
         return format.save(
@@ -226,9 +247,17 @@ def _fit(array, format, like):
     return array
 
 
-def _get_exif(header):
-    """The EXIF block that an opened photograph's header has; empty for none."""
-    return bytes(header.get(_EXIF)) if header and header.get_typeof(_EXIF) else b""
+def _update_xmp(header, format, width, height):
+    """A header whose XMP is true of a picture of this size in this format, if it fits."""
+    header, text = header.copy(), xmp.update(get_bytes(header, XMP), width, height)
+    if format.name != "JPEG":
+        text = xmp.drop_extension(text)
+    if len(text) > (format.longest_xmp or len(text)):
+        header.remove(XMP)
+        header.remove(jpeg.EXTENDED_XMP)
+    else:
+        header.set_type(pyvips.GValue.blob_type, XMP, text)
+    return header
 
 
 def describe_losses(suffix: str, photograph: Photograph) -> str:
@@ -238,14 +267,22 @@ def describe_losses(suffix: str, photograph: Photograph) -> str:
         losses.append("without its transparency")
     if photograph.pixels.dtype == np.uint16 and format.bits < photograph.bits:
         losses.append(f"in {format.bits} bits")
-    block = _get_exif(photograph.header)
+    header = photograph.header
+    block = get_bytes(header, EXIF)
     if reason := block and format.refuse_exif(block):
         losses.append(f"without its EXIF, {reason}")
+    size = len(get_bytes(header, XMP))
+    if size > (format.longest_xmp or size):
+        losses.append("without its XMP, more than a JPEG holds")
+    elif get_bytes(header, jpeg.EXTENDED_XMP) and format.name != "JPEG":
+        losses.append("without its extended XMP")
+    if get_bytes(header, png.TEXTS) and format.name != "PNG":
+        losses.append("without its texts")
     if photograph.behind:
         losses.append(f"without the {photograph.behind} behind it")
     if photograph.gain_map:
         losses.append("without its gain map")
-    if photograph.other_colours:
+    if photograph.other_colours and not (format.name == "PNG" and get_bytes(header, png.COLOURS)):
         losses.append("its HDR or wide colours taken for sRGB")
     return ", ".join(losses)
 
