@@ -23,7 +23,7 @@ import numpy as np
 from tf_deblur import devices
 from tf_deblur.errors import UserError
 from tf_deblur.pictures import arrays
-from tf_deblur.restoring import loading, tflite_backend
+from tf_deblur.restoring import loading, restorer, tflite_backend
 from tf_deblur.scoring import metrics
 
 if typing.TYPE_CHECKING:
@@ -126,6 +126,7 @@ def run_file(file: str, pictures: str, restored: str) -> dict:
     _, runtime = tflite_backend.find_interpreter()
     before = read_memory("VmRSS")
     restore = loading.load(file)
+    assert isinstance(restore, restorer.TiledRestorer)  # as all are that run here
     if not restore.engine.fixed_size:  # else opening it takes what running takes
         before = read_memory("VmRSS")
     usual, restore.memory = restore.memory, math.inf

@@ -152,7 +152,7 @@ def find_runs(folder: pathlib.Path, config: AverageConfig) -> list[tuple]:
     found = []
     for where in sorted(path for path in folder.iterdir() if path.is_dir()):
         window = config.window or _window(where)
-        numbered = {}
+        numbered: dict = {}
         for stem, path in pairs.index_folder(where).items():
             if not stem.isdecimal():
                 raise UserError(f"{path}: its name is no frame's number; take it away")

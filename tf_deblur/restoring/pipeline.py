@@ -121,7 +121,7 @@ class Pipeline:
         the network never waits; and the main thread hears Ctrl-C.
         """
         stages = [concurrent.futures.ThreadPoolExecutor(1) for _ in ("read", "restore", "write")]
-        under_way = collections.deque()
+        under_way: collections.deque = collections.deque()
         for job in jobs:
             under_way.append((job, self._begin(job, *stages)))
             if len(under_way) == len(stages):

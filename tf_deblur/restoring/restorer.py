@@ -58,6 +58,10 @@ class Restorer:
         """As a call, of an image whose shape is right."""
         raise NotImplementedError
 
+    def describe_tiles(self) -> str:
+        """Where and in which tiles pictures are restored, in words."""
+        raise NotImplementedError
+
 
 class TiledRestorer(Restorer):
     """An engine on pictures of any size, tile by tile, exactly.
@@ -101,12 +105,12 @@ class TiledRestorer(Restorer):
         """The `tiling.Tiles`, or `EqualTiles`, in which a picture of this size is restored."""
         engine = self.engine
         multiple, margin = engine.size_multiple, self._margin()
-        sides = [side + -side % multiple for side in (height, width)]
+        height, width = (side + -side % multiple for side in (height, width))
         if engine.fixed_size:
-            return self._plan_equal_tiles(*sides, margin)
+            return self._plan_equal_tiles(height, width, margin)
         try:
             limits = {"radius": engine.radius, "multiple": multiple}
-            return tiling.plan(*sides, **limits, most_pixels=int(self._largest()))
+            return tiling.plan(height, width, **limits, most_pixels=int(self._largest()))
         except ValueError as error:
             raise self._too_little((2 * margin + multiple) ** 2) from error
 

@@ -54,7 +54,7 @@ class Mixture:
         """Endless batches from a step on: (blurred, sharp), (n, s, s, 3) float32 in [0, 1]."""
         parts = []
         if self.prepared:
-            patches = {"batch_size": self.count, "start": step * self.count, **self.options}
+            patches: dict = {"batch_size": self.count, "start": step * self.count, **self.options}
             parts.append(stream.training_batches(self.prepared, self.settings, **patches))
         if self.ring:
             parts.append(self.ring.batches(step))

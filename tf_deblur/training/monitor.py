@@ -40,7 +40,7 @@ class Monitor:
         self.frames, self.batch_size, self.notes = frames, batch_size, notes
         self.between = checkpoint_minutes * 60
         self.bar = tqdm(total=1.0, disable=None, bar_format="{percentage:3.0f}%|{bar:10}| {desc}")
-        self.speed, self.recent, self.spent, self.score = None, 0, 0, ""
+        self.speed, self.recent, self.spent, self.score = 0.0, 0.0, 0.0, ""
         self.saved = time.monotonic()
 
     def begin(self, phase: Phase) -> None:
@@ -109,7 +109,7 @@ class Monitor:
     def log_pictures(self, most: int = 3, side: int = 320) -> None:
         """The middles of the first validation frames: blurred, restored, sharp, a row each."""
         rows = []
-        for blurred, sharp in itertools.islice(self.frames, most):
+        for blurred, sharp in itertools.islice(self.frames or (), most):
             triple = blurred, restore(self.checkpoints.gan.average, blurred), sharp
             top, left = (max(length - side, 0) // 2 for length in blurred.shape[1:3])
             cut = [np.asarray(x)[0, top : top + side, left : left + side] for x in triple]

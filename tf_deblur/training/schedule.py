@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import sys
+import typing
 from collections.abc import Iterator
 
 DECAYS = ("none", "cosine")
@@ -50,8 +51,8 @@ class Optimizers:
       scheduled: whether it follows `Schedule.scale_rate`.
     """
 
-    generator: object
-    discriminator: object
+    generator: typing.Any
+    discriminator: typing.Any
     learning_rate: float
     scheduled: bool
 
