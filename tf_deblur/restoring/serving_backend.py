@@ -131,8 +131,8 @@ def ask(url: str, question: object = None, megapixels: float = 0) -> bytes:
 
 def _explain_status(reply):
     try:
-        told = " ".join(str(json.loads(reply.data)["error"]).split())
+        reason = " ".join(str(json.loads(reply.data)["error"]).split())
     except (ValueError, LookupError, TypeError):
-        told = reply.reason or "no reason given"
-    told = told.split(" [[{{node")[0]  # where in the graph says nothing to a user
-    return f"{told}; raise its --rest_api_timeout_in_ms" if reply.status == 504 else told
+        reason = reply.reason or "no reason given"
+    reason = reason.split(" [[{{node")[0]  # where in the graph says nothing to a user
+    return f"{reason}; raise its --rest_api_timeout_in_ms" if reply.status == 504 else reason
