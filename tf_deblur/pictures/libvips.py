@@ -22,7 +22,7 @@ _SHORT = re.compile(
 )
 
 
-def decode(image: pyvips.Image, source, name) -> tuple:
+def decode(image: pyvips.Image, source: bytes | str | os.PathLike, name: object) -> tuple:
     """An opened file's pixels, (height, width, channels), and whether it has a gain map too."""
     pixels = image.numpy().reshape(image.height, image.width, image.bands)
     return pixels, bool(image.get_typeof(GAIN_MAP))

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -40,13 +41,13 @@ class ServingRestorer(restorer.Restorer):
     def __str__(self):
         return f"the model at {self.url}; its server chooses device and precision"
 
-    def measure_seconds_a_pixel(self):
+    def measure_seconds_a_pixel(self) -> float:
         return 0.0  # nothing is sent that nobody asked for
 
-    def describe_tiles(self):
+    def describe_tiles(self) -> str:
         return "whole pictures, which the server tiles"
 
-    def restore(self, image, progress):
+    def restore(self, image: np.ndarray, progress: Callable) -> np.ndarray:
         if image.dtype == np.uint8:
             restored = self._send_file(image)
         else:

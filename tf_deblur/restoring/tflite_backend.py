@@ -46,7 +46,7 @@ class TFLiteEngine(engine.Engine):
         except (ValueError, RuntimeError) as error:
             engine.refuse(path, error)
 
-    def run(self, batch):
+    def run(self, batch: np.ndarray) -> np.ndarray:
         restored = [self._run_one(picture[None]) for picture in batch]
         return restored[0] if len(restored) == 1 else np.concatenate(restored)
 
