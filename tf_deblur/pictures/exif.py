@@ -7,7 +7,10 @@ first.
 """
 
 import mmap
+import os
 import struct
+
+from tf_deblur.pictures.libvips import pyvips
 
 ORIENTATION, RESOLUTION, DETAILS, NOTE = 0x112, 0x11A, 0x8769, 0x927C
 PREFIX = b"Exif\0\0"  # before a block in most formats
@@ -38,7 +41,7 @@ _LIMIT = 1 << 24  # bytes of all of it; more is no camera's
 _IN_PLACE = 60_000
 
 
-def read(image, source) -> bytes:
+def read(image: pyvips.Image, source: bytes | str | os.PathLike) -> bytes:
     """The EXIF block of a file.
 
     Args:

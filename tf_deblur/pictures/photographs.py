@@ -51,7 +51,7 @@ class Photograph:
 
 
 def open_photograph(
-    source: bytes | str | os.PathLike, name=None, megapixels: float = MEGAPIXELS
+    source: bytes | str | os.PathLike, name: object = None, megapixels: float = MEGAPIXELS
 ) -> Photograph:
     """Reads a picture with all that its file holds, and turns it as its EXIF orientation says.
 
@@ -192,7 +192,12 @@ def read(path: str | os.PathLike) -> np.ndarray:
     return open_photograph(path).pixels
 
 
-def write(path, array: np.ndarray, like: Photograph | None = None, quality: int = QUALITY):
+def write(
+    path: str | os.PathLike,
+    array: np.ndarray,
+    like: Photograph | None = None,
+    quality: int = QUALITY,
+) -> None:
     """Writes a picture in the format of its suffix; it appears whole or not at all.
 
     Args:
@@ -218,7 +223,9 @@ def write(path, array: np.ndarray, like: Photograph | None = None, quality: int 
         raise UserError(f"{path}: cannot be written ({error.strerror})") from error
 
 
-def encode(suffix: str, array, like: Photograph | None = None, quality: int = QUALITY) -> bytes:
+def encode(
+    suffix: str, array: np.ndarray, like: Photograph | None = None, quality: int = QUALITY
+) -> bytes:
     """The bytes of a picture file; as `write`."""
     format, size = formats.find_by_suffix(suffix), f"{array.shape[1]}x{array.shape[0]}"
     assert format and format.save  # `check_suffix` lets no other through

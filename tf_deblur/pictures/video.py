@@ -38,7 +38,13 @@ def count_pixels(path: pathlib.Path | str) -> int:
         return frames * stream.width * stream.height
 
 
-def restore(function: Callable, source, target, quality: int = 95, metadata: bool = True) -> str:
+def restore(
+    function: Callable,
+    source: pathlib.Path,
+    target: pathlib.Path,
+    quality: int = 95,
+    metadata: bool = True,
+) -> str:
     """Writes a video whose frames are a function of another one's.
 
     Time stamps, the picture's size and rotation, tags of colour and depth are kept, all other

@@ -67,8 +67,8 @@ def explain(error: Exception, source: object) -> str:
 def restore_checked(
     restore: Restorer,
     pixels: np.ndarray,
-    check=True,
-    strength=1.0,
+    check: bool = True,
+    strength: float = 1.0,
     progress: Callable | None = None,
 ) -> tuple[np.ndarray, float]:
     """Restores a picture, checks it, and blends it with the input.

@@ -78,7 +78,7 @@ class TiledRestorer(Restorer):
         self.engine = engine
         self.memory = min(memory.free() / 2, engine.most_memory)
 
-    def restore(self, image, progress):
+    def restore(self, image: np.ndarray, progress: Callable) -> np.ndarray:
         height, width = image.shape[:2]
         padded, done = self.pad(image), 0
 
