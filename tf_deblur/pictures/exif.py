@@ -143,7 +143,7 @@ def add_to_tiff(data: bytes, block: bytes, predicted: bool = False) -> bytes:
             width = _SWAPPED.get(kind, _BYTES.get(kind, 1))
             letter = {1: "B", 2: "H", 4: "L", 8: "Q"}[width]
             value = value[:size] if size <= 4 else data[place : place + size]
-            numbers = struct.unpack(f"<{size // width}{letter}", value)
+            numbers = list(struct.unpack(f"<{size // width}{letter}", value))
             if tag in (0x111, 0x144):  # where its pixels lie
                 numbers = [number + moved for number in numbers]
             value = struct.pack(f"{into}{len(numbers)}{letter}", *numbers)

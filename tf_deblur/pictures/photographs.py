@@ -220,7 +220,9 @@ def write(path, array: np.ndarray, like: Photograph | None = None, quality: int 
 
 def encode(suffix: str, array, like: Photograph | None = None, quality: int = QUALITY) -> bytes:
     """The bytes of a picture file; as `write`."""
-    format, size = formats.find_by_suffix(suffix), f"{array.shape[1]}x{array.shape[0]}"
+    format, size = formats.BY_SUFFIX[suffix.lower()], f"{array.shape[1]}x{array.shape[0]}"
+    if not format.save:
+        raise UserError(f"{suffix.lower()}: not a format that we write; use PNG or TIFF")
     if format.longest and max(array.shape[:2]) > format.longest:
         raise UserError(
             f"{size}: not for {suffix.lower()}, which holds {format.longest} pixels a side; "
@@ -258,7 +260,7 @@ def _get_exif(header):
 
 def describe_losses(suffix: str, photograph: Photograph) -> str:
     """What a format cannot hold of a photograph, in words; empty if nothing."""
-    format, losses = formats.find_by_suffix(suffix), []
+    format, losses = formats.BY_SUFFIX[suffix.lower()], []
     if photograph.alpha is not None and not format.alpha:
         losses.append("without its transparency")
     if photograph.pixels.dtype == np.uint16 and format.bits < photograph.bits:

@@ -59,7 +59,8 @@ def restore(function: Callable, source, target, quality: int = 95, metadata: boo
     """
     from tf_deblur.pictures import video_writer
 
-    first, found = _read_first_frame(source), collections.Counter()
+    first = _read_first_frame(source)
+    found: collections.Counter[str] = collections.Counter()
     try:
         with whole(target) as part, _open(source) as (film, stream):
             with video_writer.Writer(

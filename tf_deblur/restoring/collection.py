@@ -66,7 +66,7 @@ def restore(patterns, output: str, network, settings, runner: str, options=()) -
         | fileio.ReadMatches()
         | beam.Map(lambda file: (file.metadata.path, file.read()))
         | base.RunInference(Handler(network, settings))
-        | beam.Map(lambda restored: _write(*restored, output))
+        | beam.Map(lambda restored: _write(output, *restored))
     )
     result = graph.run()
     result.wait_until_finish()
@@ -75,7 +75,7 @@ def restore(patterns, output: str, network, settings, runner: str, options=()) -
     return {name: counted.get(name, 0) for name in COUNTS}
 
 
-def _write(path, suffix, data, output):
+def _write(output, path, suffix, data):
     """Writes a result under another name, and renames it."""
     stem = posixpath.splitext(posixpath.basename(path))[0]
     target = FileSystems.join(output, f"{stem}{ENDING}{suffix}")

@@ -58,6 +58,14 @@ class Restorer:
         """As a call, of an image whose shape is right."""
         raise NotImplementedError
 
+    def measure_seconds_a_pixel(self) -> float:
+        """How long restoring takes, once everything is warm; 0 if that cannot be known."""
+        raise NotImplementedError
+
+    def describe_tiles(self) -> str:
+        """How pictures are cut, in words."""
+        raise NotImplementedError
+
 
 class TiledRestorer(Restorer):
     """An engine on pictures of any size, tile by tile, exactly.
@@ -103,15 +111,15 @@ class TiledRestorer(Restorer):
         multiple, margin = engine.size_multiple, self._margin()
         sides = [side + -side % multiple for side in (height, width)]
         if engine.fixed_size:
-            return self._plan_equal_tiles(*sides, margin)
+            return self._plan_equal_tiles(*sides)
         try:
             limits = {"radius": engine.radius, "multiple": multiple}
             return tiling.plan(*sides, **limits, most_pixels=int(self._largest()))
         except ValueError as error:
             raise self._too_little((2 * margin + multiple) ** 2) from error
 
-    def _plan_equal_tiles(self, height, width, margin):
-        size = self.engine.fixed_size
+    def _plan_equal_tiles(self, height, width):
+        size, margin = self.engine.fixed_size, self._margin()
         try:
             tiles = tiling.EqualTiles(height, width, size, margin)
         except ValueError as error:

@@ -175,10 +175,10 @@ def plan(height: int, width: int, *, radius: int, multiple: int, most_pixels: in
     margin = compute_margin(radius, multiple)
     columns = np.arange(1, width // multiple + 1, dtype=np.int64)
     limits = {"margin": margin, "multiple": multiple, "most_pixels": most_pixels}
-    best = tuple(map(int, choose_core(height, width, columns, **limits)))
-    if not best[0]:
+    down, across = map(int, choose_core(height, width, columns, **limits))
+    if not down:
         raise ValueError(f"{most_pixels} pixels: too few for a tile with a margin of {margin}")
-    return Tiles(height, width, best, margin)
+    return Tiles(height, width, (down, across), margin)
 
 
 def apply(function, image: np.ndarray, tiles, progress=None) -> np.ndarray:
