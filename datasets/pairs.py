@@ -212,7 +212,7 @@ def encode_png(image: np.ndarray) -> bytes:
 
 def count_sequences(pairs: list[tuple]) -> list[list]:
     """[[sequence, number of pairs], …] in order, as the metadata has it."""
-    counts: dict = {}
+    counts: dict[str, int] = {}
     for sequence, *_ in pairs:
         counts[sequence] = counts.get(sequence, 0) + 1
     return [[sequence, count] for sequence, count in counts.items()]

@@ -6,11 +6,15 @@ python -m tf_deblur.blur photo.jpg another.png
 import pathlib
 import sys
 import time
+import typing
 from collections.abc import Iterable
 
 from absl import flags
 
 from tf_deblur import errors, files
+
+if typing.TYPE_CHECKING:
+    import numpy as np
 
 _EXTENT = flags.DEFINE_float(
     "extent",
@@ -84,7 +88,7 @@ def show_progress(jobs: list[tuple]) -> Iterable[tuple]:
     return tqdm(jobs, unit="photo", leave=False, disable=None if len(jobs) > 1 else True)
 
 
-def try_file(path: pathlib.Path, stem: pathlib.Path | None, recorded: object) -> bool:
+def try_file(path: pathlib.Path, stem: pathlib.Path | None, recorded: "np.ndarray | None") -> bool:
     """Blurs one file and prints its line; False, with a line that says why, if it cannot."""
     from tqdm import tqdm
 
@@ -101,7 +105,9 @@ def try_file(path: pathlib.Path, stem: pathlib.Path | None, recorded: object) ->
     return True
 
 
-def blur_file(path: pathlib.Path, stem: pathlib.Path | None, recorded: object) -> tuple:
+def blur_file(
+    path: pathlib.Path, stem: pathlib.Path | None, recorded: "np.ndarray | None"
+) -> tuple:
     import numpy as np
 
     from tf_deblur.blurring import gyro, motion
@@ -134,7 +140,7 @@ def _name(stem, ending):
     return stem.with_name(f"{stem.name}_{ending}")
 
 
-def draw_kernels(paths: list, shares: list, size: tuple) -> object:
+def draw_kernels(paths: list, shares: "np.ndarray", size: tuple) -> "np.ndarray":
     """Every path's kernels in nine places: a (height, width, 3) uint8 picture, enlarged."""
     import numpy as np
 

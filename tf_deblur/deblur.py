@@ -119,7 +119,8 @@ def main(argv: list[str]) -> int:
     planned = plan(argv[1:])
     report = open_report()
     restore = load_network()
-    begin, counts = time.monotonic(), collections.Counter()
+    begin = time.monotonic()
+    counts: collections.Counter[str] = collections.Counter()
     with end_if_interrupted(), show_progress(restore, planned) as progress:
         for outcome in pipeline.Pipeline(restore, read_settings(), progress).run(planned):
             tell(outcome)
@@ -147,10 +148,9 @@ def restore_collection(patterns: list[str]) -> int:
     if not patterns or not _OUTPUT.value:
         raise UserError("--beam_runner: name the photographs, and --output, a folder for them")
     network = (_MODEL.value, _PRECISION.value, _MEMORY_GB.value)
-    counts = collection.restore(
-        *(patterns, _OUTPUT.value, network, read_settings(), _BEAM_RUNNER.value),
-        _BEAM_OPTIONS.value,
-    )
+    settings, runner = read_settings(), _BEAM_RUNNER.value
+    options = _BEAM_OPTIONS.value
+    counts = collection.restore(patterns, _OUTPUT.value, network, settings, runner, options)
     say(", ".join(f"{count} {name}" for name, count in counts.items()))
     return 1 if counts["failed"] else 0
 
@@ -212,8 +212,9 @@ def read_settings() -> "pipeline.Settings":
     """What is done to each picture, by the flags of the same names."""
     from tf_deblur.restoring import pipeline  # OpenCV, which may not start
 
-    names = [field.name for field in dataclasses.fields(pipeline.Settings)]
-    return pipeline.Settings(**{name: flags.FLAGS[name].value for name in names})
+    fields = dataclasses.fields(pipeline.Settings)
+    values: dict = {field.name: flags.FLAGS[field.name].value for field in fields}
+    return pipeline.Settings(**values)
 
 
 @contextlib.contextmanager

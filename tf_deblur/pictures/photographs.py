@@ -227,8 +227,8 @@ def encode(
     suffix: str, array: np.ndarray, like: Photograph | None = None, quality: int = QUALITY
 ) -> bytes:
     """The bytes of a picture file; as `write`."""
-    format, size = formats.find_by_suffix(suffix), f"{array.shape[1]}x{array.shape[0]}"
-    assert format and format.save  # `check_suffix` lets no other through
+    format, size = formats.BY_SUFFIX[suffix.lower()], f"{array.shape[1]}x{array.shape[0]}"
+    assert format.save  # `check_suffix` lets no other through
     if format.longest and max(array.shape[:2]) > format.longest:
         raise UserError(
             f"{size}: not for {suffix.lower()}, which holds {format.longest} pixels a side; "
@@ -266,8 +266,7 @@ def _get_exif(header):
 
 def describe_losses(suffix: str, photograph: Photograph) -> str:
     """What a format cannot hold of a photograph, in words; empty if nothing."""
-    format, losses = formats.find_by_suffix(suffix), []
-    assert format  # `check_suffix` lets no other through
+    format, losses = formats.BY_SUFFIX[suffix.lower()], []
     if photograph.alpha is not None and not format.alpha:
         losses.append("without its transparency")
     if photograph.pixels.dtype == np.uint16 and format.bits < photograph.bits:

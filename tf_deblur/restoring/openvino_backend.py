@@ -44,14 +44,14 @@ def build(steps: list, tensors: dict) -> openvino.Model:
     ends it moves nothing, for inside it keeps channels last.
     """
     image = ops.parameter([-1, -1, -1, steps[0].channels], np.float32, "image")
-    made = {}
+    made: dict[str, openvino.Node] = {}
     for step in steps:
         inputs = [made[name] for name in step.inputs]
         if step.kind == "Input":
             made[step.name] = ops.transpose(image, [0, 3, 1, 2])
         elif step.kind == "Conv2D":
             kernel, bias = (tensors[f"{step.name}/{name}"] for name in ("kernel", "bias"))
-            made[step.name] = convolve(*inputs, step, kernel, bias)
+            made[step.name] = convolve(inputs[0], step, kernel, bias)
         elif step.kind == "Add":
             made[step.name] = ops.add(*inputs)
         else:

@@ -93,7 +93,7 @@ def restore_checked(
 
 def count_pixels(job: Job) -> int:
     """How many a job has, those of all frames of a video; 0 where that is unknown or not needed."""
-    if job.problem or job.done or job.source == PIPE:
+    if job.problem or job.done or isinstance(job.source, str):
         return 0
     count = video.count_pixels if job.is_video else photographs.count_pixels
     try:

@@ -41,9 +41,6 @@ class ServingRestorer(restorer.Restorer):
     def __str__(self):
         return f"the model at {self.url}; its server chooses device and precision"
 
-    def measure_seconds_a_pixel(self) -> float:
-        return 0.0  # nothing is sent that nobody asked for
-
     def describe_tiles(self) -> str:
         return "whole pictures, which the server tiles"
 

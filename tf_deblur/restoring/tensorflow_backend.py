@@ -36,7 +36,7 @@ class TensorFlowEngine(engine.Engine):
 
 def run_steps(image: tf.Tensor, steps: list, tensors: dict, kind: tf.DType) -> tf.Tensor:
     """The steps on (n, h, w, 3) float32, in `kind` but for those that say otherwise."""
-    made = {}
+    made: dict = {}
     for step in steps:
         its = tf.float32 if step.exact else kind
         inputs = [tf.cast(made[name], its) for name in step.inputs]

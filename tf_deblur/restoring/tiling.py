@@ -185,8 +185,10 @@ def plan(height: int, width: int, *, radius: int, multiple: int, most_pixels: in
     """
     margin = compute_margin(radius, multiple)
     columns = np.arange(1, width // multiple + 1, dtype=np.int64)
-    limits = {"margin": margin, "multiple": multiple, "most_pixels": most_pixels}
-    tall, wide = map(int, choose_core(height, width, columns, **limits))
+    core = choose_core(
+        *(height, width, columns), margin=margin, multiple=multiple, most_pixels=most_pixels
+    )
+    tall, wide = map(int, core)
     if not tall:
         raise ValueError(f"{most_pixels} pixels: too few for a tile with a margin of {margin}")
     return Tiles(height, width, (tall, wide), margin)

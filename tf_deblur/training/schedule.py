@@ -6,6 +6,9 @@ import sys
 import typing
 from collections.abc import Iterator
 
+if typing.TYPE_CHECKING:  # loads TensorFlow
+    import keras
+
 DECAYS = ("none", "cosine")
 
 
@@ -51,8 +54,8 @@ class Optimizers:
       scheduled: whether it follows `Schedule.scale_rate`.
     """
 
-    generator: typing.Any
-    discriminator: typing.Any
+    generator: "keras.optimizers.Optimizer"
+    discriminator: "keras.optimizers.Optimizer"
     learning_rate: float
     scheduled: bool
 

@@ -32,7 +32,7 @@ class Workdir:
       UserError: the folder belongs to another architecture, or to something else.
     """
 
-    def __init__(self, path: str | pathlib.Path, architecture: dict):
+    def __init__(self, path: pathlib.Path | str, architecture: dict):
         self.path, self.architecture = pathlib.Path(path), architecture
         self._lock: typing.TextIO | None = None
         self._check()
@@ -95,8 +95,9 @@ def explain_unwritable(path: pathlib.Path, *others: type[Exception]) -> Iterator
 
     OSError says so, and so do `others`: TensorFlow has its own.
     """
+    unwritable: tuple[type[Exception], ...] = (OSError, *others)
     try:
         yield
-    except (OSError, *others) as error:  # type: ignore[misc]
+    except unwritable as error:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise UserError(f"{path}: cannot be written ({reason})") from error
