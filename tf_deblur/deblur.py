@@ -112,8 +112,8 @@ NOT_BY_BEAM = {"files_from": None, "keep_time": False, "report": None, "backend"
 
 
 def main(argv: list[str]) -> int:
-    if _BEAM_RUNNER.value:
-        return restore_collection(argv[1:])
+    if runner := _BEAM_RUNNER.value:
+        return restore_collection(argv[1:], runner)
     from tf_deblur.restoring import pipeline
 
     planned = plan(argv[1:])
@@ -133,7 +133,7 @@ def main(argv: list[str]) -> int:
     return 1 if counts["failed"] else 0
 
 
-def restore_collection(patterns: list[str]) -> int:
+def restore_collection(patterns: list[str], runner: str) -> int:
     """The same by Apache Beam, on as many machines as its runner has."""
     errors.load_tensorflow()
     try:
@@ -148,8 +148,7 @@ def restore_collection(patterns: list[str]) -> int:
     if not patterns or not _OUTPUT.value:
         raise UserError("--beam_runner: name the photographs, and --output, a folder for them")
     network = (_MODEL.value, _PRECISION.value, _MEMORY_GB.value)
-    settings, runner = read_settings(), _BEAM_RUNNER.value
-    options = _BEAM_OPTIONS.value
+    settings, options = read_settings(), _BEAM_OPTIONS.value
     counts = collection.restore(patterns, _OUTPUT.value, network, settings, runner, options)
     say(", ".join(f"{count} {name}" for name, count in counts.items()))
     return 1 if counts["failed"] else 0
