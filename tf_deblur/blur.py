@@ -6,10 +6,15 @@ python -m tf_deblur.blur photo.jpg another.png
 import pathlib
 import sys
 import time
+import typing
+from collections.abc import Iterable
 
 from absl import flags
 
 from tf_deblur import errors, files
+
+if typing.TYPE_CHECKING:
+    import numpy as np
 
 _EXTENT = flags.DEFINE_float(
     "extent",
@@ -50,7 +55,7 @@ _OUTPUT = flags.DEFINE_string(
 BLURRED, KERNEL, GYRO = "blurred.png", "kernel.png", "gyro.txt"
 
 
-def main(argv):
+def main(argv: list[str]) -> int:
     jobs = plan(argv[1:])
     from tf_deblur.blurring import gyro
 
@@ -61,7 +66,7 @@ def main(argv):
     return 0 if done == len(jobs) else 1
 
 
-def plan(names):
+def plan(names: list[str]) -> list[tuple]:
     """Each photograph, and what its results begin with; None if they would replace others."""
     if not names:
         raise errors.UserError("no photograph named; say for instance: tf-deblur blur photo.jpg")
@@ -76,14 +81,14 @@ def plan(names):
     return jobs
 
 
-def show_progress(jobs):
+def show_progress(jobs: list[tuple]) -> Iterable[tuple]:
     """The jobs, with a bar on standard error if that is a terminal and they are several."""
     from tqdm import tqdm
 
     return tqdm(jobs, unit="photo", leave=False, disable=None if len(jobs) > 1 else True)
 
 
-def try_file(path, stem, recorded):
+def try_file(path: pathlib.Path, stem: pathlib.Path | None, recorded: "np.ndarray | None") -> bool:
     """Blurs one file and prints its line; False, with a line that says why, if it cannot."""
     from tqdm import tqdm
 
@@ -100,7 +105,9 @@ def try_file(path, stem, recorded):
     return True
 
 
-def blur_file(path, stem, recorded):
+def blur_file(
+    path: pathlib.Path, stem: pathlib.Path | None, recorded: "np.ndarray | None"
+) -> tuple:
     import numpy as np
 
     from tf_deblur.blurring import gyro, motion
@@ -133,7 +140,7 @@ def _name(stem, ending):
     return stem.with_name(f"{stem.name}_{ending}")
 
 
-def draw_kernels(paths, shares, size):
+def draw_kernels(paths: list, shares: "np.ndarray", size: tuple) -> "np.ndarray":
     """Every path's kernels in nine places: a (height, width, 3) uint8 picture, enlarged."""
     import numpy as np
 
@@ -161,7 +168,7 @@ def _pad(kernel, side):
     return np.pad(kernel / kernel.max(), (side - len(kernel)) // 2) ** (1 / motion.GAMMA)
 
 
-def cli():
+def cli() -> None:
     errors.run(main, tensorflow=False)
 
 

@@ -4,13 +4,14 @@ import contextlib
 import os
 import pathlib
 import shutil
+from collections.abc import Iterable, Iterator
 
 TAKEN = "its result would replace another file named here; run it by itself"
 _parts: set = set()  # what is being written now
 
 
 @contextlib.contextmanager
-def whole(path: str | os.PathLike, replace: bool = True):
+def whole(path: str | os.PathLike, replace: bool = True) -> Iterator[pathlib.Path]:
     """Yields a temporary path beside `path` that takes its name only on success.
 
     The body writes a file, or makes a folder, at the path that it is given. When
@@ -53,7 +54,7 @@ class Claims:
         self._originals = {os.path.realpath(path) for path in originals}
         self._taken = set()
 
-    def take(self, paths, replaced=()) -> bool:
+    def take(self, paths: Iterable, replaced: Iterable = ()) -> bool:
         """Whether the files may be written; if so, they are taken from then on.
 
         Args:

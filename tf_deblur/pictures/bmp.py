@@ -11,14 +11,14 @@ import numpy as np
 from PIL import BmpImagePlugin
 
 from tf_deblur.errors import UserError
-from tf_deblur.pictures.libvips import pyvips
+from tf_deblur.pictures.libvips import Data, pyvips
 
 _LONGEST = 1_000_000  # pixels a side
 _V5 = 124  # bytes of the newest header
 _EMBEDDED = b"DEBM"  # the profile is in the file
 
 
-def open(data, loader) -> pyvips.Image:
+def open(data: Data, loader: str) -> pyvips.Image:
     """A `pyvips.Image` of the file's size and resolution, with its ICC profile, without pixels."""
     picture = _open(data)
     if max(picture.size) > _LONGEST:
@@ -36,7 +36,7 @@ def open(data, loader) -> pyvips.Image:
     return image
 
 
-def decode(image: pyvips.Image, data) -> tuple:
+def decode(image: pyvips.Image, data: Data) -> tuple:
     """As `libvips.decode`: one channel if all its colours are grey, four with alpha."""
     picture = _open(data)
     if picture.mode in ("1", "L", "P"):

@@ -8,6 +8,8 @@ first.
 
 import struct
 
+from tf_deblur.pictures.libvips import Data, pyvips
+
 ORIENTATION, RESOLUTION, UNIT, DETAILS, NOTE = 0x112, 0x11A, 0x128, 0x8769, 0x927C
 PREFIX = b"Exif\0\0"  # before a block in most formats
 _ORDERS = {b"II": "<", b"MM": ">"}
@@ -37,7 +39,7 @@ _LIMIT = 1 << 24  # bytes of all of it; more is no camera's
 _IN_PLACE = 60_000
 
 
-def read(image, data) -> bytes:
+def read(image: pyvips.Image, data: Data) -> bytes:
     """The EXIF block of a file.
 
     Args:
@@ -101,10 +103,10 @@ def read_orientation(block: bytes) -> int:
 
 def drop_resolution(data: bytes) -> bytes:
     """A TIFF file without a unit of its resolution, as one has that does not know it."""
-    data = bytearray(data)
+    changed = bytearray(data)
     start, order = _find_first(data)
-    _set(data, _find_places(data, start, order).get(UNIT), order, 1)
-    return bytes(data)
+    _set(changed, _find_places(data, start, order).get(UNIT), order, 1)
+    return bytes(changed)
 
 
 def has(block: bytes, tag: int) -> bool:
@@ -168,7 +170,7 @@ def add_to_tiff(data: bytes, block: bytes, predicted: bool = False) -> bytes:
             width = _SWAPPED.get(kind, _BYTES.get(kind, 1))
             letter = {1: "B", 2: "H", 4: "L", 8: "Q"}[width]
             value = value[:size] if size <= 4 else data[place : place + size]
-            numbers = struct.unpack(f"<{size // width}{letter}", value)
+            numbers = [*struct.unpack(f"<{size // width}{letter}", value)]
             if tag in (0x111, 0x144):  # where its pixels lie
                 numbers = [number + moved for number in numbers]
             value = struct.pack(f"{into}{len(numbers)}{letter}", *numbers)

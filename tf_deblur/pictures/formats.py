@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tf_deblur.pictures import arrays, bmp, containers, exif, heif, jpeg, libvips, png, tiff
-from tf_deblur.pictures.libvips import pyvips
+from tf_deblur.pictures.libvips import Data, pyvips
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,17 +158,13 @@ FORMATS = (
     ),
 )
 # fmt: on
-READ = tuple(suffix for row in FORMATS for suffix in row.suffixes)
-WRITTEN = tuple(suffix for row in FORMATS if row.save for suffix in row.suffixes)
+BY_SUFFIX = {suffix: row for row in FORMATS for suffix in row.suffixes}
+READ = tuple(BY_SUFFIX)
+WRITTEN = tuple(suffix for suffix, row in BY_SUFFIX.items() if row.save)
 CHOICES = tuple(row.suffix[1:] for row in FORMATS if row.save)  # without the dot
 
 
-def find_by_suffix(suffix: str) -> Format | None:
-    """The format of files whose names end so; None if it is none of ours."""
-    return next((row for row in FORMATS if suffix.lower() in row.suffixes), None)
-
-
-def open_image(data) -> tuple[pyvips.Image, Format]:
+def open_image(data: Data) -> tuple[pyvips.Image, Format]:
     """A file as its format opens it, its pixels not decoded yet, told by what is in it."""
     kind = name_by_start(data)
     row = next((row for row in FORMATS if kind in (row.name, row.loader.upper())), None)
@@ -180,7 +176,7 @@ def open_image(data) -> tuple[pyvips.Image, Format]:
     return image, next(row for row in rows if row.codec in (None, codec))
 
 
-def name_by_start(data) -> str | None:
+def name_by_start(data: Data) -> str | None:
     """What a file's first bytes say that it is; None if nothing that we know."""
     if data[4:8] == b"ftyp":
         return "HEIF"
@@ -190,5 +186,5 @@ def name_by_start(data) -> str | None:
 
 def choose_suffix(path: pathlib.Path) -> str:
     """The suffix that a photograph's result has: its own, or of what its format becomes."""
-    row = find_by_suffix(path.suffix)
+    row = BY_SUFFIX.get(path.suffix.lower())
     return row.becomes if row and row.becomes else path.suffix

@@ -12,7 +12,7 @@ import numpy as np
 
 from tf_deblur.errors import UserError
 from tf_deblur.pictures import libvips
-from tf_deblur.pictures.libvips import pyvips
+from tf_deblur.pictures.libvips import Data, pyvips
 
 # primaries, transfer and matrix by ITU-T H.273, and whether black is 0 and white the largest value
 _NCLX = re.compile(rb"colrnclx(..)(..)..(.)", re.DOTALL)
@@ -23,7 +23,7 @@ _MANY_TILES = "box contains"  # more than libheif's limit of 256, as phones' 200
 _UNKNOWN, _SRGB, _CURVES_OF_HDR = 2, 1, {8, 16, 18}  # the numbers: linear, PQ and HLG
 
 
-def open(data, loader) -> pyvips.Image:
+def open(data: Data, loader: str) -> pyvips.Image:
     """As `libvips.open`, of the primary image, of any number of tiles."""
     if b"moov" in _name_boxes(data)[0]:
         raise UserError("an animation; one picture a file is wanted")
@@ -36,7 +36,7 @@ def open(data, loader) -> pyvips.Image:
         return pyvips.Image.heifload_buffer(data, unlimited=True, **options)
 
 
-def decode_avif(image, data) -> tuple:
+def decode_avif(image: pyvips.Image, data: Data) -> tuple:
     """As `libvips.decode`, with samples of 10 and 12 bits over all 16."""
     array, _, image = libvips.decode(image, data)
     bits = image.get("bits-per-sample")
@@ -48,7 +48,7 @@ def decode_avif(image, data) -> tuple:
     return array, b"tmap" in _read_items(data)[0].values(), image
 
 
-def decode_heic(image, data) -> tuple:
+def decode_heic(image: pyvips.Image, data: Data) -> tuple:
     """Decodes a HEIC's primary image, as `libvips.decode`, which lacks the decoder.
 
     It is upright, since the format has a turn of its own, beside which its EXIF orientation does
@@ -71,7 +71,7 @@ def decode_heic(image, data) -> tuple:
     return array, gain_map, image
 
 
-def describe_rest(image, data) -> str:
+def describe_rest(image: pyvips.Image, data: Data) -> str:
     """What a file holds beside its picture, in words: tiles, thumbnails and masks do not count."""
     items, refers, hidden = _read_items(data)
     seen = {item for item, kind in items.items() if kind in _PICTURES} - hidden
@@ -82,7 +82,7 @@ def describe_rest(image, data) -> str:
     return " and the ".join(words + ["film"] * _name_boxes(data)[1])
 
 
-def has_other_colours(image, data) -> bool:
+def has_other_colours(image: pyvips.Image, data: Data) -> bool:
     """Whether those of a HEIC's or AVIF's `pyvips.Image` differ from sRGB, with no ICC profile.
 
     Then they are HDR, by the curves PQ or HLG, or of wider primaries, and the file says so in a

@@ -1,6 +1,7 @@
 """libvips, silent: pixels, metadata, and in words for people why it cannot do a file."""
 
 import logging
+import mmap
 import os
 import re
 import struct
@@ -19,10 +20,10 @@ pyvips.cache_set_max(0)  # by name: a file written anew would be the old one
 pyvips.block_untrusted_set(True)  # their readers are not made for files of strangers
 
 GAIN_MAP = "gainmap-data"
+Data = bytes | mmap.mmap  # a file, in memory or where it lies
 _TYPES = ("uchar", "ushort")
 EXIF, XMP, PROFILE = "exif-data", "xmp-data", "icc-profile-data"  # names of its fields
-_KEPT = (PROFILE, XMP, "iptc-data", "resolution-unit", "xmp-extended")
-_KEPT += ("png-texts", "png-colours")
+_KEPT = [PROFILE, XMP, "iptc-data", "resolution-unit", "xmp-extended", "png-texts", "png-colours"]
 _UNSUPPORTED = re.compile(r"not (configured|supported|implemented)|unsupported", re.IGNORECASE)
 _SHORT = re.compile(
     r"premature end|unexpected end|end of file|too small|no image|missing SOS|outside of file"
@@ -31,7 +32,7 @@ _SHORT = re.compile(
 )
 
 
-def open(data, loader: str, **options) -> pyvips.Image:
+def open(data: Data, loader: str, **options) -> pyvips.Image:
     """A file of one picture, its pixels not decoded yet; what is not whole fails then."""
     options = {"fail_on": "error"} | options
     image = getattr(pyvips.Image, f"{loader}load_buffer")(data, **options)
@@ -45,7 +46,7 @@ def refuse_pages(count: int) -> None:
         raise UserError(f"{count} pages or frames; one picture a file is wanted")
 
 
-def decode(image: pyvips.Image, data) -> tuple:
+def decode(image: pyvips.Image, data: Data) -> tuple:
     """An opened file's pixels.
 
     Args:
@@ -116,7 +117,7 @@ def to_srgb(pixels: np.ndarray, profile: bytes) -> np.ndarray:
         return pixels
 
 
-def explain_reading(error: Exception, data, kind: str | None) -> str:
+def explain_reading(error: Exception, data: Data, kind: str | None) -> str:
     """Why a file cannot be read.
 
     Args:
@@ -146,8 +147,10 @@ def explain_reading(error: Exception, data, kind: str | None) -> str:
         return f"its {kind} data is cut short or damaged: {where}"
     if any(_SHORT.search(line) for line in lines):
         return f"its {kind} data is cut short: {len(data)} bytes are too few"
-    told = [line for line in lines if line not in ("load error",) and "seek" not in line]
-    return f"its {kind} data is damaged{': ' * bool(told)}{told[-1].strip() if told else ''}"
+    reasons = [line for line in lines if line not in ("load error",) and "seek" not in line]
+    return (
+        f"its {kind} data is damaged{': ' * bool(reasons)}{reasons[-1].strip() if reasons else ''}"
+    )
 
 
 def _find_damage_in_png(data):
@@ -157,9 +160,9 @@ def _find_damage_in_png(data):
         end = place + 12 + size
         if end > len(data):
             return f"cut short: {len(data)} bytes of at least {end}"
-        told = name.decode("latin-1")
+        chunk = name.decode("latin-1")
         if zlib.crc32(data[place + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
-            return f"damaged: the checksum of chunk {told!r} at byte {place} is wrong"
+            return f"damaged: the checksum of chunk {chunk!r} at byte {place} is wrong"
         if name == b"IEND":
             return "damaged: its compressed pixels make no picture"
         place = end

@@ -50,7 +50,7 @@ class Photograph:
 
 
 def open_photograph(
-    source: bytes | str | os.PathLike, name=None, megapixels: float = MEGAPIXELS
+    source: bytes | str | os.PathLike, name: object = None, megapixels: float = MEGAPIXELS
 ) -> Photograph:
     """Reads a picture with all that its file holds, and turns it as its EXIF orientation says.
 
@@ -163,9 +163,10 @@ def strip_metadata(photograph: Photograph) -> Photograph:
         pixels = libvips.to_srgb(pixels[..., :1] if photograph.grey else pixels, profile)
         pixels = pixels.repeat(3, axis=-1) if pixels.shape[-1] == 1 else pixels
     kept = None
-    if photograph.other_colours and get_bytes(header, png.COLOURS):  # only these say what they are
+    colours = get_bytes(header, png.COLOURS)
+    if photograph.other_colours and colours:  # nothing else says what they are
         kept = pyvips.Image.black(1, 1).copy()
-        kept.set_type(pyvips.GValue.blob_type, png.COLOURS, header.get(png.COLOURS))
+        kept.set_type(pyvips.GValue.blob_type, png.COLOURS, colours)
     return dataclasses.replace(photograph, pixels=pixels, header=kept)
 
 
@@ -177,7 +178,12 @@ def read(path: str | os.PathLike) -> np.ndarray:
     return open_photograph(path).pixels
 
 
-def write(path, array: np.ndarray, like: Photograph | None = None, quality: int = QUALITY):
+def write(
+    path: str | os.PathLike,
+    array: np.ndarray,
+    like: Photograph | None = None,
+    quality: int = QUALITY,
+) -> None:
     """Writes a picture in the format of its suffix; it appears whole or not at all.
 
     Args:
@@ -212,9 +218,12 @@ def _check_written(part, path, array):
         raise BadPicture("was not written whole; the file is as it was", path)
 
 
-def encode(suffix: str, array, like: Photograph | None = None, quality: int = QUALITY) -> bytes:
+def encode(
+    suffix: str, array: np.ndarray, like: Photograph | None = None, quality: int = QUALITY
+) -> bytes:
     """The bytes of a picture file; as `write`."""
-    format, size = formats.find_by_suffix(suffix), f"{array.shape[1]}x{array.shape[0]}"
+    format, size = formats.BY_SUFFIX[suffix.lower()], f"{array.shape[1]}x{array.shape[0]}"
+    assert format.save  # `check_suffix` lets no other through
     if format.longest and max(array.shape[:2]) > format.longest:
         raise UserError(
             f"{size}: not for {suffix.lower()}, which holds {format.longest} pixels a side; "
@@ -262,7 +271,7 @@ def _update_xmp(header, format, width, height):
 
 def describe_losses(suffix: str, photograph: Photograph) -> str:
     """What a format cannot hold of a photograph, in words; empty if nothing."""
-    format, losses = formats.find_by_suffix(suffix), []
+    format, losses = formats.BY_SUFFIX[suffix.lower()], []
     if photograph.alpha is not None and not format.alpha:
         losses.append("without its transparency")
     if photograph.pixels.dtype == np.uint16 and format.bits < photograph.bits:

@@ -4,7 +4,7 @@ import struct
 import zlib
 
 from tf_deblur.pictures import exif, heif, libvips
-from tf_deblur.pictures.libvips import pyvips
+from tf_deblur.pictures.libvips import Data, pyvips
 
 TEXTS, COLOURS = "png-texts", "png-colours"  # chunks as they lie in a file
 _TEXT_KINDS = (b"tEXt", b"zTXt", b"iTXt")
@@ -16,10 +16,11 @@ _GAMMA = 45455  # of sRGB, and its white, red, green and blue
 _PRIMARIES = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
 
 
-def open(data, loader) -> pyvips.Image:
+def open(data: Data, loader: str) -> pyvips.Image:
     """As `libvips.open`, with all metadata; an animation is refused as one of several pages."""
     image = libvips.open(data, loader).copy(xres=1, yres=1)
-    kept, found = {TEXTS: [], COLOURS: []}, {}
+    kept: dict[str, list] = {TEXTS: [], COLOURS: []}
+    found: dict[str, bytes] = {}
     for kind, content in _read_chunks(data):
         if kind == b"acTL":
             libvips.refuse_pages(int.from_bytes(content[:4], "big"))
@@ -46,7 +47,7 @@ def open(data, loader) -> pyvips.Image:
     return image
 
 
-def has_other_colours(image, data) -> bool:
+def has_other_colours(image: pyvips.Image, data: Data) -> bool:
     """Whether a file's colours differ from sRGB, and no ICC profile says so."""
     chunks = libvips.get_bytes(image, COLOURS)
     told = dict(_read_chunks(bytes(8) + chunks))

@@ -8,7 +8,7 @@ from PIL import TiffImagePlugin
 
 from tf_deblur.errors import UserError, quiet
 from tf_deblur.pictures import libvips
-from tf_deblur.pictures.libvips import pyvips
+from tf_deblur.pictures.libvips import Data, pyvips
 
 KIND, OLD_KIND, BITS, CODEC, COLOURS, CHANNELS = 254, 255, 258, 259, 262, 277
 PLANES, TILE_WIDTH, BLACK_AND_WHITE = 284, 322, 532
@@ -21,7 +21,7 @@ _NUMBERS = {1: "B", 3: "H", 4: "L", 13: "L", 16: "Q"}  # kinds of value that are
 _MOST = 10_000  # pages; more is no photograph
 
 
-def open(data, loader) -> pyvips.Image:
+def open(data: Data, loader: str) -> pyvips.Image:
     """As `libvips.open`; pages that are smaller copies or masks of the first do not count."""
     pages = list(_read_pages(data))
     if not pages:
@@ -42,7 +42,7 @@ def open(data, loader) -> pyvips.Image:
     return pyvips.Image.tiffload_buffer(data, fail_on=level)
 
 
-def decode(image, data) -> tuple:
+def decode(image: pyvips.Image, data: Data) -> tuple:
     """As `libvips.decode`, by Pillow where libvips lacks the codec or takes YCbCr for RGB."""
     tags = next(_read_pages(data))
     codec = _get(tags, CODEC, 1)
@@ -51,7 +51,7 @@ def decode(image, data) -> tuple:
     return libvips.decode(image, data)
 
 
-def describe_rest(image, data) -> str:
+def describe_rest(image: pyvips.Image, data: Data) -> str:
     """What a file holds beside its picture, in words."""
     count = len(list(_read_pages(data))) - 1
     return "" if not count else "smaller page" if count == 1 else f"{count} smaller pages"

@@ -6,6 +6,7 @@ hands them to workers and loads the network once in each of them.
 
 import logging
 import posixpath
+from collections.abc import Iterable, Iterator
 
 import apache_beam as beam
 from apache_beam.io import fileio
@@ -27,14 +28,16 @@ class Handler(base.ModelHandler):
     def __init__(self, network, settings):
         self.network, self.settings = network, settings
 
-    def load_model(self):
+    def load_model(self) -> pipeline.Pipeline:
         with errors.quiet():
             return pipeline.Pipeline(loading.load(*self.network), self.settings)
 
-    def batch_elements_kwargs(self):
+    def batch_elements_kwargs(self) -> dict:
         return {"max_batch_size": 1}  # pictures are large already
 
-    def run_inference(self, batch, model, inference_args=None):
+    def run_inference(
+        self, batch: Iterable, model: pipeline.Pipeline, inference_args: dict | None = None
+    ) -> Iterator[tuple]:
         for path, data in batch:
             try:
                 yield path, *model.restore_bytes(data, path)
@@ -43,7 +46,14 @@ class Handler(base.ModelHandler):
                 Metrics.counter("tf_deblur", "failed").inc()
 
 
-def restore(patterns, output: str, network, settings, runner: str, options=()) -> dict[str, int]:
+def restore(
+    patterns: Iterable[str],
+    output: str,
+    network: tuple,
+    settings: pipeline.Settings,
+    runner: str,
+    options: Iterable[str] = (),
+) -> dict[str, int]:
     """Restores every file that matches, and writes the results into one folder.
 
     Args:
@@ -66,7 +76,7 @@ def restore(patterns, output: str, network, settings, runner: str, options=()) -
         | fileio.ReadMatches()
         | beam.Map(lambda file: (file.metadata.path, file.read()))
         | base.RunInference(Handler(network, settings))
-        | beam.Map(lambda restored: _write(*restored, output))
+        | beam.Map(lambda restored: _write(restored, output))
     )
     result = graph.run()
     result.wait_until_finish()
@@ -75,8 +85,9 @@ def restore(patterns, output: str, network, settings, runner: str, options=()) -
     return {name: counted.get(name, 0) for name in COUNTS}
 
 
-def _write(path, suffix, data, output):
+def _write(restored, output):
     """Writes a result under another name, and renames it."""
+    path, suffix, data = restored
     stem = posixpath.splitext(posixpath.basename(path))[0]
     target = FileSystems.join(output, f"{stem}{ENDING}{suffix}")
     part = FileSystems.join(output, f".{stem}{ENDING}.part{suffix}")

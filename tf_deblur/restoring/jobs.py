@@ -34,7 +34,7 @@ class Job:
 
     @property
     def is_video(self) -> bool:
-        return self.source != PIPE and video.is_video(self.source)
+        return isinstance(self.source, pathlib.Path) and video.is_video(self.source)
 
 
 def plan(
