@@ -199,11 +199,14 @@ def test_an_animated_avif_is_not_supported(picture):
 @pytest.mark.parametrize("levels", ["full", "limited"])
 @pytest.mark.parametrize("sides", ["4:0:0", "4:2:0"])
 @pytest.mark.parametrize("mode", ["L", "LA"])
-def test_grey_is_over_the_full_range(levels, sides, mode):
+@pytest.mark.parametrize("told", [True, False])
+def test_grey_is_over_the_full_range(levels, sides, mode, told):
     ramp, data = np.tile(np.arange(256, dtype=np.uint8), (64, 1)), io.BytesIO()
     Image.fromarray(ramp).convert(mode).save(
         data, "AVIF", quality=100, range=levels, subsampling=sides
     )
+    if not told:  # in the file, but in the picture's own header
+        data = io.BytesIO(data.getvalue().replace(b"colrnclx", b"skipnclx"))
     photograph = photographs.open_photograph(data.getvalue())
     expected = np.asarray(Image.open(data).convert("RGB")).astype(int)  # by libavif
     assert np.abs(photograph.pixels - expected).max() <= 1

@@ -5,6 +5,7 @@ It opens HEIC files with all their metadata, but lacks the decoder; and it puts 
 a file has that holds no ICC profile, and what other pictures.
 """
 
+import io
 import re
 import struct
 
@@ -104,14 +105,26 @@ def differ_from_srgb(primaries: int, curve: int) -> bool:
 
 def _widen(array, bits, data):
     """Grey as libheif gives it -> over its full range, which it does of colours alone."""
-    colours = _NCLX.search(data)
-    if not colours or colours[3][0] & _FULL:
+    if not _is_limited(data):
         return array
     most = np.iinfo(array.dtype).max
     black, white = ((level << (bits - 8)) / (2**bits - 1) for level in (16, 235))
     shares = (np.linspace(0, 1, most + 1) - black) / (white - black)
     levels = np.rint(shares.clip(0, 1) * most).astype(array.dtype)
     return np.concatenate([_look_up(levels, array[..., :1]), array[..., 1:]], axis=-1)
+
+
+def _is_limited(data):
+    """Whether black is 16 and white 235 of 8 bits, as the file says or its first picture does."""
+    if colours := _NCLX.search(data):
+        return not colours[3][0] & _FULL
+    try:
+        import av
+
+        with av.open(io.BytesIO(data)) as file:
+            return next(file.decode(video=0)).color_range == av.video.reformatter.ColorRange.MPEG
+    except Exception:  # without FFmpeg, or what it does not read: as libheif has it
+        return False
 
 
 def spread_over_16_bits(array: np.ndarray, bits: int) -> np.ndarray:
