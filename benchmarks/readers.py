@@ -7,6 +7,7 @@ python benchmarks/readers.py --damage=1000 FOLDER ...
 import collections
 import dataclasses
 import io
+import itertools
 import json
 import pathlib
 import re
@@ -153,11 +154,13 @@ def compare_metadata(photograph, before):
 def damage(paths):
     """Reads damaged copies; nothing but a picture or one line may come of it, soon."""
     rng = np.random.default_rng(_SEED.value)
-    good = []
-    for path in paths:
-        if path.stat().st_size <= SMALL and compare(path)[0] == "equal":
-            good.append(path)
-    good = [good[number] for number in rng.permutation(len(good))[:200]]
+    small = [path for path in rng.permutation(paths) if path.stat().st_size <= SMALL]
+    rank = collections.Counter()
+    for number, path in enumerate(small):  # of all formats by turns
+        small[number] = (rank[path.suffix], number, path)
+        rank[path.suffix] += 1
+    equal = (path for *_, path in sorted(small) if compare(path)[0] == "equal")
+    good = list(itertools.islice(equal, 200))
     counts, slowest = collections.Counter(), 0
     for number in range(_DAMAGE.value):
         path = good[number % len(good)]
