@@ -4,13 +4,13 @@ OpenCV reads some of them wrongly without a word: white of 16 bits a pixel comes
 as transparency, and OS/2's colours grey.
 """
 
-import io
 import struct
 
 import numpy as np
 from PIL import BmpImagePlugin
 
 from tf_deblur.errors import UserError
+from tf_deblur.pictures import libvips
 from tf_deblur.pictures.libvips import Data, pyvips
 
 _LONGEST = 1_000_000  # pixels a side
@@ -48,7 +48,7 @@ def decode(image: pyvips.Image, data: Data) -> tuple:
 
 
 def _open(data):
-    picture = BmpImagePlugin.BmpImageFile(io.BytesIO(data))
+    picture = BmpImagePlugin.BmpImageFile(libvips.open_file(data))
     if min(picture.size) < 1:
         raise UserError("no pixels")
     return picture

@@ -26,6 +26,7 @@ class Format:
       codec: by which its files are told from others of the same loader; None for all others.
       open: (data, loader) -> a `pyvips.Image` without pixels; as `libvips.open`.
       decode: (image, data) -> pixels and more, of what `open` gave; as `libvips.decode`.
+      check: (data, loader) -> raises if the pixels that were decoded are not to be trusted.
       other_colours: (image, data) -> whether they differ from sRGB (HDR, wider) and no profile
         says so.
       describe_rest: (image, data) -> what a file holds beside its picture, in words; if it can.
@@ -48,6 +49,7 @@ class Format:
     codec: str | None = None
     open: Callable = libvips.open
     decode: Callable = libvips.decode
+    check: Callable = lambda data, loader: None
     other_colours: Callable = lambda image, data: False
     describe_rest: Callable | None = None
     becomes: str | None = None
@@ -123,14 +125,14 @@ FORMATS = (
     ),
     Format(
         "JPEG", (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), loader="jpeg", starts=(b"\xff\xd8",),
-        open=jpeg.open,
+        open=jpeg.open, check=libvips.check_by_pillow,
         save=_save_jpeg, lossy=True, longest=65500,
         longest_xmp=jpeg.LONGEST_XMP,
         refuse_exif=jpeg.refuse_exif, describe_rest=jpeg.describe_rest,
     ),
     Format(
         "TIFF", (".tif", ".tiff"), loader="tiff", starts=(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
-        open=tiff.open, decode=tiff.decode, describe_rest=tiff.describe_rest,
+        open=tiff.open, decode=tiff.decode, check=libvips.check, describe_rest=tiff.describe_rest,
         save=_save_tiff, options={"compression": "deflate", "predictor": "horizontal"},
         add_exif=exif.add_to_tiff, refuse_exif=exif.refuse_in_tiff, bits=16, alpha=True,
     ),
@@ -146,12 +148,16 @@ FORMATS = (
     ),
     Format(
         "AVIF", (".avif",), loader="heif",
-        open=heif.open, decode=heif.decode_avif, other_colours=heif.has_other_colours,
+        open=heif.open, decode=heif.decode_avif, check=libvips.check_by_pillow,
+        other_colours=heif.has_other_colours,
         describe_rest=heif.describe_rest,
         save=_save_avif, add_exif=containers.add_to_avif, options={"effort": 1}, lossy=True,
         bits=12, alpha=True, longest=16384,
     ),
-    Format("GIF", (".gif",), loader="gif", starts=(b"GIF8",), becomes=".png"),
+    Format(
+        "GIF", (".gif",), loader="gif", starts=(b"GIF8",), check=libvips.check_by_pillow,
+        becomes=".png",
+    ),
     Format(
         "BMP", (".bmp",), loader="bmp", starts=(b"BM",), open=bmp.open, decode=bmp.decode,
         becomes=".png",

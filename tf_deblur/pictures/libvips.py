@@ -1,10 +1,12 @@
 """libvips, silent: pixels, metadata, and in words for people why it cannot do a file."""
 
+import io
 import logging
 import mmap
 import os
 import re
 import struct
+import typing
 import zlib
 
 import numpy as np
@@ -13,8 +15,9 @@ import numpy as np
 os.environ.setdefault("VIPS_WARNING", "0")
 logging.getLogger("pyvips").setLevel(logging.CRITICAL)
 import pyvips  # noqa: E402
+from PIL import Image  # noqa: E402
 
-from tf_deblur.errors import UserError  # noqa: E402
+from tf_deblur.errors import UserError, quiet  # noqa: E402
 
 pyvips.cache_set_max(0)  # by name: a file written anew would be the old one
 pyvips.block_untrusted_set(True)  # their readers are not made for files of strangers
@@ -65,6 +68,36 @@ def decode(image: pyvips.Image, data: Data) -> tuple:
         raise UserError(f"{image.bands} channels of {image.format}; 8 or 16 bits are read")
     pixels = image.numpy().reshape(image.height, image.width, image.bands)
     return pixels, bool(image.get_typeof(GAIN_MAP)), image
+
+
+def open_file(data: Data) -> typing.Any:
+    """What reads a file's bytes from the first on, for libraries that want that."""
+    if isinstance(data, bytes):
+        return io.BytesIO(data)
+    data.seek(0)
+    return data
+
+
+def check(data: Data, loader: str) -> None:
+    """As `check_by_pillow`, of files of which libvips warns."""
+    try:
+        load = getattr(pyvips.Image, f"{loader}load_buffer")
+        load(data, fail_on="warning", access="sequential").avg()
+    except pyvips.Error:
+        check_by_pillow(data, loader)
+
+
+def check_by_pillow(data: Data, loader: str) -> None:
+    """Raises what Pillow does if it knows a file, but not how to get whole pixels out of it.
+
+    Where libvips is content with less, of damaged files a second opinion counts.
+    """
+    with quiet():
+        try:
+            picture = Image.open(open_file(data))
+        except Exception:  # no kind of file that it knows
+            return
+        picture.load()
 
 
 def copy_metadata(image: pyvips.Image, header: pyvips.Image) -> pyvips.Image:

@@ -113,6 +113,7 @@ def _decode(image, format, data):
     """An opened file's pixels, split into what `Photograph` tells apart, and all else."""
     image = _find_orientation(image, format)
     array, gain_map, image = format.decode(image, data)
+    format.check(data, format.loader)
     color, alpha = array, None
     if array.shape[-1] in (2, 4):
         color, alpha = array[..., :-1], array[..., -1]

@@ -1,6 +1,5 @@
 """TIFF files: which of their pages is the picture, and what libvips reads wrongly or not at all."""
 
-import io
 import struct
 
 import numpy as np
@@ -14,9 +13,9 @@ KIND, OLD_KIND, BITS, CODEC, COLOURS, CHANNELS = 254, 255, 258, 259, 262, 277
 PLANES, TILE_WIDTH, BLACK_AND_WHITE = 284, 322, 532
 _SMALLER, _MASK, _OLD_SMALLER = 1, 4, 2
 _YCBCR, _LABS = 6, {8, 9, 10}
-_OLD_JPEG, _JPEG = 6, 7
-_BY_LIBVIPS = {1, 2, 3, 4, 5, _OLD_JPEG, _JPEG, 8, 32773, 32946}
-_BY_PILLOW = {34925: "LZMA", 50000: "ZSTD"}
+_JPEG = 7
+_BY_LIBVIPS = {1, 2, 3, 4, 5, _JPEG, 8, 32773, 32946}
+_BY_PILLOW = {6: "old-style JPEG", 34925: "LZMA", 50000: "ZSTD"}
 _NUMBERS = {1: "B", 3: "H", 4: "L", 13: "L", 16: "Q"}  # kinds of value that are whole numbers
 _MOST = 10_000  # pages; more is no photograph
 
@@ -37,16 +36,14 @@ def open(data: Data, loader: str) -> pyvips.Image:
         raise UserError("a TIFF of Lab colours, which are not read; use PNG or JPEG")
     if _get(tags, PLANES, 1) == 2 and TILE_WIDTH in tags:
         raise UserError("a TIFF of tiles for each channel, which is not read; use PNG or JPEG")
-    # of an old JPEG that it cannot decode, libvips only warns
-    level = "warning" if codec == _OLD_JPEG else "error"
-    return pyvips.Image.tiffload_buffer(data, fail_on=level)
+    return pyvips.Image.tiffload_buffer(data, fail_on="error")
 
 
 def decode(image: pyvips.Image, data: Data) -> tuple:
     """As `libvips.decode`, by Pillow where libvips lacks the codec or takes YCbCr for RGB."""
     tags = next(_read_pages(data))
     codec = _get(tags, CODEC, 1)
-    if codec in _BY_PILLOW or _get(tags, COLOURS) == _YCBCR and codec not in (_OLD_JPEG, _JPEG):
+    if codec in _BY_PILLOW or _get(tags, COLOURS) == _YCBCR and codec != _JPEG:
         image = _read_by_pillow(image, data, tags)
     return libvips.decode(image, data)
 
@@ -63,7 +60,7 @@ def _read_by_pillow(image, data, tags):
         raise UserError(f"a TIFF of 16 bits by {codec}, which is not read; use PNG or JPEG")
     if tags.get(BLACK_AND_WHITE, _WHOLE) != _WHOLE:
         raise UserError("a YCbCr TIFF of a limited range, which is not read; use PNG or JPEG")
-    picture = TiffImagePlugin.TiffImageFile(io.BytesIO(data))
+    picture = TiffImagePlugin.TiffImageFile(libvips.open_file(data))
     with quiet():  # libtiff says on standard error what it thinks of a file
         picture.load()  # upright
     if picture.mode not in ("L", "LA", "RGB", "RGBA", "CMYK", "I;16"):
