@@ -132,7 +132,7 @@ FORMATS = (
     ),
     Format(
         "TIFF", (".tif", ".tiff"), loader="tiff", starts=(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
-        open=tiff.open, decode=tiff.decode, check=libvips.check, describe_rest=tiff.describe_rest,
+        open=tiff.open, decode=tiff.decode, check=tiff.check, describe_rest=tiff.describe_rest,
         save=_save_tiff, options={"compression": "deflate", "predictor": "horizontal"},
         add_exif=exif.add_to_tiff, refuse_exif=exif.refuse_in_tiff, bits=16, alpha=True,
     ),

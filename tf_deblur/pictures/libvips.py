@@ -78,15 +78,6 @@ def open_file(data: Data) -> typing.Any:
     return data
 
 
-def check(data: Data, loader: str) -> None:
-    """As `check_by_pillow`, of files of which libvips warns."""
-    try:
-        load = getattr(pyvips.Image, f"{loader}load_buffer")
-        load(data, fail_on="warning", access="sequential").avg()
-    except pyvips.Error:
-        check_by_pillow(data, loader)
-
-
 def check_by_pillow(data: Data, loader: str) -> None:
     """Raises what Pillow does if it knows a file, but not how to get whole pixels out of it.
 

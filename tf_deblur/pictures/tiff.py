@@ -48,6 +48,16 @@ def decode(image: pyvips.Image, data: Data) -> tuple:
     return libvips.decode(image, data)
 
 
+def check(data: Data, loader: str) -> None:
+    """As `libvips.check_by_pillow`, of compressed files of which libvips warns."""
+    if _get(next(_read_pages(data)), CODEC, 1) == 1:
+        return
+    try:
+        pyvips.Image.tiffload_buffer(data, fail_on="warning", access="sequential").avg()
+    except pyvips.Error:
+        libvips.check_by_pillow(data, loader)
+
+
 def describe_rest(image: pyvips.Image, data: Data) -> str:
     """What a file holds beside its picture, in words."""
     count = len(list(_read_pages(data))) - 1
