@@ -57,7 +57,7 @@ class Outcome:
 
 def explain(error: Exception, source: object) -> str:
     """The line for a file that could not be done, because of one of PROBLEMS."""
-    if isinstance(error, BadPicture):  # an engine that refuses a picture does not know its name
+    if isinstance(error, BadPicture) and error.name is None:  # by an engine, which knows no names
         return f"{source}: {error}"
     if isinstance(error, UserError):
         return str(error)
