@@ -259,10 +259,12 @@ def score_pictures(
             bar.update()
     except errors.UserError as error:
         raise errors.UserError(f"{error}{stands}") from error
-    except KeyboardInterrupt:  # the network cannot be stopped inside a tile, the process can
+    except (
+        KeyboardInterrupt
+    ) as error:  # the network cannot be stopped inside a tile, the process can
         bar.close()
         print(f"error: interrupted{stands}", file=sys.stderr, flush=True)
-        os._exit(130)
+        os._exit(errors.find_status(error))
     bar.close()
     return records
 

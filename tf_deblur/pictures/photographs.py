@@ -192,7 +192,13 @@ def read(path: str | os.PathLike) -> np.ndarray:
     return open_photograph(path).pixels
 
 
-def write(path, array: np.ndarray, like: Photograph | None = None, quality: int = QUALITY):
+def write(
+    path,
+    array: np.ndarray,
+    like: Photograph | None = None,
+    quality: int = QUALITY,
+    read_back: bool = False,
+):
     """Writes a picture in the format of its suffix; it appears whole or not at all.
 
     Args:
@@ -201,6 +207,7 @@ def write(path, array: np.ndarray, like: Photograph | None = None, quality: int 
         the format holds no more.
       like: the `Photograph` whose metadata, alpha channel and greyness are kept, if any.
       quality: of lossy formats, from 1 to 100.
+      read_back: whether what was written must be a picture of its size before it takes its name.
 
     Raises:
       UserError: a suffix that is no format of ours, or the file cannot be written.
@@ -214,8 +221,19 @@ def write(path, array: np.ndarray, like: Photograph | None = None, quality: int 
     try:
         with whole(path) as part:
             part.write_bytes(data)
+            if read_back:
+                _read_back(part, path, array.shape)
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def _read_back(part, path, shape):
+    try:
+        made = open_photograph(part, megapixels=float("inf")).pixels.shape
+    except UserError as error:
+        raise UserError(f"{path}: kept, for its result cannot be read back ({error})") from error
+    if made != shape:
+        raise UserError(f"{path}: kept, for its result read back is {made[1]}x{made[0]}")
 
 
 def encode(suffix: str, array, like: Photograph | None = None, quality: int = QUALITY) -> bytes:

@@ -75,6 +75,7 @@ def restore(function: Callable, source, target, quality: int = 95, metadata: boo
                         result.copy(packets)
                         if images:
                             result.add(*images)
+            _read_back(part, target, result.picture, found["frames"])
             losses = [*_describe_losses(film, stream, found), *result.left_out]
             if result.scaled:
                 losses.append(f"{result.scaled} frames of other sizes scaled to the first one's")
@@ -110,6 +111,19 @@ def _read_first_frame(path):
             if frame:
                 return frame
     raise UserError(f"{path}: no frames in it that we can read")
+
+
+def _read_back(part, target, picture, frames):
+    """UserError unless what was written begins with a frame of its size, and has them all."""
+    try:
+        first = _read_first_frame(part)
+        with _open(part) as (film, stream):
+            kept = sum(1 for packet in film.demux(stream) if packet.size)
+    except UserError as error:
+        raise UserError(f"{target}: its result cannot be read back") from error
+    if (first.width, first.height, kept) != (picture.width, picture.height, frames):
+        told = f"{kept} frames of {first.width}x{first.height}"
+        raise UserError(f"{target}: its result read back has {told}")
 
 
 def _decode(film, stream, found):
