@@ -95,12 +95,12 @@ def _match_sequence(sequence, blurred, sharp):
 
 def index_folder(folder: pathlib.Path) -> dict[str, pathlib.Path]:
     """{name without suffix: path} of the pictures in a folder; UserError if two share one."""
-    return index_by_name(sorted(folder.iterdir()) if folder.is_dir() else ())
+    return index_by_name(sorted(folder.iterdir()) if folder.is_dir() else [])
 
 
 def index_by_name(paths: list[pathlib.Path]) -> dict[str, pathlib.Path]:
     """{name without suffix: path} of the pictures among `paths`; UserError if two share one."""
-    pictures = {}
+    pictures: dict[str, pathlib.Path] = {}
     for path in filter(_is_picture, paths):
         other = pictures.setdefault(path.stem, path)
         if other is not path:
@@ -166,8 +166,9 @@ def examples(builder, pairs):
 def read_half(path: pathlib.Path | None) -> tuple[bytes, tuple]:
     """A picture's file, or None -> the bytes of a PNG file, (height, width, 3)."""
     image = read(path) if path else ABSENT
-    kept = path and path.suffix.lower() == ".png"
-    return path.read_bytes() if kept else encode_png(image), image.shape
+    if path and path.suffix.lower() == ".png":
+        return path.read_bytes(), image.shape
+    return encode_png(image), image.shape
 
 
 def example(builder, blurred: bytes, sharp: bytes, sequence: str, frame: str, shape: tuple) -> dict:
@@ -211,7 +212,7 @@ def encode_png(image: np.ndarray) -> bytes:
 
 def count_sequences(pairs: list[tuple]) -> list[list]:
     """[[sequence, number of pairs], …] in order, as the metadata has it."""
-    counts = {}
+    counts: dict[str, int] = {}
     for sequence, *_ in pairs:
         counts[sequence] = counts.get(sequence, 0) + 1
     return [[sequence, count] for sequence, count in counts.items()]

@@ -1,6 +1,7 @@
 """Prepared data, read by number: its pairs, which of them are held out, whole pairs to score."""
 
 import dataclasses
+import typing
 from collections.abc import Callable
 
 import numpy as np
@@ -8,6 +9,9 @@ import tensorflow as tf
 
 from tf_deblur.errors import UserError
 from tf_deblur.pictures import arrays
+
+if typing.TYPE_CHECKING:
+    import tensorflow_datasets as tfds
 
 EVERY = 8  # of a data set without a validation split the 1st, 9th, 17th … sequence is held out
 
@@ -22,7 +26,7 @@ class Pairs:
       numbers: (n,) int64, the records that belong, in the order of sequence and frame.
     """
 
-    builder: object
+    builder: "tfds.core.DatasetBuilder"
     split: str
     numbers: np.ndarray
 
@@ -65,7 +69,7 @@ def _read_png_size(example):
     return np.frombuffer(example, ">u4", count=2, offset=header)
 
 
-def open_pairs(builder: object, split: str, hold_out: bool = True) -> Pairs:
+def open_pairs(builder: "tfds.core.DatasetBuilder", split: str, hold_out: bool = True) -> Pairs:
     """The pairs of "train", "validation" or "test" in a prepared data set.
 
     Data sets without a validation split of their own lend whole sequences of their training

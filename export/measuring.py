@@ -23,7 +23,7 @@ import numpy as np
 from tf_deblur import devices
 from tf_deblur.errors import UserError
 from tf_deblur.pictures import arrays
-from tf_deblur.restoring import loading, tflite_backend
+from tf_deblur.restoring import restorer, tflite_backend
 from tf_deblur.scoring import metrics
 
 if typing.TYPE_CHECKING:
@@ -125,7 +125,7 @@ def run_file(file: str, pictures: str, restored: str) -> dict:
     """Runs a file on the pictures of an .npz file, writes another, and tells time and memory."""
     _, runtime = tflite_backend.find_interpreter()
     before = read_memory("VmRSS")
-    restore = loading.load(file)
+    restore = restorer.TiledRestorer(file, tflite_backend.TFLiteEngine(file, "auto"))
     if not restore.engine.fixed_size:  # else opening it takes what running takes
         before = read_memory("VmRSS")
     usual, restore.memory = restore.memory, math.inf

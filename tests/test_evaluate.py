@@ -380,10 +380,10 @@ def test_contact_sheets_and_plots(run, own_pairs, small_workdir, tmp_path):
     # two curves of points, and the line on which nothing changes; an equal pair has no place
     scores = {"a": [{"blurred": {"psnr": b}, "x": {"psnr": x}} for b, x in [(20, 25), (30, 31)]]}
     scores["b"] = [{"blurred": {"psnr": np.inf}, "x": {"psnr": 40}}, scores["a"][1]]
-    (axes,) = figures._against_the_input(scores, ["x"], "psnr", "PSNR").axes
+    (axes,) = figures._plot_against_the_input(scores, ["x"], "psnr", "PSNR").axes
     points = axes.collections[0].get_offsets().tolist()
     assert points == [[20, 25], [30, 31], [30, 31]]
-    (axes,) = figures._gain_by_sequence(scores, ["x"], "psnr", "PSNR").axes
+    (axes,) = figures._plot_gain_by_sequence(scores, ["x"], "psnr", "PSNR").axes
     assert [bar.get_width() for bar in axes.patches] == [3, 1]
 
 

@@ -3,14 +3,20 @@
 python -m tf_deblur.blur photo.jpg another.png
 """
 
+import pathlib
 import sys
 import time
+import typing
+from collections.abc import Iterable
 
 from absl import flags
 
 from tf_deblur import errors
 from tf_deblur.pictures import formats
 from tf_deblur.restoring import jobs
+
+if typing.TYPE_CHECKING:
+    import numpy as np
 
 _EXTENT = flags.DEFINE_float(
     "extent",
@@ -50,7 +56,7 @@ _OUTPUT = flags.DEFINE_string(
 BLURRED, KERNEL, GYRO = "_blurred.png", "_kernel.png", "_gyro.txt"
 
 
-def main(argv):
+def main(argv: list[str]) -> int:
     planned = plan(argv[1:])
     from tf_deblur.blurring import gyro
 
@@ -61,7 +67,7 @@ def main(argv):
     return 0 if done == len(planned) else 1
 
 
-def plan(names):
+def plan(names: list[str]) -> list[jobs.Job]:
     """A job for each photograph that the arguments name; those in a folder but not what we made."""
     made = (BLURRED, *[KERNEL] * _KERNEL.value, *[GYRO] * _WRITE_GYRO.value)
     planned = jobs.plan_all(
@@ -75,14 +81,14 @@ def plan(names):
     return [job for job in planned if not job.done]
 
 
-def show_progress(planned):
+def show_progress(planned: list[jobs.Job]) -> Iterable[jobs.Job]:
     """The jobs, with a bar on standard error if that is a terminal and they are several."""
     from tqdm import tqdm
 
     return tqdm(planned, unit="photo", leave=False, disable=None if len(planned) > 1 else True)
 
 
-def try_file(job, recorded):
+def try_file(job: jobs.Job, recorded: "np.ndarray | None") -> bool:
     """Blurs one file and prints its line; False, with a line that says why, if it cannot."""
     from tf_deblur.restoring import pipeline
 
@@ -97,7 +103,7 @@ def try_file(job, recorded):
     return True
 
 
-def blur_file(job, recorded):
+def blur_file(job: jobs.Job, recorded: "np.ndarray | None") -> tuple:
     import numpy as np
 
     from tf_deblur.blurring import gyro, motion
@@ -108,7 +114,7 @@ def blur_file(job, recorded):
     with errors.quiet():  # decoders print what they think of a file
         sharp = photographs.read(job.source)
     size, focal = sharp.shape[:2], max(sharp.shape)
-    rng = np.random.default_rng([_SEED.value, *job.source.stem.encode()])
+    rng = np.random.default_rng([_SEED.value, *pathlib.Path(job.source).stem.encode()])
     extent = _EXTENT.value or focal / 50
     camera = motion.camera_motion(rng, extent, focal) if recorded is None else recorded
     if _EXTENT.value:
@@ -127,7 +133,7 @@ def blur_file(job, recorded):
     return size
 
 
-def draw_kernels(paths, shares, size):
+def draw_kernels(paths: list, shares: "np.ndarray", size: tuple) -> "np.ndarray":
     """Every path's kernels in nine places: a (height, width, 3) uint8 picture, enlarged."""
     import numpy as np
 
@@ -155,7 +161,7 @@ def _pad(kernel, side):
     return np.pad(kernel / kernel.max(), (side - len(kernel)) // 2) ** (1 / motion.GAMMA)
 
 
-def cli():
+def cli() -> None:
     errors.run(main, tensorflow=False)
 
 

@@ -12,6 +12,8 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from absl import flags
 
@@ -19,6 +21,10 @@ from tf_deblur import devices, errors, files
 from tf_deblur.errors import UserError
 from tf_deblur.pictures import formats
 from tf_deblur.restoring import jobs, loading
+
+if TYPE_CHECKING:
+    from tf_deblur.restoring import pipeline
+    from tf_deblur.restoring.restorer import Restorer
 
 _MODEL = flags.DEFINE_string(
     "model",
@@ -109,15 +115,16 @@ NOT_BY_BEAM = {
 }
 
 
-def main(argv):
-    if _BEAM_RUNNER.value:
-        return restore_collection(argv[1:])
+def main(argv: list[str]) -> int:
+    if runner := _BEAM_RUNNER.value:
+        return restore_collection(argv[1:], runner)
     from tf_deblur.restoring import pipeline
 
     planned = plan(argv[1:])
     report = open_report()
     restore = load_network()
-    begin, counts = time.monotonic(), collections.Counter()
+    begin = time.monotonic()
+    counts: collections.Counter[str] = collections.Counter()
     with end_if_interrupted(), show_progress(restore, planned) as progress:
         for outcome in pipeline.Pipeline(restore, read_settings(), progress).run(planned):
             tell(outcome)
@@ -130,7 +137,7 @@ def main(argv):
     return 1 if counts["failed"] else 0
 
 
-def restore_collection(patterns):
+def restore_collection(patterns: list[str], runner: str) -> int:
     """The same by Apache Beam, on as many machines as its runner has."""
     named = [f"--{name}" for name in NOT_BY_BEAM if flags.FLAGS[name].value != NOT_BY_BEAM[name]]
     if named:
@@ -145,15 +152,13 @@ def restore_collection(patterns):
     if not patterns or not _OUTPUT.value:
         raise UserError("--beam_runner: name the photographs, and --output, a folder for them")
     network = (_MODEL.value, _PRECISION.value, _MEMORY_GB.value)
-    counts = collection.restore(
-        *(patterns, _OUTPUT.value, network, read_settings(), _BEAM_RUNNER.value),
-        _BEAM_OPTIONS.value,
-    )
+    settings, options = read_settings(), _BEAM_OPTIONS.value
+    counts = collection.restore(patterns, _OUTPUT.value, network, settings, runner, options)
     say(", ".join(f"{count} {name}" for name, count in counts.items()))
     return 1 if counts["failed"] else 0
 
 
-def plan(names):
+def plan(names: list[str]) -> list[jobs.Job]:
     """A job for each file that the arguments and --files_from name."""
     if _FILES_FROM.value:
         names = names + jobs.read_list(_FILES_FROM.value)
@@ -168,7 +173,7 @@ def plan(names):
     )
 
 
-def open_report():
+def open_report() -> Callable:
     """A function that adds to --report at once, so that a run that is killed has told."""
     if not _REPORT.value:
         return lambda outcome: None
@@ -193,7 +198,7 @@ def open_report():
     return add
 
 
-def load_network():
+def load_network() -> "Restorer":
     """Opens --model, and says what it runs on."""
     if loading.ENGINES[loading.choose(_MODEL.value, _BACKEND.value)].needs == "tensorflow":
         errors.load_tensorflow()
@@ -206,16 +211,17 @@ def load_network():
     return restore
 
 
-def read_settings():
+def read_settings() -> "pipeline.Settings":
     """What is done to each picture, by the flags of the same names."""
     from tf_deblur.restoring import pipeline  # OpenCV, which may not start
 
-    names = [field.name for field in dataclasses.fields(pipeline.Settings)]
-    return pipeline.Settings(**{name: flags.FLAGS[name].value for name in names})
+    fields = dataclasses.fields(pipeline.Settings)
+    values: dict = {field.name: flags.FLAGS[field.name].value for field in fields}
+    return pipeline.Settings(**values)
 
 
 @contextlib.contextmanager
-def end_if_interrupted():
+def end_if_interrupted() -> Iterator[None]:
     """Ends the process at once on Ctrl-C: the network cannot be stopped inside a tile."""
     try:
         yield
@@ -228,7 +234,7 @@ def end_if_interrupted():
 
 
 @contextlib.contextmanager
-def show_progress(restore, planned):
+def show_progress(restore: "Restorer", planned: list[jobs.Job]) -> Iterator[Callable]:
     """A bar in megapixels on a terminal, with a word before work that takes long.
 
     Yields:
@@ -252,7 +258,7 @@ def show_progress(restore, planned):
         yield lambda pixels: bar.update(pixels / 1e6)
 
 
-def tell(outcome):
+def tell(outcome: "pipeline.Outcome") -> None:
     """The line of a file, on standard error if it failed."""
     if outcome.status == "failed":
         errors.say(f"error: {outcome.error}", sys.stderr)
@@ -263,14 +269,14 @@ def tell(outcome):
         say(f"{outcome.source} -> {outcome.target} ({facts})")
 
 
-def say(line):
+def say(line: str) -> None:
     """A line for the user; on standard error where output is data."""
     if not _QUIET.value:
         piped = jobs.PIPE in sys.argv and _FILES_FROM.value != jobs.PIPE
         errors.say(line, sys.stderr if piped else sys.stdout)
 
 
-def cli():
+def cli() -> None:
     errors.run(main, tensorflow=False)
 
 

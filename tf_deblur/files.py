@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import tempfile
 import threading
+from collections.abc import Iterable, Iterator
 
 TAKEN = "its result would replace another file named here; give it another --output"
 _parts: set = set()  # the folders of what is being written now
@@ -13,7 +14,7 @@ _lock = threading.Lock()  # while they come, and while their files take their na
 
 
 @contextlib.contextmanager
-def whole(path: str | os.PathLike, replace: bool = True):
+def whole(path: str | os.PathLike, replace: bool = True) -> Iterator[pathlib.Path]:
     """Yields a temporary path that takes the name `path` only on success.
 
     The body writes a file, or makes a folder, at the path that it is given: inside a folder of
@@ -85,7 +86,7 @@ class Claims:
         self._originals = {os.path.realpath(path) for path in originals}
         self._taken = set()
 
-    def take(self, paths, replaced=()) -> bool:
+    def take(self, paths: Iterable, replaced: Iterable = ()) -> bool:
         """Whether the files may be written; if so, they are taken from then on.
 
         Args:

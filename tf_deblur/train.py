@@ -255,10 +255,10 @@ def open_data(team: "Team") -> tuple:
         team.meet()
     team.compare({"data": " ".join(names)})
     fields = [field.name for field in dataclasses.fields(PatchSettings)]
-    settings = PatchSettings(**{name: flags.FLAGS[name].value for name in fields})
+    chosen: dict = {name: flags.FLAGS[name].value for name in fields}
     share = {"seed": _SEED.value, "worker": team.index, "workers": team.count}
     batches = {"batch_size": _BATCH_SIZE.value, "cache": _CACHE.value, **share}
-    return mixture.Mixture(pairs, folders, settings, **batches), frames
+    return mixture.Mixture(pairs, folders, PatchSettings(**chosen), **batches), frames
 
 
 def open_pairs(spec: str) -> list:
@@ -280,8 +280,8 @@ def open_photographs(spec: str) -> tuple[list, list]:
     """`datasets.photographs` of photographs@FOLDER, or of --manual_dir."""
     from tf_deblur import datasets
 
-    name, _, folder = spec.partition("@")
-    folder = folder or _MANUAL_DIR.value
+    name, _, own = spec.partition("@")
+    folder = own or _MANUAL_DIR.value
     if name != PHOTOGRAPHS or not folder:
         raise errors.UserError(
             f"{spec}: {PHOTOGRAPHS}@FOLDER, or with --manual_dir=FOLDER, and no fields; use "
@@ -296,9 +296,9 @@ def open_photographs(spec: str) -> tuple[list, list]:
 
 def split_weight(part: str) -> tuple[str, float]:
     """gopro:0.3 -> ("gopro", 0.3); without a number the weight is 1."""
-    spec, colon, weight = part.rpartition(":")
+    spec, colon, number = part.rpartition(":")
     try:
-        weight = float(weight) if colon else 1.0
+        weight = float(number) if colon else 1.0
     except ValueError:
         return part, 1.0
     if not 0 < weight < math.inf:
@@ -389,7 +389,7 @@ def read_flags_that_must_agree() -> dict[str, str]:
 
 
 def list_flags() -> list[flags.Flag]:
-    return flags.FLAGS.flags_by_module_dict()[flags.FLAGS.find_module_defining_flag("workdir")]
+    return flags.FLAGS.get_flags_for_module(flags.FLAGS.find_module_defining_flag("workdir"))
 
 
 def hash_code() -> str:

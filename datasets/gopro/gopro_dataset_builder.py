@@ -152,7 +152,7 @@ def find_runs(folder: pathlib.Path, config: AverageConfig) -> list[tuple]:
     found = []
     for where in sorted(path for path in folder.iterdir() if path.is_dir()):
         window = config.window or _window(where)
-        numbered = {}
+        numbered: dict[int, dict[int, pathlib.Path]] = {}
         for stem, path in pairs.index_folder(where).items():
             if not stem.isdecimal():
                 raise UserError(f"{path}: its name is no frame's number; take it away")
@@ -165,8 +165,8 @@ def find_runs(folder: pathlib.Path, config: AverageConfig) -> list[tuple]:
                 found.append((where.name, f"{run:06d}", [frames[n] for n in sorted(frames)]))
     if not found:
         raise UserError(f"{folder}: no whole run of frames in it; it wants SEQUENCE/000001.png …")
-    for *_, run in found:
-        pairs.check_sizes(*run)
+    for *_, paths in found:
+        pairs.check_sizes(*paths)
     return found
 
 

@@ -214,7 +214,7 @@ def blur_pair(photograph: np.ndarray, config: BlurConfig, rng: Generator, record
     if rng.random() < config.moving:
         own = _between(rng, config.extent)
         motions.append(motion.object_motion(rng, own, focal, config.roughness))
-    size = [min(length, config.side) for length in sharp.shape[:2]]
+    size = min(sharp.shape[0], config.side), min(sharp.shape[1], config.side)
     paths, shares = motion.paths(motions, focal, size, middle=rng.random() < config.middle)
     edge = min(motion.margin(*paths, size=size), min(sharp.shape[:2]) // 4)
     sharp = _crop(sharp, config.side + 2 * edge, rng)

@@ -41,7 +41,7 @@ def build_generator(preset: str = "paper", **arguments) -> keras.Model:
     Raises:
       UserError: no such preset, or an argument that it does not take.
     """
-    made = {}
+    made: dict[str, tf.Tensor] = {}
     for layer in generators.list_layers(preset, arguments):
         inputs = [made[name] for name in layer.inputs]
         made[layer.name] = _apply(layer, *inputs)
@@ -159,7 +159,7 @@ def recompute_blocks(model: keras.Model) -> Callable:
     Returns:
       A function of pictures, with `model`'s own weights and the same results.
     """
-    groups = []  # a residual block's three layers, or one layer
+    groups: list[list[keras.layers.Layer]] = []  # a residual block's three layers, or one layer
     for layer in model.layers[1:]:
         block = layer.name.removesuffix("_conv1").removesuffix("_add")
         if block != layer.name and groups[-1][0].name == f"{block}_conv0":

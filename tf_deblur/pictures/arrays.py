@@ -1,6 +1,7 @@
 """Integer arrays <-> float32 in [0, 1]. The only place that rounds."""
 
 import numpy as np
+import numpy.typing
 
 
 def to_float(array: np.ndarray) -> np.ndarray:
@@ -10,7 +11,7 @@ def to_float(array: np.ndarray) -> np.ndarray:
     return array.astype(np.float32) / _largest(array.dtype)
 
 
-def from_float(array: np.ndarray, dtype) -> np.ndarray:
+def from_float(array: np.ndarray, dtype: np.typing.DTypeLike) -> np.ndarray:
     """[0, 1] -> uint8 or uint16, clipped and rounded half to even; or another float type."""
     if np.issubdtype(dtype, np.floating):
         return array.astype(dtype)
@@ -23,7 +24,7 @@ def to_uint8(array: np.ndarray) -> np.ndarray:
     return from_float(array, np.uint8)
 
 
-def blend(blurred: np.ndarray, restored: np.ndarray, strength) -> np.ndarray:
+def blend(blurred: np.ndarray, restored: np.ndarray, strength: float | np.ndarray) -> np.ndarray:
     """Between two pictures of one type: the first at strength 0, the second at 1."""
     mixed = (1 - strength) * to_float(blurred) + strength * to_float(restored)
     return from_float(mixed, restored.dtype)

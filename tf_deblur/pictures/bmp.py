@@ -5,6 +5,7 @@ as transparency, and OS/2's colours grey.
 """
 
 import io
+import os
 import pathlib
 import struct
 
@@ -19,7 +20,7 @@ _V5 = 124  # bytes of the newest header
 _EMBEDDED = b"DEBM"  # the profile is in the file
 
 
-def is_bmp(source) -> bool:
+def is_bmp(source: bytes | str | os.PathLike) -> bool:
     """Whether a path's or a file's first bytes say so."""
     if isinstance(source, bytes):
         return source[:2] == b"BM"
@@ -27,7 +28,7 @@ def is_bmp(source) -> bool:
         return file.read(2) == b"BM"
 
 
-def read_header(source, name) -> pyvips.Image:
+def read_header(source: bytes | str | os.PathLike, name: object) -> pyvips.Image:
     """A `pyvips.Image` of the file's size and resolution, with its ICC profile, without pixels."""
     picture, data = _open(source, name)
     image = pyvips.Image.black(*picture.size)
@@ -43,7 +44,9 @@ def read_header(source, name) -> pyvips.Image:
     return image
 
 
-def decode(image: pyvips.Image, source, name) -> tuple[np.ndarray, bool]:
+def decode(
+    image: pyvips.Image, source: bytes | str | os.PathLike, name: object
+) -> tuple[np.ndarray, bool]:
     """Pixels, uint8: one channel if all its colours are grey, four with alpha; and no gain map."""
     picture, _ = _open(source, name)
     try:

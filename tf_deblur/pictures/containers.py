@@ -82,14 +82,14 @@ def describe_rest_of_jpeg(data: bytes, gain_map: bool) -> str:
     """
     rest = data[_find_end_of_jpeg(data) :].strip(b"\0\n\r ")
     film = rest.find(b"ftyp")
-    words = []
+    parts = []
     if _PICTURE.search(rest, 0, film if film >= 0 else len(rest)):
-        words += [] if gain_map else ["picture"]
+        parts += [] if gain_map else ["picture"]
     elif rest and film < 0:
-        words.append(f"{len(rest)} bytes")
+        parts.append(f"{len(rest)} bytes")
     if film >= 0:
-        words.append("film")
-    return " and the ".join(words)
+        parts.append("film")
+    return " and the ".join(parts)
 
 
 def _find_end_of_jpeg(data):

@@ -7,7 +7,10 @@ first.
 """
 
 import mmap
+import os
 import struct
+
+from tf_deblur.pictures.libvips import pyvips
 
 ORIENTATION, RESOLUTION, DETAILS, NOTE = 0x112, 0x11A, 0x8769, 0x927C
 PREFIX = b"Exif\0\0"  # before a block in most formats
@@ -38,7 +41,7 @@ _LIMIT = 1 << 24  # bytes of all of it; more is no camera's
 _IN_PLACE = 60_000
 
 
-def read(image, source) -> bytes:
+def read(image: pyvips.Image, source: bytes | str | os.PathLike) -> bytes:
     """The EXIF block of a file.
 
     Args:
@@ -143,7 +146,7 @@ def add_to_tiff(data: bytes, block: bytes, predicted: bool = False) -> bytes:
             width = _SWAPPED.get(kind, _BYTES.get(kind, 1))
             letter = {1: "B", 2: "H", 4: "L", 8: "Q"}[width]
             value = value[:size] if size <= 4 else data[place : place + size]
-            numbers = struct.unpack(f"<{size // width}{letter}", value)
+            numbers = [*struct.unpack(f"<{size // width}{letter}", value)]
             if tag in (0x111, 0x144):  # where its pixels lie
                 numbers = [number + moved for number in numbers]
             value = struct.pack(f"{into}{len(numbers)}{letter}", *numbers)

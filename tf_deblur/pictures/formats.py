@@ -136,14 +136,10 @@ FORMATS = (
     Format("BMP", (".bmp",), loader=bmp.LOADER, decode=bmp.decode, becomes=".png"),
 )
 # fmt: on
-READ = tuple(suffix for row in FORMATS for suffix in row.suffixes)
-WRITTEN = tuple(suffix for row in FORMATS if row.save for suffix in row.suffixes)
+BY_SUFFIX = {suffix: row for row in FORMATS for suffix in row.suffixes}
+READ = tuple(BY_SUFFIX)
+WRITTEN = tuple(suffix for suffix, row in BY_SUFFIX.items() if row.save)
 CHOICES = tuple(row.suffix[1:] for row in FORMATS if row.save)  # without the dot
-
-
-def find_by_suffix(suffix: str) -> Format | None:
-    """The format of files whose names end so; None if it is none of ours."""
-    return next((row for row in FORMATS if suffix.lower() in row.suffixes), None)
 
 
 def find_by_image(image: pyvips.Image) -> Format | None:
@@ -163,5 +159,5 @@ def name_by_start(data: bytes) -> str | None:
 
 def choose_suffix(path: pathlib.Path) -> str:
     """The suffix that a photograph's result has: its own, or of what its format becomes."""
-    row = find_by_suffix(path.suffix)
+    row = BY_SUFFIX.get(path.suffix.lower())
     return row.becomes if row and row.becomes else path.suffix

@@ -5,6 +5,7 @@ It opens HEIC files with all their metadata, but lacks the decoder; and it puts 
 a file has that holds no ICC profile.
 """
 
+import os
 import pathlib
 import re
 
@@ -12,12 +13,15 @@ import numpy as np
 
 from tf_deblur.errors import UserError
 from tf_deblur.pictures import libvips
+from tf_deblur.pictures.libvips import pyvips
 
 _NCLX = re.compile(rb"colrnclx(..)(..)", re.DOTALL)  # primaries and transfer by ITU-T H.273
 _UNKNOWN, _SRGB, _CURVES_OF_HDR = 2, 1, {8, 16, 18}  # the numbers: linear, PQ and HLG
 
 
-def decode_avif(image, source, name) -> tuple[np.ndarray, bool]:
+def decode_avif(
+    image: pyvips.Image, source: bytes | str | os.PathLike, name: object
+) -> tuple[np.ndarray, bool]:
     """As `libvips.decode`, with samples of 10 and 12 bits over all 16."""
     array, gain_map = libvips.decode(image, source, name)
     if array.dtype == np.uint16:
@@ -25,7 +29,9 @@ def decode_avif(image, source, name) -> tuple[np.ndarray, bool]:
     return array, gain_map
 
 
-def decode_heic(image, source, name) -> tuple[np.ndarray, bool]:
+def decode_heic(
+    image: pyvips.Image, source: bytes | str | os.PathLike, name: object
+) -> tuple[np.ndarray, bool]:
     """Decodes a HEIC's primary image.
 
     Args:
@@ -60,7 +66,7 @@ def decode_heic(image, source, name) -> tuple[np.ndarray, bool]:
     return array.reshape(*array.shape[:2], -1), gain_map
 
 
-def has_other_colours(image, source) -> bool:
+def has_other_colours(image: pyvips.Image, source: bytes | str | os.PathLike) -> bool:
     """Whether those of a HEIC's or AVIF's `pyvips.Image` differ from sRGB, with no ICC profile.
 
     Then they are HDR, by the curves PQ or HLG, or of wider primaries, and the file says so in a

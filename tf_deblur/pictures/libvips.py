@@ -22,7 +22,7 @@ _SHORT = re.compile(
 )
 
 
-def decode(image: pyvips.Image, source, name) -> tuple:
+def decode(image: pyvips.Image, source: bytes | str | os.PathLike, name: object) -> tuple:
     """An opened file's pixels, (height, width, channels), and whether it has a gain map too."""
     pixels = image.numpy().reshape(image.height, image.width, image.bands)
     return pixels, bool(image.get_typeof(GAIN_MAP))
@@ -63,8 +63,10 @@ def explain_reading(error: pyvips.Error, data: bytes, kind: str | None) -> str:
         return f"its {kind} data is cut short or damaged: {where}"
     if any(_SHORT.search(line) for line in lines):
         return f"its {kind} data is cut short: {len(data)} bytes are too few"
-    told = [line for line in lines if line not in ("load error",) and "seek" not in line]
-    return f"its {kind} data is damaged{': ' * bool(told)}{told[-1].strip() if told else ''}"
+    reasons = [line for line in lines if line not in ("load error",) and "seek" not in line]
+    return (
+        f"its {kind} data is damaged{': ' * bool(reasons)}{reasons[-1].strip() if reasons else ''}"
+    )
 
 
 def _find_damage_in_png(data):
@@ -74,9 +76,9 @@ def _find_damage_in_png(data):
         end = place + 12 + size
         if end > len(data):
             return f"cut short: {len(data)} bytes of at least {end}"
-        told = name.decode("latin-1")
+        chunk = name.decode("latin-1")
         if zlib.crc32(data[place + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
-            return f"damaged: the checksum of chunk {told!r} at byte {place} is wrong"
+            return f"damaged: the checksum of chunk {chunk!r} at byte {place} is wrong"
         if name == b"IEND":
             return "damaged: its compressed pixels make no picture"
         place = end

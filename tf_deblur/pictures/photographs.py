@@ -51,7 +51,7 @@ class Photograph:
 
 
 def open_photograph(
-    source: bytes | str | os.PathLike, name=None, megapixels: float = MEGAPIXELS
+    source: bytes | str | os.PathLike, name: object = None, megapixels: float = MEGAPIXELS
 ) -> Photograph:
     """Reads a picture with all that its file holds, and turns it as its EXIF orientation says.
 
@@ -193,12 +193,12 @@ def read(path: str | os.PathLike) -> np.ndarray:
 
 
 def write(
-    path,
+    path: str | os.PathLike,
     array: np.ndarray,
     like: Photograph | None = None,
     quality: int = QUALITY,
     read_back: bool = False,
-):
+) -> None:
     """Writes a picture in the format of its suffix; it appears whole or not at all.
 
     Args:
@@ -236,9 +236,12 @@ def _read_back(part, path, shape):
         raise UserError(f"{path}: kept, for its result read back is {made[1]}x{made[0]}")
 
 
-def encode(suffix: str, array, like: Photograph | None = None, quality: int = QUALITY) -> bytes:
+def encode(
+    suffix: str, array: np.ndarray, like: Photograph | None = None, quality: int = QUALITY
+) -> bytes:
     """The bytes of a picture file; as `write`."""
-    format, size = formats.find_by_suffix(suffix), f"{array.shape[1]}x{array.shape[0]}"
+    format, size = formats.BY_SUFFIX[suffix.lower()], f"{array.shape[1]}x{array.shape[0]}"
+    assert format.save  # `check_suffix` lets no other through
     if format.longest and max(array.shape[:2]) > format.longest:
         raise UserError(
             f"{size}: not for {suffix.lower()}, which holds {format.longest} pixels a side; "
@@ -276,7 +279,7 @@ def _get_exif(header):
 
 def describe_losses(suffix: str, photograph: Photograph) -> str:
     """What a format cannot hold of a photograph, in words; empty if nothing."""
-    format, losses = formats.find_by_suffix(suffix), []
+    format, losses = formats.BY_SUFFIX[suffix.lower()], []
     if photograph.alpha is not None and not format.alpha:
         losses.append("without its transparency")
     if photograph.pixels.dtype == np.uint16 and format.bits < photograph.bits:

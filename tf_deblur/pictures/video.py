@@ -21,8 +21,8 @@ AHEAD = 3  # frames that each step may be before the next one
 SLACK = 0.25  # seconds by which a header's duration may be off
 
 
-def is_video(path: pathlib.Path) -> bool:
-    return path.suffix.lower() in SUFFIXES
+def is_video(path: pathlib.Path | str) -> bool:
+    return pathlib.Path(path).suffix.lower() in SUFFIXES
 
 
 def choose_suffix(path: pathlib.Path) -> str:
@@ -30,7 +30,7 @@ def choose_suffix(path: pathlib.Path) -> str:
     return path.suffix if path.suffix.lower() in KEPT else ".mkv"
 
 
-def count_pixels(path: pathlib.Path) -> int:
+def count_pixels(path: pathlib.Path | str) -> int:
     """How many its frames have together, as far as its header tells."""
     with _open(path) as (film, stream):
         rate = stream.average_rate or stream.guessed_rate or 0
@@ -38,7 +38,13 @@ def count_pixels(path: pathlib.Path) -> int:
         return frames * stream.width * stream.height
 
 
-def restore(function: Callable, source, target, quality: int = 95, metadata: bool = True) -> str:
+def restore(
+    function: Callable,
+    source: pathlib.Path,
+    target: pathlib.Path,
+    quality: int = 95,
+    metadata: bool = True,
+) -> str:
     """Writes a video whose frames are a function of another one's.
 
     Time stamps, the picture's size and rotation, tags of colour and depth are kept, all other
@@ -59,7 +65,8 @@ def restore(function: Callable, source, target, quality: int = 95, metadata: boo
     """
     from tf_deblur.pictures import video_writer
 
-    first, found = _read_first_frame(source), collections.Counter()
+    found: collections.Counter = collections.Counter()
+    first = _read_first_frame(source)
     try:
         with whole(target) as part, _open(source) as (film, stream):
             with video_writer.Writer(

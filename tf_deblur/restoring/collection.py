@@ -11,6 +11,7 @@ import logging
 import pathlib
 import posixpath
 import uuid
+from collections.abc import Iterable, Iterator
 
 import apache_beam as beam
 from apache_beam.io.filesystem import BeamIOError
@@ -31,20 +32,29 @@ class Handler(base.ModelHandler):
     def __init__(self, network, settings):
         self.network, self.settings = network, settings
 
-    def load_model(self):
+    def load_model(self) -> pipeline.Pipeline:
         with errors.quiet():
             return pipeline.Pipeline(loading.load(*self.network), self.settings)
 
-    def batch_elements_kwargs(self):
+    def batch_elements_kwargs(self) -> dict:
         return {"max_batch_size": 1}  # pictures are large already
 
-    def run_inference(self, batch, model, inference_args=None):
+    def run_inference(
+        self, batch: Iterable, model: pipeline.Pipeline, inference_args: dict | None = None
+    ) -> Iterator[tuple]:
         for path, target, data in batch:
             with _go_on(path):
                 yield path, target, model.restore_bytes(data, path, pathlib.Path(target))
 
 
-def restore(patterns, output: str, network, settings, runner: str, options=()) -> dict[str, int]:
+def restore(
+    patterns: list[str],
+    output: str,
+    network: tuple,
+    settings: pipeline.Settings,
+    runner: str,
+    options: Iterable[str] = (),
+) -> dict[str, int]:
     """Restores every file that matches, and writes the results into one folder.
 
     Args:
@@ -80,12 +90,13 @@ def restore(patterns, output: str, network, settings, runner: str, options=()) -
     return {name: counted.get(name, 0) for name in COUNTS}
 
 
-def plan(patterns, output: str, format: str | None) -> tuple[list, list[str]]:
+def plan(patterns: list[str], output: str, format: str | None) -> tuple[list, list[str]]:
     """([(path, the path of its result), ...], a line for each that cannot be done)."""
-    found, refused = {}, []
-    for pattern, matches in zip(patterns, FileSystems.match(list(patterns))):
+    found: dict[pathlib.Path, str] = {}
+    refused = []
+    for pattern, matches in zip(patterns, FileSystems.match(patterns)):
         paths = [match.path for match in matches.metadata_list]
-        found |= {pathlib.PurePosixPath(path): path for path in paths}
+        found |= {pathlib.Path(path): path for path in paths}
         refused += [] if paths else [f"{pattern}: no file is named so"]
     folders = collections.defaultdict(list)
     for path in found:

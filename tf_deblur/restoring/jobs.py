@@ -101,7 +101,12 @@ def plan(
     )
 
 
-def name_restored(path, format=None, overwrite=False, compare=False) -> tuple[str, ...]:
+def name_restored(
+    path: pathlib.Path,
+    format: str | None = None,
+    overwrite: bool = False,
+    compare: bool = False,
+) -> tuple[str, ...]:
     """What is added to a file's stem for the names of its results: the restored, and beside it."""
     if video.is_video(path):
         suffix, compare = video.choose_suffix(path), False
@@ -154,7 +159,7 @@ def plan_all(
         own = [source] if results[0] == source else []
         job = Job(source, (_follow(source), *results[1:]) if own else results)
         job.problem = found[source][1] or find_fault(source)
-        job.done = skip_existing and exists(job.target)
+        job.done = skip_existing and exists(results[0])
         if not claims.take(job.results, replaced=own):
             job.problem = TAKEN
         jobs[source] = job
@@ -171,11 +176,11 @@ def refuse_empty(names: Collection[str], output: str | None) -> None:
 
 
 def choose_names(
-    roots: Mapping[pathlib.PurePath, pathlib.PurePath],
+    roots: Mapping[pathlib.Path, pathlib.Path],
     become: Callable,
     output: str | None,
     look: Callable,
-) -> dict[pathlib.PurePath, tuple[pathlib.Path, ...]]:
+) -> dict[pathlib.Path, tuple[pathlib.Path, ...]]:
     """The paths of each file's results, on every run the same.
 
     Where two files of a folder would have one result, named or not, those of another format have
@@ -188,22 +193,20 @@ def choose_names(
       output: the folder for all; beside the files if None.
       look: folder -> {stem: its pictures that could have results so called}.
     """
-    names = {}
+    parts = {}
     for source, root in roots.items():
         tails = become(source)
-        rivals = (other for other in look(source.parent).get(_fit(source.stem), ()))
-        equal = any(
-            other.suffix != source.suffix and become(other)[0].lower() == tails[0].lower()
-            for other in rivals
-        )
+        rivals = look(source.parent).get(_fit(source.stem), ())
+        others = {tail for path in rivals if path.suffix != source.suffix for tail in become(path)}
         own = tails[0].lower().endswith(source.suffix.lower())
-        stem = _tell_apart(source) if equal and not own else source.stem
+        stem = source.stem if own or others.isdisjoint(tails) else _tell_apart(source)
         folder = pathlib.Path(output, source.parent.relative_to(root)) if output else source.parent
-        names[source] = folder, _fit(stem), tails
+        parts[source] = folder, _fit(stem), tails
     count = collections.Counter(
-        folder / (stem + tails[0]) for folder, stem, tails in names.values()
+        folder / (stem + tails[0]) for folder, stem, tails in parts.values()
     )
-    for source, (folder, stem, tails) in names.items():
+    names = {}
+    for source, (folder, stem, tails) in parts.items():
         if count[folder / (stem + tails[0])] > 1:
             stem = _fit(f"{pathlib.Path(os.path.abspath(source)).parent.name}_{stem}")
         names[source] = tuple(folder / (stem + tail) for tail in tails)
@@ -231,7 +234,7 @@ def _list_pictures(folder, wanted):
     return group(path for path in paths if path.suffix.lower() in wanted)
 
 
-def group(paths: Iterable[pathlib.PurePath]) -> dict[str, list]:
+def group(paths: Iterable[pathlib.Path]) -> dict[str, list]:
     """{stem: the files whose results may begin so}."""
     found = collections.defaultdict(list)
     for path in paths:
@@ -260,12 +263,13 @@ def _follow(path):
     return path.resolve() if os.path.islink(path) else path
 
 
-def find_fault(path: pathlib.PurePath) -> str | None:
+def find_fault(path: pathlib.Path) -> str | None:
     """Why libraries cannot be told a file's name, or None."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
         return "its name is not UTF-8; rename it"
+    return None
 
 
 def read_list(path: str | os.PathLike) -> list[str]:

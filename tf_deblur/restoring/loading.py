@@ -65,7 +65,13 @@ OWN = tuple(name for name, row in ENGINES.items() if not row.takes)  # the later
 CHOICES = ("auto", *OWN)
 
 
-def load(name, precision="auto", memory_gb=None, backend="auto", threads=None) -> "Restorer":
+def load(
+    name: str | os.PathLike,
+    precision: str = "auto",
+    memory_gb: float | None = None,
+    backend: str = "auto",
+    threads: int | None = None,
+) -> "Restorer":
     """Opens a trained network for restoring; `tf_deblur.load` says what with."""
     from tf_deblur.restoring import restorer
 

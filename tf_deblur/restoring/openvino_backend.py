@@ -32,26 +32,26 @@ class OpenVINOEngine(engine.Engine):
         self._network = openvino.Core().compile_model(network, "CPU", settings)
         self._one_at_a_time = threading.Lock()  # it refuses a second one, and uses all cores
 
-    def run(self, batch):
+    def run(self, batch: np.ndarray) -> np.ndarray:
         with self._one_at_a_time:
             return self._network([batch])[0]
 
 
-def build(steps, tensors):
+def build(steps: list, tensors: dict) -> openvino.Model:
     """The steps as an `openvino.Model`: (n, h, w, 3) float32 to the same.
 
     OpenVINO's convolutions take channels before rows; with the two changes of axes at the
     ends it moves nothing, for inside it keeps channels last.
     """
     image = ops.parameter([-1, -1, -1, steps[0].channels], np.float32, "image")
-    made = {}
+    made: dict[str, openvino.Node] = {}
     for step in steps:
         inputs = [made[name] for name in step.inputs]
         if step.kind == "Input":
             made[step.name] = ops.transpose(image, [0, 3, 1, 2])
         elif step.kind == "Conv2D":
             kernel, bias = (tensors[f"{step.name}/{name}"] for name in ("kernel", "bias"))
-            made[step.name] = convolve(*inputs, step, kernel, bias)
+            made[step.name] = convolve(inputs[0], step, kernel, bias)
         elif step.kind == "Add":
             made[step.name] = ops.add(*inputs)
         else:
@@ -60,7 +60,9 @@ def build(steps, tensors):
     return openvino.Model([ops.transpose(made[step.name], [0, 2, 3, 1])], [image], "network")
 
 
-def convolve(x, step, kernel, bias):
+def convolve(
+    x: openvino.Node, step: generators.Layer, kernel: np.ndarray, bias: np.ndarray
+) -> openvino.Node:
     kernel = np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
     before, after = [(step.size - 1) // 2] * 2, [step.size // 2] * 2
     x = ops.convolution(x, kernel, [1, 1], before, after, [1, 1])

@@ -69,8 +69,8 @@ def explain(error: Exception, source: object) -> str:
 def restore_checked(
     restore: Restorer,
     pixels: np.ndarray,
-    check=True,
-    strength=1.0,
+    check: bool = True,
+    strength: float = 1.0,
     progress: Callable | None = None,
 ) -> tuple[np.ndarray, float]:
     """Restores a picture, checks it, and blends it with the input.
@@ -95,7 +95,7 @@ def restore_checked(
 
 def count_pixels(job: Job) -> int:
     """How many a job has, those of all frames of a video; 0 where that is unknown or not needed."""
-    if job.problem or job.done or job.source == PIPE:
+    if job.problem or job.done or isinstance(job.source, str):
         return 0
     count = video.count_pixels if job.is_video else photographs.count_pixels
     try:
@@ -123,7 +123,7 @@ class Pipeline:
         the network never waits; and the main thread hears Ctrl-C.
         """
         stages = [concurrent.futures.ThreadPoolExecutor(1) for _ in ("read", "restore", "write")]
-        under_way = collections.deque()
+        under_way: collections.deque = collections.deque()
         for job in jobs:
             under_way.append((job, self._begin(job, *stages)))
             if len(under_way) == len(stages):

@@ -1,5 +1,6 @@
 """A SavedModel on TensorFlow."""
 
+import numpy as np
 import tensorflow as tf
 
 from tf_deblur import devices, errors
@@ -28,6 +29,6 @@ class SavedModelEngine(engine.Engine):
         except (OSError, LookupError, ValueError, tf.errors.OpError) as error:
             engine.refuse(folder, error)
 
-    def run(self, batch):
+    def run(self, batch: np.ndarray) -> np.ndarray:
         with devices.bfloat16_graphs(self.precision == "bfloat16"):
             return self._float32(image=tf.constant(batch))["restored"].numpy()

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -40,13 +41,10 @@ class ServingRestorer(restorer.Restorer):
     def __str__(self):
         return f"the model at {self.url}; its server chooses device and precision"
 
-    def measure_seconds_a_pixel(self):
-        return 0.0  # nothing is sent that nobody asked for
-
-    def describe_tiles(self):
+    def describe_tiles(self) -> str:
         return "whole pictures, which the server tiles"
 
-    def restore(self, image, progress):
+    def restore(self, image: np.ndarray, progress: Callable) -> np.ndarray:
         if image.dtype == np.uint8:
             restored = self._send_file(image)
         else:
@@ -131,8 +129,8 @@ def ask(url: str, question: object = None, megapixels: float = 0) -> bytes:
 
 def _explain_status(reply):
     try:
-        told = " ".join(str(json.loads(reply.data)["error"]).split())
+        reason = " ".join(str(json.loads(reply.data)["error"]).split())
     except (ValueError, LookupError, TypeError):
-        told = reply.reason or "no reason given"
-    told = told.split(" [[{{node")[0]  # where in the graph says nothing to a user
-    return f"{told}; raise its --rest_api_timeout_in_ms" if reply.status == 504 else told
+        reason = reply.reason or "no reason given"
+    reason = reason.split(" [[{{node")[0]  # where in the graph says nothing to a user
+    return f"{reason}; raise its --rest_api_timeout_in_ms" if reply.status == 504 else reason

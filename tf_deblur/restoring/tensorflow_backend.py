@@ -4,6 +4,7 @@ Its weights are constants of the graph, not variables: so TensorFlow packs them 
 computes a convolution, its bias, what is added and the ReLU in one go.
 """
 
+import numpy as np
 import tensorflow as tf
 
 from tf_deblur import devices
@@ -28,14 +29,14 @@ class TensorFlowEngine(engine.Engine):
         function = tf.function(lambda x: run_steps(x, steps, tensors, kind), [batch])
         self._network = function.get_concrete_function()
 
-    def run(self, batch):
+    def run(self, batch: np.ndarray) -> np.ndarray:
         with devices.bfloat16_graphs(self.precision == "bfloat16"):
             return self._network(tf.constant(batch)).numpy()
 
 
-def run_steps(image, steps, tensors, kind):
+def run_steps(image: tf.Tensor, steps: list, tensors: dict, kind: tf.DType) -> tf.Tensor:
     """The steps on (n, h, w, 3) float32, in `kind` but for those that say otherwise."""
-    made = {}
+    made: dict = {}
     for step in steps:
         its = tf.float32 if step.exact else kind
         inputs = [tf.cast(made[name], its) for name in step.inputs]

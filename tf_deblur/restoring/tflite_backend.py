@@ -46,7 +46,7 @@ class TFLiteEngine(engine.Engine):
         except (ValueError, RuntimeError) as error:
             engine.refuse(path, error)
 
-    def run(self, batch):
+    def run(self, batch: np.ndarray) -> np.ndarray:
         restored = [self._run_one(picture[None]) for picture in batch]
         return restored[0] if len(restored) == 1 else np.concatenate(restored)
 
@@ -90,13 +90,13 @@ def _find_runner(opened, facts):
     if found.get(facts["signature"]) != names:
         raise ValueError(f"its signatures are {found or 'none'}, not {facts['signature']}: {names}")
     runner = opened.get_signature_runner(facts["signature"])
-    for told, details in (
+    for end, details in (
         (image, runner.get_input_details()),
         (restored, runner.get_output_details()),
     ):
-        shape = details[told["name"]]["shape_signature"].tolist()
-        if shape != told["shape"]:
-            raise ValueError(f"{told['name']} has shape {shape}, not {told['shape']}")
+        shape = details[end["name"]]["shape_signature"].tolist()
+        if shape != end["shape"]:
+            raise ValueError(f"{end['name']} has shape {shape}, not {end['shape']}")
     return runner
 
 

@@ -8,6 +8,8 @@ picture's edge ends there, so that the network pads with its own zeros as it doe
 
 import dataclasses
 import math
+from collections.abc import Callable
+from types import ModuleType
 
 import numpy as np
 
@@ -58,14 +60,23 @@ def _cut(length, core, margin):
         yield slice(*map(int, kept)), slice(*map(int, cut))
 
 
-def find_span(index, length, core, margin, xp=np):
+def find_span(index: int, length: int, core: int, margin: int, xp: ModuleType = np) -> tuple:
     """((start, stop) kept, (start, stop) cut) of a core along one axis; the picture ends both."""
     start = index * core
     stop = xp.minimum(start + core, length)
     return (start, stop), (xp.maximum(start - margin, 0), xp.minimum(stop + margin, length))
 
 
-def choose_core(height, width, columns, *, margin, multiple, most_pixels, xp=np):
+def choose_core(
+    height: int,
+    width: int,
+    columns: np.ndarray,
+    *,
+    margin: int,
+    multiple: int,
+    most_pixels: int,
+    xp: ModuleType = np,
+) -> tuple:
     """The core with which the fewest pixels are computed and no tile is above `most_pixels`.
 
     Full-width strips are tiles like others: they win wherever the memory allows them.
@@ -174,14 +185,21 @@ def plan(height: int, width: int, *, radius: int, multiple: int, most_pixels: in
     """
     margin = compute_margin(radius, multiple)
     columns = np.arange(1, width // multiple + 1, dtype=np.int64)
-    limits = {"margin": margin, "multiple": multiple, "most_pixels": most_pixels}
-    best = tuple(map(int, choose_core(height, width, columns, **limits)))
-    if not best[0]:
+    core = choose_core(
+        *(height, width, columns), margin=margin, multiple=multiple, most_pixels=most_pixels
+    )
+    tall, wide = map(int, core)
+    if not tall:
         raise ValueError(f"{most_pixels} pixels: too few for a tile with a margin of {margin}")
-    return Tiles(height, width, best, margin)
+    return Tiles(height, width, (tall, wide), margin)
 
 
-def apply(function, image: np.ndarray, tiles, progress=None) -> np.ndarray:
+def apply(
+    function: Callable,
+    image: np.ndarray,
+    tiles: Tiles | EqualTiles,
+    progress: Callable | None = None,
+) -> np.ndarray:
     """Applies a function to a picture tile by tile.
 
     Args:

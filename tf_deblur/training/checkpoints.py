@@ -31,7 +31,7 @@ class Checkpoints:
 
     def __init__(self, path: str, gan: DeblurGAN, optimizers: dict[str, Optimizers]):
         self.path, self.gan, self.progress = pathlib.Path(path), gan, Progress()
-        self._damaged = []
+        self._damaged: list[str] = []
         self._seconds = tf.Variable(0.0, dtype=tf.float64)
         self._best = tf.Variable(-np.inf, dtype=tf.float64)
         # the discriminator has its first name here, so that trainings of any age go on

@@ -45,7 +45,7 @@ class Mixture:
                 "larger --batch_size, or leave that data set out"
             )
         self.prepared, self.settings, self.count = prepared, settings, batch_size - made
-        self.options = {"cache": cache, **share}
+        self.options: dict = {"cache": cache, **share}
         if prepared:
             stream.check(prepared, cache)
         self.ring = Ring(folders, settings, count=made, **share) if folders else None
@@ -54,8 +54,9 @@ class Mixture:
         """Endless batches from a step on: (blurred, sharp), (n, s, s, 3) float32 in [0, 1]."""
         parts = []
         if self.prepared:
-            patches = {"batch_size": self.count, "start": step * self.count, **self.options}
-            parts.append(stream.training_batches(self.prepared, self.settings, **patches))
+            patches = {"batch_size": self.count, "start": step * self.count}
+            options = patches | self.options
+            parts.append(stream.training_batches(self.prepared, self.settings, **options))
         if self.ring:
             parts.append(self.ring.batches(step))
         return map(_join, *parts)

@@ -40,7 +40,7 @@ class Monitor:
         self.frames, self.batch_size, self.notes = frames, batch_size, notes
         self.between = checkpoint_minutes * 60
         self.bar = tqdm(total=1.0, disable=None, bar_format="{percentage:3.0f}%|{bar:10}| {desc}")
-        self.speed, self.recent, self.spent, self.score = None, 0, 0, ""
+        self.speed, self.recent, self.spent, self.score = 0.0, 0.0, 0.0, ""
         self.saved = time.monotonic()
 
     def begin(self, phase: Phase) -> None:
@@ -101,15 +101,15 @@ class Monitor:
         psnr, blurred = np.mean(scores, axis=0, dtype=np.float64).ravel().tolist()
         self.scalars.log({"psnr": psnr, "blurred_psnr": blurred})
         self.score = f", validation {psnr:.2f} dB (blurred {blurred:.2f})"
-        self.log_pictures()
+        self.log_pictures(self.frames)
         if psnr > self.checkpoints.best:
             validation = f"{psnr:.3f} dB, blurred {blurred:.3f} dB"
             self.checkpoints.save_best(psnr, validation=validation, **self._describe())
 
-    def log_pictures(self, most: int = 3, side: int = 320) -> None:
+    def log_pictures(self, frames: Iterable, most: int = 3, side: int = 320) -> None:
         """The middles of the first validation frames: blurred, restored, sharp, a row each."""
         rows = []
-        for blurred, sharp in itertools.islice(self.frames, most):
+        for blurred, sharp in itertools.islice(frames, most):
             triple = blurred, restore(self.checkpoints.gan.average, blurred), sharp
             top, left = (max(length - side, 0) // 2 for length in blurred.shape[1:3])
             cut = [np.asarray(x)[0, top : top + side, left : left + side] for x in triple]

@@ -78,7 +78,8 @@ class Ring:
         self.reach = self.side + 2 * MARGIN
         pairs = tf.zeros([FILLS * count * self.side**2, 6], tf.uint8)
         check_room([path for paths, _ in folders for path in paths], 2 * pairs.shape.num_elements())
-        self.pairs, self.held = tf.Variable(pairs, trainable=False), [None] * FILLS
+        self.pairs = tf.Variable(pairs, trainable=False)
+        self.held: list[int | None] = [None] * FILLS
         self.load(folders)
 
     def load(self, folders):
@@ -230,7 +231,7 @@ def read_sizes(path: pathlib.Path, least: int) -> list[np.ndarray]:
 
 def check_room(paths: list[pathlib.Path], ring: int) -> None:
     """UserError, before they are read, if photographs and a ring of so many bytes do not fit."""
-    pixels = 0
+    pixels = 0.0
     for path in paths:
         with contextlib.suppress(OSError), Image.open(path) as picture:  # who reads it says it
             pixels += min(picture.width * picture.height, LARGEST)

@@ -3,7 +3,11 @@
 import dataclasses
 import math
 import sys
+import typing
 from collections.abc import Iterator
+
+if typing.TYPE_CHECKING:  # loads TensorFlow
+    import keras
 
 DECAYS = ("none", "cosine")
 
@@ -50,8 +54,8 @@ class Optimizers:
       scheduled: whether it follows `Schedule.scale_rate`.
     """
 
-    generator: object
-    discriminator: object
+    generator: "keras.optimizers.Optimizer"
+    discriminator: "keras.optimizers.Optimizer"
     learning_rate: float
     scheduled: bool
 

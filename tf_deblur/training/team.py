@@ -122,7 +122,7 @@ class Team:
           for it and returns the scalars of the whole batch, a dict of floats, and what all
           processes wish, added up.
         """
-        names = []
+        names: list[str] = []
 
         def replica(batch, wishes):
             scalars = train_step(batch)

@@ -14,6 +14,7 @@ import contextlib
 import fcntl
 import json
 import pathlib
+import typing
 from collections.abc import Iterator
 
 from tf_deblur.errors import UserError
@@ -31,8 +32,9 @@ class Workdir:
       UserError: the folder belongs to another architecture, or to something else.
     """
 
-    def __init__(self, path: str, architecture: dict):
-        self.path, self.architecture, self._lock = pathlib.Path(path), architecture, None
+    def __init__(self, path: pathlib.Path | str, architecture: dict):
+        self.path, self.architecture = pathlib.Path(path), architecture
+        self._lock: typing.TextIO | None = None
         self._check()
 
     def _check(self):
@@ -88,13 +90,14 @@ class Workdir:
 
 
 @contextlib.contextmanager
-def explain_unwritable(path: pathlib.Path, *others: type) -> Iterator[None]:
+def explain_unwritable(path: pathlib.Path, *others: type[Exception]) -> Iterator[None]:
     """UserError where a folder cannot be written, for a full disk most often.
 
     OSError says so, and so do `others`: TensorFlow has its own.
     """
+    unwritable: tuple[type[Exception], ...] = (OSError, *others)
     try:
         yield
-    except (OSError, *others) as error:
+    except unwritable as error:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise UserError(f"{path}: cannot be written ({reason})") from error
