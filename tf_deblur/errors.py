@@ -42,7 +42,16 @@ class Signalled(UserError):
 
 
 class BadPicture(UserError):
-    """One picture that cannot be done; the others can."""
+    """One picture that cannot be done; the others can.
+
+    Args:
+      reason: what is wrong with it, in words.
+      name: which one; None by those that do not know.
+    """
+
+    def __init__(self, reason: str, name: object = None) -> None:
+        super().__init__(reason if name is None else f"{name}: {reason}")
+        self.name = name
 
 
 def run(main: Callable, tensorflow: bool = True) -> None:

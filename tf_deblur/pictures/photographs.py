@@ -197,7 +197,6 @@ def write(
     array: np.ndarray,
     like: Photograph | None = None,
     quality: int = QUALITY,
-    read_back: bool = False,
 ) -> None:
     """Writes a picture in the format of its suffix; it appears whole or not at all.
 
@@ -207,7 +206,6 @@ def write(
         the format holds no more.
       like: the `Photograph` whose metadata, alpha channel and greyness are kept, if any.
       quality: of lossy formats, from 1 to 100.
-      read_back: whether what was written must be a picture of its size before it takes its name.
 
     Raises:
       UserError: a suffix that is no format of ours, or the file cannot be written.
@@ -221,19 +219,8 @@ def write(
     try:
         with whole(path) as part:
             part.write_bytes(data)
-            if read_back:
-                _read_back(part, path, array.shape)
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror})") from error
-
-
-def _read_back(part, path, shape):
-    try:
-        made = open_photograph(part, megapixels=float("inf")).pixels.shape
-    except UserError as error:
-        raise UserError(f"{path}: kept, for its result cannot be read back ({error})") from error
-    if made != shape:
-        raise UserError(f"{path}: kept, for its result read back is {made[1]}x{made[0]}")
 
 
 def encode(

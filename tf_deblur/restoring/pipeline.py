@@ -59,7 +59,7 @@ class Outcome:
 
 def explain(error: Exception, source: object) -> str:
     """The line for a file that could not be done, because of one of PROBLEMS."""
-    if isinstance(error, BadPicture):  # an engine that refuses a picture does not know its name
+    if isinstance(error, BadPicture) and error.name is None:  # by an engine, which knows no names
         return f"{source}: {error}"
     if isinstance(error, UserError):
         return str(error)
@@ -180,7 +180,7 @@ class Pipeline:
             sys.stdout.buffer.flush()
         else:
             suffix = job.target.suffix
-            self._write_file(job.source, job.target, picture, photograph, job.overwrites)
+            self._write_file(job.source, job.target, picture, photograph)
         if job.beside:
             pair = arrays.join_side_by_side(photograph.pixels, picture)
             colours = dataclasses.replace(photograph, alpha=None)
@@ -189,9 +189,9 @@ class Pipeline:
         size = f"{picture.shape[1]}x{picture.shape[0]}"
         return ", ".join(filter(None, [size, losses, links])), share, seconds
 
-    def _write_file(self, source, target, picture, like, read_back=False):
+    def _write_file(self, source, target, picture, like):
         with self._keep_time(source, target):
-            photographs.write(target, picture, like, self.settings.quality, read_back)
+            photographs.write(target, picture, like, self.settings.quality)
 
     def _restore_video(self, job):
         """Frame by frame; as `_write`."""
@@ -207,6 +207,7 @@ class Pipeline:
             made = video.restore(
                 *(restore_frame, job.source, job.target, settings.quality),
                 metadata=not settings.strip_metadata,
+                megapixels=settings.max_megapixels,
             )
         made = ", ".join(filter(None, [made, links]))
         return made, sum(shares) / len(shares), time.monotonic() - begin
