@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 
 from tf_deblur.blurring import motion
@@ -81,11 +83,11 @@ def test_no_file_of_the_run_is_overwritten(run, picture, tmp_path):
     for name in ("photo.png", "photo.jpg", "other.png", "other_blurred.png"):
         photographs.write(tmp_path / name, picture(24, 24))
     done = run("blur", "photo.png", "photo.jpg", "other.png", "other_blurred.png")
-    assert done.returncode == 1 and done.stdout.endswith("2 of 4 blurred\n")
-    assert done.stderr.splitlines() == [
-        f"error: {name}: its result would replace another file named here; run it by itself"
-        for name in ("photo.jpg", "other.png")
-    ]
+    assert done.returncode == 1 and done.stdout.endswith("3 of 4 blurred\n")
+    taken = "its result would replace another file named here; give it another --output"
+    assert done.stderr == f"error: other.png: {taken}\n"
+    for name in ("photo_blurred.png", "photo_jpg_blurred.png"):
+        assert f"-> {name} (" in done.stdout and (tmp_path / name).exists()
     np.testing.assert_array_equal(photographs.read(tmp_path / "other_blurred.png"), picture(24, 24))
 
     assert run("blur", "photo.png", "--write_gyro").returncode == 0
@@ -96,11 +98,26 @@ def test_no_file_of_the_run_is_overwritten(run, picture, tmp_path):
     assert (tmp_path / "photo_gyro.txt").read_text() == recorded
 
 
+def test_a_folder_means_its_photographs_and_a_name_that_is_not_utf8_is_one_line(
+    run, picture, tmp_path
+):
+    for name in ("a.png", "a_blurred.png", "b_restored.png"):
+        photographs.write(tmp_path / "in" / name, picture(24, 24))
+    data = (tmp_path / "in/a.png").read_bytes()
+    (tmp_path / "in" / os.fsdecode(b"caf\xe9.png")).write_bytes(data)
+    done = run("blur", "in", "--output=out")
+    assert done.returncode == 1 and "2 of 3 blurred" in done.stdout
+    assert done.stderr.count("\n") == 1 and "its name is not UTF-8; rename it" in done.stderr
+    made = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert made == ["a_blurred.png", "b_restored_blurred.png"]
+
+
 def test_a_wrong_command_line_is_one_line(run, picture, tmp_path):
     photographs.write(tmp_path / "photo.png", picture(24, 24))
     (tmp_path / "gyro.txt").write_text("1 2 3 4 5 6 7\n1 2 3\n")
     for arguments, status, message in [
         ([], 1, "no photograph named"),
+        ([""], 1, "is empty"),
         (["photo.png", "--gyro=gyro.txt"], 1, "gyro.txt: line 2: must be 7 numbers: ax ay az"),
         (["photo.png", "--gyro=none.txt"], 1, "none.txt: cannot be read"),
         (["photo.png", "--extent=-1"], 2, "extent"),

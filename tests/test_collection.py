@@ -29,3 +29,15 @@ def test_a_collection_by_beam_is_restored_as_one_by_one(run, exported, picture, 
 
         expected, _ = pipeline.restore_checked(restore, photo)
         np.testing.assert_array_equal(made[name.replace(".", "_restored.")], expected)
+
+
+def test_equal_names_of_different_folders_have_a_result_each(run, exported, picture, tmp_path):
+    for name in ("2023/a.png", "2024/a.png", "2024/a.webp", "2024/b.png"):
+        photographs.write(tmp_path / name, picture(24, 24))
+    flags = [f"--model={exported / 'compact'}", "--beam_runner=DirectRunner", "--output=out"]
+    done = run("deblur", *flags, f"{tmp_path}/202?/*", f"{tmp_path}/none*")
+    assert done.returncode == 1 and "4 restored, 1 failed" in done.stdout, done.stderr
+    assert "none*: no file is named so" in done.stderr
+    made = {path.name for path in (tmp_path / "out").iterdir()}
+    names = ("2023_a_restored.png", "2024_a_restored.png", "a_restored.webp", "b_restored.png")
+    assert made == set(names)

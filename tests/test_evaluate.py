@@ -362,8 +362,15 @@ def test_perceptual_measures_are_those_of_the_packages_own_commands(run, own_pai
 
 def test_contact_sheets_and_plots(run, own_pairs, small_workdir, tmp_path):
     more = [f"--model=mine={small_workdir}", "--figures=2", "--place=07:5,3", "--plots"]
+    for name in ("figures", "plots"):
+        (tmp_path / "scores" / name).mkdir(parents=True)
+        (tmp_path / "scores" / name / "mine.png").touch()
+    (tmp_path / "scores/figures/old.png").touch()
+    (tmp_path / "scores/drawn.json").write_text('["figures/old.png", "plots/gone.png"]')
     done = run("evaluate", *OWN, *more, "--output=scores")
     assert done.returncode == 0, done.stderr
+    for name in ("figures", "plots"):
+        (tmp_path / "scores" / name / "mine.png").unlink()  # another's: it is still there
     result = json.loads((tmp_path / "scores/result.json").read_text())
     assert list(result["tables"]["none"]) == ["blurred", "mine"]
     psnrs = [[own["psnr"] for own in r["scores"]["none"].values()] for r in result["frames"]]

@@ -216,3 +216,13 @@ def test_a_bad_warm_up_record_keeps_its_version_from_loading(
 ):
     made = {1: golden_models / "dtypes/1"}
     assert words in start(tmp_path, made, warm_up=records_file(record()))
+
+
+def test_a_host_may_be_a_name_and_one_that_is_none_is_told_before_loading():
+    from tf_deblur.errors import UserError
+    from tf_deblur.serving import listening
+
+    assert listening.find_address("localhost") in ("127.0.0.1", "::1")
+    assert listening.find_address("0.0.0.0") == "0.0.0.0"
+    with pytest.raises(UserError, match="--host=nothing.invalid: "):
+        listening.find_address("nothing.invalid")

@@ -380,3 +380,15 @@ def test_what_the_paper_leaves_open_is_a_flag_with_this_default():
         if line.startswith("--")
     }
     assert set(expected) <= spelt_out
+
+
+def test_no_folders_go_into_the_weights():
+    from tf_deblur import train
+
+    for part, left in {
+        "photographs@/home/me/cats/:0.3": "photographs@cats:0.3",
+        "photographs@/home/me/cats": "photographs@cats",
+        "gopro/blur_gamma@../data": "gopro/blur_gamma@data",
+        "gopro:2": "gopro:2",
+    }.items():
+        assert train.leave_folders(part) == left

@@ -13,7 +13,7 @@ import pytest
 from av.filter import Graph
 from commands import python
 
-from tf_deblur.errors import UserError
+from tf_deblur.errors import BadPicture, UserError
 from tf_deblur.pictures import video
 from tf_deblur.pictures.video_writer import ACCURATE, COLOURS
 from tf_deblur.restoring import jobs
@@ -138,9 +138,9 @@ def clips(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def restored(clips, exported):
+def restored(clips, small_workdir):
     """All of them by one command, which changes no pixel; its lines, and the folder."""
-    line = ["-m", "tf_deblur.deblur", "--model", exported / "compact", "--strength=0"]
+    line = ["-m", "tf_deblur.deblur", "--model", small_workdir, "--strength=0"]
     done = python(*line, *CLIPS, cwd=clips)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
@@ -271,7 +271,7 @@ def test_a_failure_while_restoring_leaves_nothing_and_ends_the_threads(clips, tm
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_disk_that_fills_leaves_nothing_half_written(clips, exported, tmp_path):
+def test_a_disk_that_fills_leaves_nothing_half_written(clips, small_workdir, tmp_path):
     """A limit on a file's size stands in: the kernel refuses to write on, as a full disk does."""
     before = (clips / "deep.mp4").read_bytes()
     assert len(before) > 16_000
@@ -281,7 +281,7 @@ def test_a_disk_that_fills_leaves_nothing_half_written(clips, exported, tmp_path
         "-m",
         "tf_deblur.deblur",
         "--model",
-        exported / "compact",
+        small_workdir,
         "--overwrite",
     ]
     done = subprocess.run(
@@ -369,3 +369,78 @@ def test_photographs_do_not_load_the_library_for_videos(picture, tmp_path):
         "photographs.open_photograph('photo.png'); sys.exit('av' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path).returncode == 0
+
+
+def test_a_list_of_films_in_a_films_name_is_not_followed(clips, tmp_path):
+    (tmp_path / "list.mp4").write_text(f"ffconcat version 1.0\nfile {clips / 'odd.mp4'}\n")
+    shutil.copy(clips / "odd.mp4", tmp_path)
+    (tmp_path / "beside.mp4").write_text("ffconcat version 1.0\nfile odd.mp4\n")
+    for name in ("list.mp4", "beside.mp4"):
+        with pytest.raises(BadPicture, match=f"{name}: not a video"):
+            video.restore(lambda rgb: rgb, tmp_path / name, tmp_path / "out.mp4")
+
+
+def test_where_pyav_is_missing_a_film_is_one_line_and_pictures_go_on(clips, picture, tmp_path):
+    from tf_deblur.pictures import photographs
+
+    photographs.write(tmp_path / "photo.png", picture(24, 24))
+    shutil.copy(clips / "uneven.mkv", tmp_path)
+    code = "import sys; sys.modules['av'] = None; from tf_deblur import deblur; deblur.cli()"
+    done = python("-c", code, ".", cwd=tmp_path)
+    assert done.returncode == 1 and (tmp_path / "photo_restored.png").exists()
+    assert done.stderr.count("\n") == 1 and "uneven.mkv: videos want PyAV" in done.stderr
+    assert "pip install av" in done.stderr
+
+
+def test_frames_of_more_megapixels_are_refused(clips, tmp_path):
+    with pytest.raises(BadPicture, match="641x481 pixels, more than 0.3 megapixels"):
+        source = clips / "odd.mp4"
+        video.restore(lambda rgb: rgb, source, tmp_path / "out.mp4", megapixels=0.3)
+
+
+def test_an_avis_header_counts_its_sound_in_packets(clips, restored):
+    """As `ffmpeg -c copy` writes it; its players take so much time as the header tells."""
+    head = (clips / "motion_restored.avi").read_bytes()
+    place = head.index(b"auds")
+    length, _, _, sample = np.frombuffer(head[place + 32 : place + 48], "<u4")
+    sound = [packet for packet in told(clips / "motion.avi")[3] if packet[0] == "audio"]
+    assert (length, sample) == (len(sound), 0)
+
+
+def test_a_matroska_files_cover_stays_one(picture, tmp_path):
+    from tf_deblur.pictures import photographs
+
+    cover = photographs.encode(".jpg", picture(16, 16))
+    with av.open(tmp_path / "clip.mkv", "w") as film:
+        stream = film.add_stream("libx264", 25, width=160, height=120)
+        film.add_attachment("cover.jpg", "image/jpeg", cover)
+        film.mux(stream.encode(av.VideoFrame(160, 120, "yuv420p")))
+        film.mux(stream.encode(None))
+    told = video.restore(lambda rgb: rgb, tmp_path / "clip.mkv", tmp_path / "kept.mkv")
+    assert told == "160x120, 1 frames"
+    with av.open(tmp_path / "kept.mkv") as film:
+        _, kept = film.streams
+        assert kept.disposition.name == "attached_pic"
+        assert next(bytes(packet) for packet in film.demux(kept)) == cover
+
+
+@pytest.mark.parametrize(
+    "name, lost", [("alpha.webm", "its transparency"), ("sph.mp4", "its marks of 360 degrees")]
+)
+def test_what_a_film_loses_is_said(name, lost, shared, tmp_path):
+    line = video.restore(lambda rgb: rgb, shared / "cases" / name, tmp_path / name)
+    assert f"without {lost}" in line
+    with av.open(tmp_path / name) as film:
+        assert "alpha_mode" not in film.streams.video[0].metadata
+
+
+def test_what_was_not_written_whole_does_not_replace_a_film(clips, tmp_path, monkeypatch):
+    from tf_deblur.pictures import video_writer
+
+    shutil.copy(clips / "uneven.mkv", tmp_path / "a.mkv")
+    before = (tmp_path / "a.mkv").read_bytes()
+    monkeypatch.setattr(video_writer.Writer, "add", lambda self, *images: None)
+    with pytest.raises(UserError, match="a.mkv: as before"):
+        video.restore(lambda rgb: rgb, tmp_path / "a.mkv", tmp_path / "a.mkv")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mkv"]
+    assert (tmp_path / "a.mkv").read_bytes() == before

@@ -11,7 +11,9 @@ from collections.abc import Iterable
 
 from absl import flags
 
-from tf_deblur import errors, files
+from tf_deblur import errors
+from tf_deblur.pictures import formats
+from tf_deblur.restoring import jobs
 
 if typing.TYPE_CHECKING:
     import numpy as np
@@ -51,74 +53,68 @@ _OUTPUT = flags.DEFINE_string(
     "output", None, "Write into this folder; beside the photographs if not given."
 )
 
-
-BLURRED, KERNEL, GYRO = "blurred.png", "kernel.png", "gyro.txt"
+BLURRED, KERNEL, GYRO = "_blurred.png", "_kernel.png", "_gyro.txt"
 
 
 def main(argv: list[str]) -> int:
-    jobs = plan(argv[1:])
+    planned = plan(argv[1:])
     from tf_deblur.blurring import gyro
 
     recorded = gyro.read(_GYRO.value) if _GYRO.value else None
-    done = sum(try_file(path, stem, recorded) for path, stem in show_progress(jobs))
-    if len(jobs) > 1:
-        print(f"{done} of {len(jobs)} blurred")
-    return 0 if done == len(jobs) else 1
+    done = sum(try_file(job, recorded) for job in show_progress(planned))
+    if len(planned) > 1:
+        errors.say(f"{done} of {len(planned)} blurred")
+    return 0 if done == len(planned) else 1
 
 
-def plan(names: list[str]) -> list[tuple]:
-    """Each photograph, and what its results begin with; None if they would replace others."""
-    if not names:
-        raise errors.UserError("no photograph named; say for instance: tf-deblur blur photo.jpg")
-    paths = list(dict.fromkeys(map(pathlib.Path, names)))
-    claims = files.Claims([*paths, _GYRO.value] if _GYRO.value else paths)
-    endings = [BLURRED] + [KERNEL] * _KERNEL.value + [GYRO] * _WRITE_GYRO.value
-    jobs = []
-    for path in paths:
-        stem = (pathlib.Path(_OUTPUT.value) if _OUTPUT.value else path.parent) / path.stem
-        free = claims.take([_name(stem, ending) for ending in endings])
-        jobs.append((path, stem if free else None))
-    return jobs
+def plan(names: list[str]) -> list[jobs.Job]:
+    """A job for each photograph that the arguments name; those in a folder but not what we made."""
+    made = (BLURRED, *[KERNEL] * _KERNEL.value, *[GYRO] * _WRITE_GYRO.value)
+    planned = jobs.plan_all(
+        names,
+        lambda path: made,
+        endings=("_blurred", "_kernel"),
+        wanted=formats.READ,
+        output=_OUTPUT.value,
+        spared=[_GYRO.value] if _GYRO.value else [],
+    )
+    return [job for job in planned if not job.done]
 
 
-def show_progress(jobs: list[tuple]) -> Iterable[tuple]:
+def show_progress(planned: list[jobs.Job]) -> Iterable[jobs.Job]:
     """The jobs, with a bar on standard error if that is a terminal and they are several."""
     from tqdm import tqdm
 
-    return tqdm(jobs, unit="photo", leave=False, disable=None if len(jobs) > 1 else True)
+    return tqdm(planned, unit="photo", leave=False, disable=None if len(planned) > 1 else True)
 
 
-def try_file(path: pathlib.Path, stem: pathlib.Path | None, recorded: "np.ndarray | None") -> bool:
+def try_file(job: jobs.Job, recorded: "np.ndarray | None") -> bool:
     """Blurs one file and prints its line; False, with a line that says why, if it cannot."""
-    from tqdm import tqdm
-
     from tf_deblur.restoring import pipeline
 
     begin = time.monotonic()
     try:
-        height, width = blur_file(path, stem, recorded)
+        height, width = blur_file(job, recorded)
     except pipeline.PROBLEMS as error:
-        tqdm.write(f"error: {pipeline.explain(error, path)}", file=sys.stderr)
+        errors.say(f"error: {pipeline.explain(error, job.source)}", sys.stderr)
         return False
     facts = f"{width}x{height}, {time.monotonic() - begin:.1f} s"
-    tqdm.write(f"{path} -> {_name(stem, BLURRED)} ({facts})")
+    errors.say(f"{job.source} -> {job.target} ({facts})")
     return True
 
 
-def blur_file(
-    path: pathlib.Path, stem: pathlib.Path | None, recorded: "np.ndarray | None"
-) -> tuple:
+def blur_file(job: jobs.Job, recorded: "np.ndarray | None") -> tuple:
     import numpy as np
 
     from tf_deblur.blurring import gyro, motion
     from tf_deblur.pictures import arrays, photographs
 
-    if stem is None:
-        raise errors.UserError(f"{path}: {files.TAKEN}")
+    if job.problem:
+        raise errors.UserError(f"{job.source}: {job.problem}")
     with errors.quiet():  # decoders print what they think of a file
-        sharp = photographs.read(path)
+        sharp = photographs.read(job.source)
     size, focal = sharp.shape[:2], max(sharp.shape)
-    rng = np.random.default_rng([_SEED.value, *path.stem.encode()])
+    rng = np.random.default_rng([_SEED.value, *pathlib.Path(job.source).stem.encode()])
     extent = _EXTENT.value or focal / 50
     camera = motion.camera_motion(rng, extent, focal) if recorded is None else recorded
     if _EXTENT.value:
@@ -128,16 +124,13 @@ def blur_file(
     moving = (motion.region(rng, *size), paths[1]) if _MOVING.value else None
     result = motion.blur(arrays.to_float(sharp), paths[0], shares, moving, _LINEAR.value)
     result = motion.add_noise(rng, result, _NOISE.value)
-    photographs.write(_name(stem, BLURRED), arrays.from_float(result, sharp.dtype))
+    photographs.write(job.target, arrays.from_float(result, sharp.dtype))
+    others = iter(job.results[1:])
     if _KERNEL.value:
-        photographs.write(_name(stem, KERNEL), draw_kernels(paths, shares, size))
+        photographs.write(next(others), draw_kernels(paths, shares, size))
     if _WRITE_GYRO.value:
-        gyro.write(_name(stem, GYRO), camera)
+        gyro.write(next(others), camera)
     return size
-
-
-def _name(stem, ending):
-    return stem.with_name(f"{stem.name}_{ending}")
 
 
 def draw_kernels(paths: list, shares: "np.ndarray", size: tuple) -> "np.ndarray":

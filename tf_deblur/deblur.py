@@ -108,7 +108,11 @@ _BEAM_OPTIONS = flags.DEFINE_list(
 _QUIET = flags.DEFINE_bool("quiet", False, "Say nothing but errors.")
 
 LONG = 2  # seconds; what takes longer is told before, and shows a bar
-NOT_BY_BEAM = {"files_from": None, "keep_time": False, "report": None, "backend": "auto"}
+NOT_BY_BEAM = {
+    **{"files_from": None, "keep_time": False, "report": None, "backend": "auto"},
+    **{"compare": False, "overwrite": False, "skip_existing": False, "recursive": False},
+    "threads": None,
+}
 
 
 def main(argv: list[str]) -> int:
@@ -135,6 +139,9 @@ def main(argv: list[str]) -> int:
 
 def restore_collection(patterns: list[str], runner: str) -> int:
     """The same by Apache Beam, on as many machines as its runner has."""
+    named = [f"--{name}" for name in NOT_BY_BEAM if flags.FLAGS[name].value != NOT_BY_BEAM[name]]
+    if named:
+        raise UserError(f"--beam_runner: goes without {', '.join(named)}")
     errors.load_tensorflow()
     try:
         from tf_deblur.restoring import collection
@@ -142,9 +149,6 @@ def restore_collection(patterns: list[str], runner: str) -> int:
         raise UserError(
             f"--beam_runner: wants Apache Beam ({error}); pip install 'tf-deblur[beam]'"
         ) from error
-    if any(flags.FLAGS[name].value != default for name, default in NOT_BY_BEAM.items()):
-        *names, last = (f"--{name}" for name in NOT_BY_BEAM)
-        raise UserError(f"--beam_runner: goes without {', '.join(names)} and {last}")
     if not patterns or not _OUTPUT.value:
         raise UserError("--beam_runner: name the photographs, and --output, a folder for them")
     network = (_MODEL.value, _PRECISION.value, _MEMORY_GB.value)
@@ -221,10 +225,12 @@ def end_if_interrupted() -> Iterator[None]:
     """Ends the process at once on Ctrl-C: the network cannot be stopped inside a tile."""
     try:
         yield
-    except KeyboardInterrupt:
-        files.abandon()
-        print("error: interrupted", file=sys.stderr, flush=True)
-        os._exit(130)
+    except KeyboardInterrupt as error:
+        try:
+            files.abandon()
+            print("error: interrupted", file=sys.stderr, flush=True)
+        finally:  # even where nobody is left to tell
+            os._exit(errors.find_status(error))
 
 
 @contextlib.contextmanager
@@ -254,10 +260,8 @@ def show_progress(restore: "Restorer", planned: list[jobs.Job]) -> Iterator[Call
 
 def tell(outcome: "pipeline.Outcome") -> None:
     """The line of a file, on standard error if it failed."""
-    from tqdm import tqdm
-
     if outcome.status == "failed":
-        tqdm.write(f"error: {outcome.error}", file=sys.stderr)
+        errors.say(f"error: {outcome.error}", sys.stderr)
     elif outcome.status == "restored":
         share, because = outcome.share_kept, "where the result could not be right"
         kept = f"; {share:.1%} kept as it was, {because}" if share else ""
@@ -266,12 +270,10 @@ def tell(outcome: "pipeline.Outcome") -> None:
 
 
 def say(line: str) -> None:
-    """A line for the user, above a progress bar; on standard error where output is data."""
-    from tqdm import tqdm
-
+    """A line for the user; on standard error where output is data."""
     if not _QUIET.value:
         piped = jobs.PIPE in sys.argv and _FILES_FROM.value != jobs.PIPE
-        tqdm.write(line, file=sys.stderr if piped else sys.stdout)
+        errors.say(line, sys.stderr if piped else sys.stdout)
 
 
 def cli() -> None:

@@ -5,6 +5,7 @@ import io
 import os
 import pathlib
 import re
+import signal
 import sys
 import textwrap
 import warnings
@@ -16,6 +17,10 @@ HERE = pathlib.Path(__file__).parent
 CONFIGS = (HERE / "configs", HERE.parent / "configs")  # in the wheel, and in a clone
 HELP = {"--help", "-help", "-h"}
 REPEATED = r";\s*repeat this option to specify a list of values$"  # our own words say so
+ENDING = [  # what ends a process that does not hear it, and can be heard
+    *(signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT, signal.SIGALRM),
+    *(signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU),
+]
 OF_ALL = {
     "flagfile": "Read flags from a file, one a line: configs/paper.flags, say.",
     "verbosity": "Let through what TensorFlow and others log, if 0.",
@@ -55,28 +60,65 @@ def run(main: Callable, tensorflow: bool = True) -> None:
     Commands that do without TensorFlow, or load it where they need it, say so: they start at once.
 
     A wrong flag ends with status 2, a UserError with 1, each with one line on standard
-    error. Anything else is a bug of ours and keeps its traceback.
+    error. A signal that ends it is heard as Ctrl-C is, so that nothing half-written stays, with
+    128 and its number. Anything else is a bug of ours and keeps its traceback.
     """
 
     def catch_mistakes(argv):
+        for number in ENDING:
+            if signal.getsignal(number) == signal.SIG_DFL:  # not under `nohup`, say
+                signal.signal(number, _interrupt)
         try:
             if tensorflow:
                 load_tensorflow()
             return main(argv)
         except UserError as error:
             return _fail(error, error.status)
-        except KeyboardInterrupt:
-            return _fail("interrupted", status=130)
+        except KeyboardInterrupt as error:
+            return _fail("interrupted", find_status(error))
+        except BrokenPipeError:  # `| head` has read enough
+            drop_output()
+            return 128 + signal.SIGPIPE
 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # who pipes it reads a line when it is said
     if HELP & set(sys.argv[1:]):
         try:
             print(_help(main), flush=True)
-        except BrokenPipeError:  # `| head` has read enough; the exit must not flush it again
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except BrokenPipeError:
+            drop_output()
     else:
         app.run(catch_mistakes, flags_parser=_parse)
+
+
+def _interrupt(number, frame):
+    for other in ENDING:  # one is enough: the others would interrupt the tidying
+        signal.signal(other, signal.SIG_IGN)
+    raise KeyboardInterrupt(number)
+
+
+def find_status(interrupt: KeyboardInterrupt) -> int:
+    """The exit status of a command that a signal has ended, Ctrl-C or another."""
+    return 128 + (*interrupt.args, signal.SIGINT)[0]
+
+
+def say(line: str, file=None) -> None:
+    """Prints a line above a progress bar; when whoever read it has gone, the work goes on."""
+    from tqdm import tqdm
+
+    try:
+        tqdm.write(line, file=file or sys.stdout)
+    except BrokenPipeError:
+        drop_output()
+
+
+def drop_output() -> None:
+    """Sends what is still said to nobody, since the exit would try to say it again."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def load_tensorflow() -> None:
@@ -166,5 +208,8 @@ def _find_flagfile(argument):
 
 
 def _fail(message, status):
-    print(f"error: {message}", file=sys.stderr)
+    try:
+        print(f"error: {message}", file=sys.stderr)
+    except BrokenPipeError:
+        drop_output()
     return status

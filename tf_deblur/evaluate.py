@@ -5,6 +5,7 @@ python -m tf_deblur.evaluate --restored=Whyte=FOLDER --dataset=lai/uniform --out
 """
 
 import importlib
+import json
 import os
 import pathlib
 import sys
@@ -259,10 +260,12 @@ def score_pictures(
             bar.update()
     except errors.UserError as error:
         raise errors.UserError(f"{error}{stands}") from error
-    except KeyboardInterrupt:  # the network cannot be stopped inside a tile, the process can
+    except (
+        KeyboardInterrupt
+    ) as error:  # the network cannot be stopped inside a tile, the process can
         bar.close()
         print(f"error: interrupted{stands}", file=sys.stderr, flush=True)
-        os._exit(130)
+        os._exit(errors.find_status(error))
     bar.close()
     return records
 
@@ -285,8 +288,9 @@ def draw(
     from tf_deblur.scoring import figures, methods, report, scoring
 
     alignment, records = report.choose_alignment(result), result["frames"]
-    for old in (*folder.glob("figures/*.png"), *folder.glob("plots/*.png")):
-        old.unlink()  # of another run
+    listed, drawn = folder / "drawn.json", []
+    for old in json.loads(listed.read_text()) if listed.exists() else ():  # of another run
+        (folder / old).unlink(missing_ok=True)
     chosen = dict.fromkeys(figures.find_most_different(records, alignment, _FIGURES.value))
     for number, corners in (chosen | places).items():
         if "problem" in records[number]:
@@ -295,9 +299,12 @@ def draw(
         assert isinstance(restored, dict)  # its record has no problem
         sheet = figures.draw_pair(pair, restored, records[number], alignment, corners)
         name = methods.join_names(pair["sequence"], pair["frame"])
-        photographs.write(folder / "figures" / f"{name}.png", sheet)
+        drawn.append(f"figures/{name}.png")
+        photographs.write(folder / drawn[-1], sheet)
     if _PLOTS.value:
-        figures.write_plots(result, folder / "plots")
+        names = figures.write_plots(result, folder / "plots")
+        drawn += [f"plots/{name}.png" for name in names]
+    report.write_text(listed, json.dumps(drawn))
 
 
 def cli() -> None:

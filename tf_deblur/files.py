@@ -4,19 +4,25 @@ import contextlib
 import os
 import pathlib
 import shutil
+import tempfile
+import threading
 from collections.abc import Iterable, Iterator
 
-TAKEN = "its result would replace another file named here; run it by itself"
-_parts: set = set()  # what is being written now
+TAKEN = "its result would replace another file named here; give it another --output"
+_parts: set = set()  # the folders of what is being written now
+_lock = threading.Lock()  # while they come, and while their files take their names
 
 
 @contextlib.contextmanager
 def whole(path: str | os.PathLike, replace: bool = True) -> Iterator[pathlib.Path]:
-    """Yields a temporary path beside `path` that takes its name only on success.
+    """Yields a temporary path that takes the name `path` only on success.
 
-    The body writes a file, or makes a folder, at the path that it is given. When
-    the body fails, what it wrote is removed and `path` is as it was before. A
-    folder that is replaced is moved away first, since no file system swaps two.
+    The body writes a file, or makes a folder, at the path that it is given: inside a folder of
+    `tempfile`'s beside `path`, whose name nobody can guess and which nobody else may enter. When
+    the body fails, what it wrote is removed and `path` is as it was before. What replaces a file
+    or folder has its mode, and its owner and group where that is allowed. A folder that is
+    replaced is moved away first, since no file system swaps two; of a link to a folder, it is the
+    folder that is replaced.
 
     Args:
       path: where the file or folder is wanted. Missing parents are made.
@@ -24,23 +30,49 @@ def whole(path: str | os.PathLike, replace: bool = True) -> Iterator[pathlib.Pat
         and OSError is raised.
 
     Yields:
-      A `pathlib.Path` in the same folder, with the same suffix.
+      A `pathlib.Path` with the same suffix.
     """
     path = pathlib.Path(path)
+    if path.is_dir():
+        path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-    _parts.add(part)
+    with _lock:
+        room = pathlib.Path(tempfile.mkdtemp(prefix=".", suffix=".part", dir=path.parent))
+        _parts.add(room)
+    part = room / f"part{path.suffix}"
     try:
         yield part
-        if replace and part.is_dir() and path.is_dir():
-            old = path.with_name(part.name + ".old")
-            path.rename(old)
-            part.rename(path)
-            shutil.rmtree(old)
-        else:
-            os.replace(part, path)
+        if path.exists() and not path.is_symlink():
+            _take_place(part, path.stat())
+        with _lock:
+            if replace and part.is_dir() and path.is_dir():
+                _swap_folders(part, path, room / "old")
+            else:
+                os.replace(part, path)
     finally:
-        _discard(part)
+        _discard(room)
+
+
+def _take_place(part, before):
+    """Gives a file or folder the owner and mode of what it replaces; a file is on the disk then."""
+    for owner in ((-1, before.st_gid), (before.st_uid, -1)):
+        with contextlib.suppress(OSError):  # another's file in a folder of ours
+            os.chown(part, *owner)
+    if part.stat().st_mode != before.st_mode:
+        part.chmod(before.st_mode & 0o777)
+    if part.is_file():
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+
+
+def _swap_folders(part, path, old):
+    path.rename(old)
+    try:
+        part.rename(path)
+    except BaseException:
+        if not path.exists():
+            old.rename(path)
+        raise
 
 
 class Claims:
@@ -68,15 +100,20 @@ class Claims:
         return True
 
 
+def describe_links(path: str | os.PathLike) -> str:
+    """What a file's other names keep when it is replaced, in words; empty if it has none."""
+    others = os.stat(path).st_nlink - 1
+    return f"{others} other hard link{'s' * (others > 1)} to it kept as before" if others else ""
+
+
 def abandon() -> None:
-    """Removes everything half-written, for a process that ends at once."""
-    for part in list(_parts):
-        _discard(part)
+    """Removes everything half-written, for a process that ends at once: nothing appears after."""
+    _lock.acquire(timeout=5)  # and never released: no other thread begins or ends a file now
+    for _ in range(9):  # another thread may be writing still
+        for room in list(_parts):
+            shutil.rmtree(room, ignore_errors=True)
 
 
-def _discard(part):
-    if part.is_dir():
-        shutil.rmtree(part)
-    else:
-        part.unlink(missing_ok=True)
-    _parts.discard(part)
+def _discard(room):
+    shutil.rmtree(room, ignore_errors=True)
+    _parts.discard(room)

@@ -119,6 +119,8 @@ def main(argv: list[str]) -> None:
         from tf_deblur.serving.status import Failure
     except ImportError as error:
         raise UserError(f"serve: wants {error.name}; pip install 'tf-deblur[serve]'") from error
+    host = listening.find_address(_HOST.value)
+    listening.listen(host, _PORT.value)  # said before models are loaded, and asked again after
     with tempfile.TemporaryDirectory() as folder:
         settings = make_settings(pathlib.Path(folder))
         models = Models([settings], _POLL.value)
@@ -130,7 +132,7 @@ def main(argv: list[str]) -> None:
         page = settings.name if _PAGE.value else None
         application = app.App(models, make_options(app), page)
         try:
-            asyncio.run(serve(listening.listen(_HOST.value, _PORT.value), application, page))
+            asyncio.run(serve(host, listening.listen(host, _PORT.value), application, page))
         finally:
             models.stop()
 
@@ -219,16 +221,16 @@ def make_options(app: types.ModuleType) -> "Options":
     )
 
 
-async def serve(port: int, application: "App", page: str | None) -> None:
+async def serve(host: str, port: int, application: "App", page: str | None) -> None:
     """Answers requests until a signal comes, then finishes those under way."""
     from tf_deblur.serving import listening
 
     stop = asyncio.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
-    async with listening.serving(application, _HOST.value, port):
-        host = f"[{_HOST.value}]" if ":" in _HOST.value else _HOST.value
-        say(f"serving on http://{host}:{port}{'/' if page else ''}")
+    async with listening.serving(application, host, port):
+        place = f"[{host}]" if ":" in host else host
+        say(f"serving on http://{place}:{port}{'/' if page else ''}")
         await stop.wait()
         say("stopping: requests under way are finished first")
         for name in (signal.SIGINT, signal.SIGTERM):  # a second one does not wait

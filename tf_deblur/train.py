@@ -432,11 +432,19 @@ def read_losses(phase: Phase) -> dict:
 
 
 def describe_origin() -> dict[str, str]:
-    """For the metadata of the weights: what made them."""
-    start = pathlib.Path(_INIT_FROM.value or "").name  # weights go places; folders stay here
+    """For the metadata of the weights: what made them. Weights go places; folders stay here."""
+    start = pathlib.Path(_INIT_FROM.value or "").name
     made_from = {"started_from": start} if start else {}
     batch = f"{_BATCH_SIZE.value} patches of {_PATCH_SIZE.value}"
-    return {"data": _DATASET.value, "batch": batch, **made_from}
+    data = ",".join(map(leave_folders, _DATASET.value.split(",")))
+    return {"data": data, "batch": batch, **made_from}
+
+
+def leave_folders(part: str) -> str:
+    """photographs@/home/me/cats:0.3 -> photographs@cats:0.3"""
+    spec, _ = split_weight(part)
+    name, at, folder = spec.partition("@")
+    return f"{name}{at}{pathlib.Path(folder).name}{part.removeprefix(spec)}"
 
 
 def cli() -> None:

@@ -9,7 +9,7 @@ import contextlib
 import pathlib
 from collections.abc import Callable
 
-from tf_deblur.errors import UserError
+from tf_deblur.errors import BadPicture, UserError
 from tf_deblur.files import whole
 
 # Containers whose results are of the same kind; those of the others are Matroska files, which
@@ -17,6 +17,11 @@ from tf_deblur.files import whole
 KEPT = (".mp4", ".m4v", ".mov", ".3gp", ".mkv", ".webm", ".avi", ".flv", ".ts", ".mts", ".m2ts")
 OTHERS = (".mpg", ".mpeg", ".wmv", ".ogv")
 SUFFIXES = (*KEPT, *OTHERS)
+# What FFmpeg may read a file as, whatever the file says: no lists of other files, no addresses.
+LIMITS = {
+    "format_whitelist": "mov,matroska,avi,flv,mpegts,mpeg,mpegvideo,m4v,asf,asf_o,ogg",
+    "protocol_whitelist": "file",
+}
 AHEAD = 3  # frames that each step may be before the next one
 SLACK = 0.25  # seconds by which a header's duration may be off
 
@@ -32,7 +37,7 @@ def choose_suffix(path: pathlib.Path) -> str:
 
 def count_pixels(path: pathlib.Path | str) -> int:
     """How many its frames have together, as far as its header tells."""
-    with _open(path) as (film, stream):
+    with _open(path) as (film, stream), _blame(path):
         rate = stream.average_rate or stream.guessed_rate or 0
         frames = stream.frames or round((film.duration or 0) / 1e6 * rate)
         return frames * stream.width * stream.height
@@ -44,6 +49,7 @@ def restore(
     target: pathlib.Path,
     quality: int = 95,
     metadata: bool = True,
+    megapixels: float = float("inf"),
 ) -> str:
     """Writes a video whose frames are a function of another one's.
 
@@ -56,23 +62,25 @@ def restore(
       source, target: paths; the target's suffix is `choose_suffix(source)`.
       quality: 1 to 100; of codecs that lose something.
       metadata: whether words, chapters, data tracks and attachments are copied: places are there.
+      megapixels: a video whose frames claim more is refused before they are decoded.
 
     Returns:
       What was made, in words.
 
     Raises:
-      UserError: not a video that FFmpeg reads, or its result cannot be written.
+      BadPicture: not a video that FFmpeg reads.
+      UserError: its result cannot be written.
     """
+    found: collections.Counter = collections.Counter()
+    first, covers = _read_first_frame(source, megapixels)
     from tf_deblur.pictures import video_writer
 
-    found: collections.Counter = collections.Counter()
-    first = _read_first_frame(source)
     try:
         with whole(target) as part, _open(source) as (film, stream):
             with video_writer.Writer(
-                part, target, film, stream, first, quality, metadata
+                part, target, film, stream, first, quality, metadata, covers
             ) as result:
-                blurred = _run_ahead(_decode(film, stream, found))
+                blurred = _run_ahead(_decode(source, film, stream, found))
                 restored = _run_ahead(_restore_frames(function, blurred, result.to_rgb))
                 with (
                     contextlib.closing(blurred),
@@ -82,44 +90,93 @@ def restore(
                         result.copy(packets)
                         if images:
                             result.add(*images)
-            losses = [*_describe_losses(film, stream, found), *result.left_out]
+            _read_back(part, target, result.picture, found["frames"])
+            with _blame(source):
+                losses = [*_describe_losses(film, stream, found), *result.left_out]
             if result.scaled:
                 losses.append(f"{result.scaled} frames of other sizes scaled to the first one's")
             return ", ".join([result.size, f"{found['frames']} frames", *losses])
-    except OSError as error:
+    except (OSError, video_writer.av.FFmpegError) as error:
         raise UserError(f"{target}: cannot be written ({error.strerror})") from error
 
 
 @contextlib.contextmanager
-def _open(path):
-    """A video and the one of its streams that is restored, as PyAV has them."""
-    import av
-
-    if not path.exists():
-        raise UserError(f"{path}: no such file")
+def _blame(path):
+    """Whatever PyAV and FFmpeg raise of a film becomes a `BadPicture` here."""
     try:
+        yield
+    except UserError:
+        raise
+    except ImportError as error:
+        raise BadPicture(f"videos want PyAV ({error}); pip install av", path) from error
+    except Exception as error:
+        raise BadPicture("not a video that we can read; convert it to MP4", path) from error
+
+
+@contextlib.contextmanager
+def _open(path, megapixels=float("inf")):
+    """A video and the one of its streams that is restored, as PyAV has them."""
+    if not path.exists():
+        raise BadPicture("no such file", path)
+    if not path.is_file():
+        raise BadPicture("not a file", path)
+    with _blame(path):
+        import av
+
         # file: and a name with a colon is no protocol; old files' words may not be UTF-8
-        film = av.open(f"file:{path}", metadata_errors="surrogateescape")
-    except av.FFmpegError as error:
-        raise UserError(f"{path}: not a video that we can read; convert it to MP4") from error
+        film = av.open(f"file:{path}", metadata_errors="surrogateescape", options=LIMITS)
     with film:
-        stream = film.streams.best("video")
-        if stream is None or stream.codec_context is None:
-            raise UserError(f"{path}: no video in it that we can read")
-        stream.thread_type = "AUTO"  # several frames at once too
+        with _blame(path):
+            stream = film.streams.best("video")
+            if stream is None or stream.codec_context is None:
+                raise BadPicture("no video in it that we can read", path)
+            stream.thread_type = "AUTO"  # several frames at once too
+            if stream.width * stream.height > megapixels * 1e6:
+                raise BadPicture(
+                    f"{stream.width}x{stream.height} pixels, more than {megapixels:g} megapixels; "
+                    "raise --max_megapixels if you trust it",
+                    path,
+                )
         yield film, stream
 
 
-def _read_first_frame(path):
-    """A frame that tells format, colours and rotation, which a result must know at once."""
-    with _open(path) as (film, stream):
-        for _, frame in _decode(film, stream, collections.Counter()):
+def _read_first_frame(path, megapixels=float("inf")):
+    """What a result must know at once.
+
+    Returns:
+      (a frame, which tells format, colours and rotation; {track: bytes of a cover}).
+    """
+    covers: dict[int, bytes] = {}
+    with _open(path, megapixels) as (film, stream):
+        for packets, frame in _decode(path, film, stream, collections.Counter()):
+            for packet in packets:
+                if "attached_pic" in str(packet.stream.disposition.name):
+                    covers[packet.stream_index] = bytes(packet)
             if frame:
-                return frame
-    raise UserError(f"{path}: no frames in it that we can read")
+                return frame, covers
+    raise BadPicture("no frames in it that we can read", path)
 
 
-def _decode(film, stream, found):
+def _read_back(part, target, picture, frames):
+    """UserError unless what was written begins with a frame of its size, and has them all."""
+    try:
+        first, _ = _read_first_frame(part)
+        with _open(part) as (film, stream):
+            packets = _demux(film, collections.Counter())
+            kept = sum(packet.stream_index == stream.index for packet in packets)
+    except UserError as error:
+        raise UserError(f"{target}: as before, for its result cannot be read back") from error
+    if (first.width, first.height) != (picture.width, picture.height) or kept < frames:
+        told = f"{kept} frames of {first.width}x{first.height}"
+        raise UserError(f"{target}: as before, for its result read back has {told}")
+
+
+def _decode(path, film, stream, found):
+    with _blame(path):
+        yield from _decode_packets(film, stream, found)
+
+
+def _decode_packets(film, stream, found):
     """Yields (packets of other tracks, the frame that follows them or None) in the file's order.
 
     What cannot be decoded is left out. `found` counts "frames", "damaged" and "seconds".

@@ -1,8 +1,10 @@
 """Writes a restored video as its source is: codec, colours, depth, times, and all other tracks."""
 
+import collections
 import contextlib
 import io
 import os
+import struct
 from collections.abc import Iterable
 
 import av
@@ -32,6 +34,8 @@ ENCODERS = {
     "utvideo": ("utvideo", {}),
 }
 OTHERWISE = ("h264", "vp9")
+PACKETS = (0x55, 0x2000)  # AVI's tags of MP3 and AC3, whose sound is counted in packets
+MARKS = ("SPHERICAL", "STEREO3D")
 TURNING = ("mp4", "mov", "3gp")  # the containers whose display matrix every player knows
 COLOURS = ("color_range", "colorspace", "color_primaries", "color_trc")
 # swscale's fast ways cost up to 10 dB of luma there and back
@@ -52,7 +56,7 @@ class Writer:
       scaled: how many frames had another size than the first one.
     """
 
-    def __init__(self, path, target, film, stream, first, quality, metadata=True):
+    def __init__(self, path, target, film, stream, first, quality, metadata=True, covers=()):
         """
         Args:
           path, target: where it is written, and what it is called in errors.
@@ -60,7 +64,9 @@ class Writer:
           first: a decoded frame of it.
           quality: 1 to 100.
           metadata: whether words, chapters, data tracks and attachments are copied.
+          covers: {track: bytes of its only picture}.
         """
+        self.path, self.covers, self.counts = path, dict(covers), collections.Counter()
         self.target, self.stream, self.first, self.left_out = target, stream, first, []
         self.metadata, self.scaled = metadata, 0
         self.last = None  # time of the latest frame
@@ -85,6 +91,8 @@ class Writer:
             with self._explain_errors():
                 self.container.mux(self.picture.encode(None))
                 self.container.close()
+            if self.container.format.name == "avi":
+                _mend_sound(self.path, self.counts)
         else:
             with contextlib.suppress(av.FFmpegError):
                 self.container.close()
@@ -119,6 +127,7 @@ class Writer:
             if packet.stream_index in self.tracks:
                 self._move(packet)
                 packet.stream = self.tracks[packet.stream_index]
+                self.counts[packet.stream.index] += 1
                 with self._explain_errors():
                     self.container.mux(packet)
 
@@ -193,14 +202,33 @@ class Writer:
         if self.matrix is not None and not self.turns:
             picture.set_display_matrix(self.matrix)
         self._describe(picture, self.stream)
+        picture.metadata.pop("alpha_mode", None)
+        if self._loses_alpha(pix_fmt):
+            self.left_out.append("without its transparency")
+        if any(self.first.side_data.get(mark) for mark in MARKS):
+            self.left_out.append("without its marks of 360 degrees or two eyes")
         return picture
+
+    def _loses_alpha(self, pix_fmt):
+        """Whether a film has transparency that does not go over; VP9's FFmpeg does not decode."""
+        of = self.first.format
+        kept = pix_fmt == of.name and of.is_planar and not of.is_rgb  # by `_add_change`
+        has = any(part.is_alpha for part in of.components)
+        return (has and not kept) or self.stream.metadata.get("alpha_mode") == "1"
 
     def _copy_tracks(self, film):
         """(index in the source, the stream that it is copied into) of all others that fit."""
         for track in film.streams:
             if track.index == self.stream.index or _is_made_anew(track, film):
                 continue
-            unwanted = not self.metadata and track.type in ("data", "attachment")
+            cover = self.container.format.name == "matroska" and track.index in self.covers
+            unwanted = not self.metadata and (cover or track.type in ("data", "attachment"))
+            if cover and not unwanted:
+                kind = "png" if track.codec_context.name == "png" else "jpeg"
+                name = track.metadata.get("filename", f"cover.{kind}")
+                mime = track.metadata.get("mimetype", f"image/{kind}")
+                self.container.add_attachment(name, mime, self.covers[track.index])
+                continue
             if unwanted or not _fits(track, self.container.format.name):
                 self.left_out.append(f"without {track.type} track {track.index}")
                 continue
@@ -214,6 +242,28 @@ class Writer:
         if self.metadata:
             to.metadata.update(of.metadata)
             to.metadata.pop("encoder", None)
+
+
+def _mend_sound(path, counts):
+    """Tells in an AVI file's header how many packets of MP3 and AC3 it has.
+
+    FFmpeg's muxer takes them for bytes, after `block_align` of the source: its own command sets
+    that to 0 first, which PyAV cannot.
+
+    Args:
+      path: the file.
+      counts: {number of a stream: its packets}.
+    """
+    with open(path, "r+b") as file:
+        head = file.read(20 + struct.unpack("<16xI", file.read(20))[0])
+        place = head.find(b"strh")
+        for number in range(head.count(b"strh")):
+            (kind,) = struct.unpack_from("<H", head, head.find(b"strf", place) + 8)
+            if head[place + 8 : place + 12] == b"auds" and kind in PACKETS:
+                for field, value in ((32, counts[number]), (44, 0)):  # length, size of a sample
+                    file.seek(20 + place + 8 + field)
+                    file.write(struct.pack("<I", value))
+            place = head.find(b"strh", place + 1)
 
 
 def _choose_options(film, path):

@@ -1,10 +1,17 @@
-"""Which files are restored, and what each becomes; planned before anything is done."""
+"""Which files a command takes, and what each becomes; planned before anything is done.
 
+For `deblur`, `blur` and Beam's collections alike.
+"""
+
+import collections
 import dataclasses
+import functools
 import glob
+import hashlib
 import os
 import pathlib
 import sys
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from tf_deblur.errors import UserError
 from tf_deblur.files import TAKEN, Claims
@@ -12,29 +19,43 @@ from tf_deblur.pictures import formats, video
 
 PIPE = "-"  # standard input, and then standard output
 ENDING, BESIDE = "_restored", "_compare"
+ROOM = 255 - 16  # bytes of a name, which file systems end at 255, before an ending and a suffix
 
 
 @dataclasses.dataclass
 class Job:
-    """One file to restore.
+    """One file to do.
 
     Attributes:
-      source, target: paths, or `PIPE`.
-      beside: where original and result go side by side; None if nobody asked.
+      source: a path, or `PIPE`.
+      results: the paths of what is made of it, the one that it is done for first.
       problem: why it cannot be done, or None.
-      done: whether its result is there, and the user wants that left alone.
-      is_video: whether it is one, by its name.
+      done: whether its result is there and the user wants that left alone, or it is a result.
     """
 
     source: pathlib.Path | str
-    target: pathlib.Path | str
-    beside: pathlib.Path | None = None
+    results: tuple
     problem: str | None = None
     done: bool = False
 
     @property
+    def target(self) -> pathlib.Path | str:
+        return self.results[0]
+
+    @property
+    def beside(self) -> pathlib.Path | None:
+        """Where original and result go side by side; None if nobody asked."""
+        return self.results[1] if self.results[1:] else None
+
+    @property
     def is_video(self) -> bool:
-        return isinstance(self.source, pathlib.Path) and video.is_video(self.source)
+        """Whether it is one, by its name."""
+        return self.source != PIPE and video.is_video(self.source)
+
+    @property
+    def overwrites(self) -> bool:
+        """Whether the result takes its original's place."""
+        return self.source != PIPE and self.target == _follow(self.source)
 
 
 def plan(
@@ -47,9 +68,7 @@ def plan(
     skip_existing: bool = False,
     compare: bool = False,
 ) -> list[Job]:
-    """A job for each file that the arguments name: files, folders, patterns, or `-`.
-
-    No job replaces another one's result, nor an original other than its own.
+    """A job for each file to restore that the arguments name: files, folders, patterns, or `-`.
 
     Args:
       names: as the user gave them.
@@ -57,42 +76,200 @@ def plan(
       format: suffix of the results without its dot; the originals' if None.
       recursive: whether folders inside folders count.
       overwrite: whether a result takes its original's place.
-      skip_existing: whether what has its result is left out.
+      skip_existing: whether what has its result is left out, and so are results that are named.
       compare: whether original and result are written side by side too.
 
     Raises:
       UserError: no names, or options that contradict each other.
     """
-    if not names:
-        raise UserError("no photograph named; say for instance: tf-deblur deblur photo.jpg")
     if overwrite and skip_existing:
         raise UserError("--overwrite and --skip_existing: every original has its result already")
+    if overwrite and output:
+        raise UserError("--overwrite and --output: results go to one place, not to two")
     if PIPE in names:
         if len(names) > 1 or output or compare:
             raise UserError("-: is standard input, and goes alone; without --output and --compare")
-        return [Job(PIPE, PIPE)]
+        return [Job(PIPE, (PIPE,))]
+    return plan_all(
+        names,
+        functools.partial(name_restored, format=format, overwrite=overwrite, compare=compare),
+        endings=(ENDING, BESIDE),
+        wanted=(*formats.READ, *video.SUFFIXES),
+        output=output,
+        recursive=recursive,
+        skip_existing=skip_existing,
+    )
+
+
+def name_restored(
+    path: pathlib.Path,
+    format: str | None = None,
+    overwrite: bool = False,
+    compare: bool = False,
+) -> tuple[str, ...]:
+    """What is added to a file's stem for the names of its results: the restored, and beside it."""
+    if video.is_video(path):
+        suffix, compare = video.choose_suffix(path), False
+    else:
+        suffix = f".{format}" if format else formats.choose_suffix(path)
+    own = suffix == path.suffix and suffix.lower() == _follow(path).suffix.lower()
+    ending = "" if overwrite and own else ENDING  # else it may be another's
+    return (f"{ending}{suffix}", f"{BESIDE}{suffix}")[: 1 + compare]
+
+
+def plan_all(
+    names: list[str],
+    become: Callable,
+    *,
+    endings: tuple[str, ...],
+    wanted: Collection[str],
+    output: str | None = None,
+    recursive: bool = False,
+    skip_existing: bool = False,
+    spared: Collection[str] = (),
+) -> list[Job]:
+    """A job for each file that the arguments name.
+
+    No job replaces another one's result, nor an original other than its own.
+
+    Args:
+      names, output, recursive, skip_existing: as `plan`'s.
+      become: path -> what is added to its stem for the names of its results.
+      endings: by which results of the command are known in a folder, the main one first.
+      wanted: suffixes of the files that are looked for in a folder.
+      spared: more files that no result may replace.
+
+    Raises:
+      UserError: no names, or an empty one.
+    """
+    refuse_empty(names, output)
     found = {}
     for name in names:
-        for source, *facts in find_sources(pathlib.Path(name), recursive):
+        for source, *facts in find_sources(pathlib.Path(name), recursive, wanted):
             found[source] = facts
-    jobs, claims = [], Claims(found)
-    for source, (root, problem) in found.items():
-        job = _plan_one(source, root, output, format, overwrite, compare)
-        job.done = skip_existing and exists(job.target)
-        job.problem = problem or _find_fault(source)
-        results = [path for path in (job.target, job.beside) if path]
-        if not claims.take(results, replaced=[source] if overwrite else []):
+    look = functools.cache(functools.partial(_list_pictures, wanted=wanted))
+    jobs = {
+        source: Job(source, (source,), done=True)
+        for source, (_, _, listed) in found.items()
+        if (listed or skip_existing) and _is_result(source, listed, look(source.parent), endings)
+    }
+    roots = {source: root for source, (root, *_) in found.items() if source not in jobs}
+    claims = Claims([*roots, *spared])
+    for source, results in choose_names(roots, become, output, look).items():
+        own = [source] if results[0] == source else []
+        job = Job(source, (_follow(source), *results[1:]) if own else results)
+        job.problem = found[source][1] or find_fault(source)
+        job.done = skip_existing and exists(results[0])
+        if not claims.take(job.results, replaced=own):
             job.problem = TAKEN
-        jobs.append(job)
-    return jobs
+        jobs[source] = job
+    return [jobs[source] for source in found]
 
 
-def _find_fault(path):
+def refuse_empty(names: Collection[str], output: str | None) -> None:
+    """UserError for no names, and for empty ones, which would mean the folder we are in."""
+    if not names:
+        raise UserError("no photograph named; name files, folders or patterns: photo.jpg, say")
+    if "" in names or output == "":
+        where = "--output=" if output == "" else "an argument"
+        raise UserError(f"{where}: is empty, as of a shell's variable that is not set")
+
+
+def choose_names(
+    roots: Mapping[pathlib.Path, pathlib.Path],
+    become: Callable,
+    output: str | None,
+    look: Callable,
+) -> dict[pathlib.Path, tuple[pathlib.Path, ...]]:
+    """The paths of each file's results, on every run the same.
+
+    Where two files of a folder would have one result, named or not, those of another format have
+    it in their name: IMG_1.heic beside IMG_1.jpg becomes IMG_1_heic_restored.jpg. Where files of
+    several folders would, their folder's name comes first.
+
+    Args:
+      roots: the folder that each file was found below.
+      become: as `plan_all`'s.
+      output: the folder for all; beside the files if None.
+      look: folder -> {stem: its pictures that could have results so called}.
+    """
+    parts = {}
+    for source, root in roots.items():
+        tails = become(source)
+        rivals = look(source.parent).get(_fit(source.stem), ())
+        others = {tail for path in rivals if path.suffix != source.suffix for tail in become(path)}
+        own = tails[0].lower().endswith(source.suffix.lower())
+        stem = source.stem if own or others.isdisjoint(tails) else _tell_apart(source)
+        folder = pathlib.Path(output, source.parent.relative_to(root)) if output else source.parent
+        parts[source] = folder, _fit(stem), tails
+    count = collections.Counter(
+        folder / (stem + tails[0]) for folder, stem, tails in parts.values()
+    )
+    names = {}
+    for source, (folder, stem, tails) in parts.items():
+        if count[folder / (stem + tails[0])] > 1:
+            stem = _fit(f"{pathlib.Path(os.path.abspath(source)).parent.name}_{stem}")
+        names[source] = tuple(folder / (stem + tail) for tail in tails)
+    return names
+
+
+def _tell_apart(path):
+    return f"{path.stem}_{path.suffix[1:]}"
+
+
+def _fit(stem):
+    """A stem as long as a name may have it: cut, with what tells it from others cut so."""
+    name = os.fsencode(stem)
+    if len(name) <= ROOM:
+        return stem
+    return f"{name[: ROOM - 9].decode(errors='ignore')}~{hashlib.sha256(name).hexdigest()[:8]}"
+
+
+def _list_pictures(folder, wanted):
+    """{stem: the pictures in a folder whose results may begin so}."""
+    try:
+        paths = [folder / name for name in os.listdir(folder) if not name.startswith(".")]
+    except OSError:
+        return {}
+    return group(path for path in paths if path.suffix.lower() in wanted)
+
+
+def group(paths: Iterable[pathlib.Path]) -> dict[str, list]:
+    """{stem: the files whose results may begin so}."""
+    found = collections.defaultdict(list)
+    for path in paths:
+        for stem in (path.stem, _tell_apart(path)):
+            found[_fit(stem)].append(path)
+    return found
+
+
+def _is_result(path, listed, pictures, endings):
+    """Whether an earlier run made a file: its name says so, and its original lies beside it.
+
+    Of what is `listed`, found in a folder, the main ending is enough: the folder may be --output.
+    """
+    main = endings[0]
+    for ending in endings:
+        stem = path.stem.removesuffix(ending)
+        if stem != path.stem and (
+            (listed and ending == main) or stem in pictures or stem + main in pictures
+        ):
+            return True
+    return False
+
+
+def _follow(path):
+    """A file, or what a link to it leads to."""
+    return path.resolve() if os.path.islink(path) else path
+
+
+def find_fault(path: pathlib.Path) -> str | None:
     """Why libraries cannot be told a file's name, or None."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
         return "its name is not UTF-8; rename it"
+    return None
 
 
 def read_list(path: str | os.PathLike) -> list[str]:
@@ -120,37 +297,30 @@ def read_list(path: str | os.PathLike) -> list[str]:
     return found
 
 
-def _plan_one(source, root, output, format, overwrite, compare):
-    suffix = f".{format}" if format else formats.choose_suffix(source)
-    film = video.is_video(source)
-    if film:
-        suffix = video.choose_suffix(source)
-    folder = pathlib.Path(output) / source.parent.relative_to(root) if output else source.parent
-    replaced = overwrite and not output and suffix == source.suffix  # else it may be another's
-    ending = "" if replaced else ENDING
-    beside = folder / f"{source.stem}{BESIDE}{suffix}" if compare and not film else None
-    return Job(source, folder / f"{source.stem}{ending}{suffix}", beside)
+def find_sources(path: pathlib.Path, recursive: bool, wanted: Collection[str]) -> list[tuple]:
+    """All that one argument means.
 
-
-def find_sources(path: pathlib.Path, recursive: bool) -> list[tuple]:
-    """(file, the folder it was found below, problem or None) for all that one argument means."""
+    Returns:
+      For each (file, the folder it was found below, problem or None, whether it was in a folder).
+    """
     if not exists(path) and glob.has_magic(str(path)):
         matches = map(pathlib.Path, sorted(glob.glob(str(path), recursive=True)))
-        found = [place for match in matches for place in find_sources(match, recursive)]
-        return found or [(path, path.parent, "no file is named so")]
+        found = [place for match in matches for place in find_sources(match, recursive, wanted)]
+        return found or [(path, path.parent, "no file is named so", False)]
     if exists(path) and path.is_dir():
-        found = _find_below(path, recursive)
-        return found or [(path, path.parent, "no pictures in it (folders in it: --recursive)")]
-    return [(path, path.parent, None)]
+        found = _find_below(path, recursive, wanted)
+        problem = "no pictures in it (folders in it: --recursive)"
+        return found or [(path, path.parent, problem, False)]
+    return [(path, path.parent, None, False)]
 
 
-def _find_below(path, recursive):
-    """Pictures and videos in a folder, without those that this command has made."""
-    wanted = {*formats.READ, *video.SUFFIXES}
+def _find_below(path, recursive, wanted):
+    """The files in a folder that end as is wanted."""
     found, seen = [], set()
 
     def unreadable(error):
-        found.append((pathlib.Path(error.filename), path, f"cannot be read ({error.strerror})"))
+        problem = f"cannot be read ({error.strerror})"
+        found.append((pathlib.Path(error.filename), path, problem, False))
 
     for folder, inside, names in os.walk(path, followlinks=True, onerror=unreadable):
         inside[:] = [name for name in sorted(inside) if recursive and not name.startswith(".")]
@@ -160,9 +330,8 @@ def _find_below(path, recursive):
             continue
         seen.add(identity)
         for file in (pathlib.Path(folder, name) for name in sorted(names)):
-            made = file.stem.endswith((ENDING, BESIDE))
-            if file.suffix.lower() in wanted and not made and not file.name.startswith("."):
-                found.append((file, path, None))
+            if file.suffix.lower() in wanted and not file.name.startswith("."):
+                found.append((file, path, None, True))
     return found
 
 

@@ -5,12 +5,14 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import os
+import pathlib
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
+from tf_deblur import files
 from tf_deblur.errors import BadPicture, UserError
 from tf_deblur.opencv import cv2
 from tf_deblur.pictures import arrays, photographs, video
@@ -129,11 +131,12 @@ class Pipeline:
         while under_way:
             yield _await(*under_way.popleft())
 
-    def restore_bytes(self, data: bytes, name: str) -> tuple[str, bytes]:
-        """A file's restored picture as a file: (suffix, bytes)."""
+    def restore_bytes(self, data: bytes, name: str, target: pathlib.Path) -> bytes:
+        """A file's restored picture as a file of the format of its suffix."""
+        photographs.check_suffix(target)
         photograph = self._open(data, name)
         picture, *_ = self._restore(photograph.pixels)
-        return self._encode(photograph, picture)
+        return photographs.encode(target.suffix, picture, photograph, self.settings.quality)
 
     def _begin(self, job, reader, worker, writer):
         """A job's last stage, a future of facts for its `Outcome`; each awaits the one before."""
@@ -170,6 +173,7 @@ class Pipeline:
 
     def _write(self, job, photograph, picture, share, seconds):
         """(what was made, in words, share, seconds)."""
+        links = files.describe_links(job.source) if job.overwrites else ""
         if job.target == PIPE:
             suffix, data = self._encode(photograph, picture)
             sys.stdout.buffer.write(data)
@@ -183,7 +187,7 @@ class Pipeline:
             self._write_file(job.source, job.beside, pair, colours)
         losses = photographs.describe_losses(suffix, photograph)
         size = f"{picture.shape[1]}x{picture.shape[0]}"
-        return ", ".join(filter(None, [size, losses])), share, seconds
+        return ", ".join(filter(None, [size, losses, links])), share, seconds
 
     def _write_file(self, source, target, picture, like):
         with self._keep_time(source, target):
@@ -192,6 +196,7 @@ class Pipeline:
     def _restore_video(self, job):
         """Frame by frame; as `_write`."""
         begin, shares, settings = time.monotonic(), [], self.settings
+        links = files.describe_links(job.source) if job.overwrites else ""
 
         def restore_frame(pixels):
             picture, share, _ = self._restore(pixels)
@@ -202,7 +207,9 @@ class Pipeline:
             made = video.restore(
                 *(restore_frame, job.source, job.target, settings.quality),
                 metadata=not settings.strip_metadata,
+                megapixels=settings.max_megapixels,
             )
+        made = ", ".join(filter(None, [made, links]))
         return made, sum(shares) / len(shares), time.monotonic() - begin
 
     @contextlib.contextmanager

@@ -134,10 +134,13 @@ def _crop_to_scored(picture, note, crop):
     return picture[crop + down : height - crop + down, crop + right : width - crop + right]
 
 
-def write_plots(result: dict, folder: pathlib.Path) -> None:
+def write_plots(result: dict, folder: pathlib.Path) -> list[str]:
     """Writes psnr.png and gain.png: the last table's PSNR against the input's, and the gain.
 
     A picture that equals its sharp one has no finite PSNR, and is in neither.
+
+    Returns:
+      Their names, without a suffix.
 
     Raises:
       UserError: they cannot be written.
@@ -146,7 +149,8 @@ def write_plots(result: dict, folder: pathlib.Path) -> None:
     methods = [method for method in result["methods"] if method != BLURRED]
     scores = report.group_by_sequence(result, alignment)
     label = report.LABELS[ALIGNMENTS[alignment].headline]
-    for name, draw in {"psnr": _plot_against_the_input, "gain": _plot_gain_by_sequence}.items():
+    draws = {"psnr": _plot_against_the_input, "gain": _plot_gain_by_sequence}
+    for name, draw in draws.items():
         figure = draw(scores, methods, ALIGNMENTS[alignment].headline, label)
         title = (
             f"{report.shorten_name(result)}, {result['pairs']} pairs; {ALIGNMENTS[alignment].told}"
@@ -157,6 +161,7 @@ def write_plots(result: dict, folder: pathlib.Path) -> None:
                 figure.savefig(part, dpi=120)
         except OSError as error:
             raise UserError(f"{folder}: cannot be written ({error.strerror})") from error
+    return list(draws)
 
 
 def _plot_against_the_input(scores, methods, metric, label):

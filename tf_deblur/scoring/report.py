@@ -317,8 +317,13 @@ def write(result: dict, folder: pathlib.Path, printed: Iterable[Table]) -> None:
         "result.json": json.dumps(finite, indent=1),
     }
     for name, text in files.items():
-        try:
-            with whole(folder / name) as part:
-                part.write_text(text)
-        except OSError as error:
-            raise UserError(f"{folder / name}: cannot be written ({error.strerror})") from error
+        write_text(folder / name, text)
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Writes a file, whole; UserError if it cannot be written."""
+    try:
+        with whole(path) as part:
+            part.write_text(text)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from error

@@ -15,6 +15,15 @@ MOST_HEADER = 1 << 20  # bytes of path and headers
 BACKLOG = 2048  # connections that wait to be accepted
 
 
+def find_address(host):
+    """The address that a name stands for, IPv4's first; UserError if there is none."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise UserError(f"--host={host}: {error.strerror}; use 127.0.0.1 or 0.0.0.0") from error
+    return min(found)[-1][0]
+
+
 def listen(host, port):
     """The port to serve on: as asked if it is free, or any free one for 0.
 
