@@ -9,6 +9,8 @@ from tf_deblur.pictures.libvips import Data, pyvips
 LONGEST = 65535 - 2  # bytes of a segment, which counts its own length
 EXTENDED_XMP = "xmp-extended"  # segments as they lie in a file
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
+# Ultra HDR's and ISO 21496's; libultrahdr, asked, prints what it thinks of damaged ones
+_GAIN_MAPS = b"http://ns.adobe.com/hdr-gain-map/1.0/", b"urn:iso:std:iso:ts:21496:-1"
 _MORE_XMP = b"http://ns.adobe.com/xmp/extension/\0"
 LONGEST_XMP = LONGEST - len(_XMP)
 LONGEST_EXIF = LONGEST - len(exif.PREFIX)
@@ -19,22 +21,20 @@ _PICTURE = re.compile(rb"\xff\xd8\xff[\xc0-\xef]")
 def open(data: Data, loader: str) -> pyvips.Image:
     """As `libvips.open`, with GAIN_MAP if the file has one, and XMP of more than one segment."""
     image = libvips.open(data, loader).copy()
-    told, more = False, b""
+    told, more, gain_map = False, b"", False
     for marker, start, end in _read_segments(data):
         content = data[start + 4 : end]
         if marker == 0xE0 and content[:5] == b"JFIF\0" and len(content) > 7:
             told = content[7] in (1, 2)
         elif marker == 0xE1 and content.startswith(_MORE_XMP):
             more += data[start:end]
+        gain_map |= any(mark in content for mark in _GAIN_MAPS)
     if not told and not exif.has(exif.read(image, data), exif.RESOLUTION):
         image = image.copy(xres=1, yres=1)
     if more:
         image.set_type(pyvips.GValue.blob_type, EXTENDED_XMP, more)
-    try:  # read so, it comes without XMP and resolution
-        pyvips.Image.uhdrload_buffer(data)
+    if gain_map:
         image.set_type(pyvips.GValue.gint_type, libvips.GAIN_MAP, 1)
-    except pyvips.Error:
-        pass
     return image
 
 
