@@ -19,6 +19,8 @@ from PIL import Image  # noqa: E402
 
 from tf_deblur.errors import UserError, quiet  # noqa: E402
 
+# of what libvips logs of damaged files, pyvips would print that it is no UTF-8
+pyvips._to_string = lambda text: pyvips.ffi.string(text).decode(errors="replace")
 pyvips.cache_set_max(0)  # by name: a file written anew would be the old one
 pyvips.block_untrusted_set(True)  # their readers are not made for files of strangers
 
