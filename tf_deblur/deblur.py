@@ -9,7 +9,6 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from tf_deblur import devices, errors, files
+from tf_deblur import devices, errors
 from tf_deblur.errors import UserError
 from tf_deblur.pictures import formats
 from tf_deblur.restoring import jobs, loading
@@ -225,12 +224,8 @@ def end_if_interrupted() -> Iterator[None]:
     """Ends the process at once on Ctrl-C: the network cannot be stopped inside a tile."""
     try:
         yield
-    except KeyboardInterrupt as error:
-        try:
-            files.abandon()
-            print("error: interrupted", file=sys.stderr, flush=True)
-        finally:  # even where nobody is left to tell
-            os._exit(errors.find_status(error))
+    except KeyboardInterrupt:
+        errors.end(130)
 
 
 @contextlib.contextmanager

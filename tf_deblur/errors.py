@@ -8,10 +8,14 @@ import re
 import signal
 import sys
 import textwrap
+import typing
 import warnings
 from collections.abc import Callable, Iterator
+from typing import NoReturn
 
 from absl import app, flags, logging
+
+from tf_deblur import files
 
 HERE = pathlib.Path(__file__).parent
 CONFIGS = (HERE / "configs", HERE.parent / "configs")  # in the wheel, and in a clone
@@ -60,22 +64,22 @@ def run(main: Callable, tensorflow: bool = True) -> None:
     Commands that do without TensorFlow, or load it where they need it, say so: they start at once.
 
     A wrong flag ends with status 2, a UserError with 1, each with one line on standard
-    error. A signal that ends it is heard as Ctrl-C is, so that nothing half-written stays, with
-    128 and its number. Anything else is a bug of ours and keeps its traceback.
+    error. A signal that ends it leaves nothing half-written, with 128 and its number. Anything
+    else is a bug of ours and keeps its traceback.
     """
 
     def catch_mistakes(argv):
         for number in ENDING:
             if signal.getsignal(number) == signal.SIG_DFL:  # not under `nohup`, say
-                signal.signal(number, _interrupt)
+                signal.signal(number, _end)
         try:
             if tensorflow:
                 load_tensorflow()
             return main(argv)
         except UserError as error:
             return _fail(error, error.status)
-        except KeyboardInterrupt as error:
-            return _fail("interrupted", find_status(error))
+        except KeyboardInterrupt:
+            return _fail("interrupted", status=130)
         except BrokenPipeError:  # `| head` has read enough
             drop_output()
             return 128 + signal.SIGPIPE
@@ -91,18 +95,22 @@ def run(main: Callable, tensorflow: bool = True) -> None:
         app.run(catch_mistakes, flags_parser=_parse)
 
 
-def _interrupt(number, frame):
+def end(status: int) -> NoReturn:
+    """Ends the process at once, inside whatever it does, and leaves nothing half-written."""
+    try:
+        files.abandon()
+        print("error: interrupted", file=sys.stderr, flush=True)
+    finally:  # even where nobody is left to tell
+        os._exit(status)
+
+
+def _end(number, frame):
     for other in ENDING:  # one is enough: the others would interrupt the tidying
         signal.signal(other, signal.SIG_IGN)
-    raise KeyboardInterrupt(number)
+    end(128 + number)
 
 
-def find_status(interrupt: KeyboardInterrupt) -> int:
-    """The exit status of a command that a signal has ended, Ctrl-C or another."""
-    return 128 + (*interrupt.args, signal.SIGINT)[0]
-
-
-def say(line: str, file=None) -> None:
+def say(line: str, file: typing.TextIO | None = None) -> None:
     """Prints a line above a progress bar; when whoever read it has gone, the work goes on."""
     from tqdm import tqdm
 

@@ -260,12 +260,10 @@ def score_pictures(
             bar.update()
     except errors.UserError as error:
         raise errors.UserError(f"{error}{stands}") from error
-    except (
-        KeyboardInterrupt
-    ) as error:  # the network cannot be stopped inside a tile, the process can
+    except KeyboardInterrupt:  # the network cannot be stopped inside a tile, the process can
         bar.close()
         print(f"error: interrupted{stands}", file=sys.stderr, flush=True)
-        os._exit(errors.find_status(error))
+        os._exit(130)
     bar.close()
     return records
 

@@ -108,7 +108,8 @@ def describe_links(path: str | os.PathLike) -> str:
 
 def abandon() -> None:
     """Removes everything half-written, for a process that ends at once: nothing appears after."""
-    _lock.acquire(timeout=5)  # and never released: no other thread begins or ends a file now
+    if not _lock.acquire(timeout=5):  # and never released: no other begins or ends a file now
+        return  # what is interrupted is about to take its name
     for _ in range(9):  # another thread may be writing still
         for room in list(_parts):
             shutil.rmtree(room, ignore_errors=True)
