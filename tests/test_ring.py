@@ -157,7 +157,7 @@ def test_a_training_on_photographs_and_pairs_that_is_stopped_ends_as_one_that_wa
                 f"--generator_arguments={json.dumps(SMALL)}",
                 "--deterministic",
             ),
-            *("--rotation=right_angles", "--sgd_fraction=0", f"--steps={steps}", "--deterministic"),
+            *("--rotation=right_angles", "--sgd_fraction=0", f"--steps={steps}"),
             *("--batch_size=4", f"--patch_size={PATCH}", "--identity_fraction=0.1"),
             *("--data_dir=prepared", f"--workdir={workdir}"),
         )
