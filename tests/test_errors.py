@@ -85,6 +85,14 @@ def test_flag_files_are_found_inside_the_package_and_a_folders_own_first(run, tm
     assert own.returncode == 2 and "my_own" in own.stderr
 
 
+@pytest.mark.parametrize(
+    "flag", ["--strength=nan", "--max_megapixels=nan", "--report=", "--model="]
+)
+def test_what_is_no_number_or_empty_is_one_line_and_status_2(flag, run):
+    done = run("deblur", flag, "photo.png")
+    assert done.returncode == 2 and re.fullmatch(f"error: {flag}: is [^\n]+\n", done.stderr)
+
+
 def test_only_layers_asks_which_keras_this_is():
     asks = re.compile(r"(keras|tf|tensorflow)\.(__version__|version)|hasattr\((keras|tf)\b")
     assert len(SOURCES) > 20

@@ -198,9 +198,15 @@ def _format_flag(name, text):
 
 def _parse(argv):
     try:
-        return flags.FLAGS([_find_flagfile(argument) for argument in argv])
+        rest = flags.FLAGS([_find_flagfile(argument) for argument in argv])
     except (flags.Error, OSError) as error:
         sys.exit(_fail(str(error).replace("\n", " "), status=2))
+    for name in flags.FLAGS:
+        flag = flags.FLAGS[name]
+        if flag.present and (flag.value == "" or flag.value != flag.value):
+            what = "not a number" if flag.value else "empty, as a shell's variable that is not set"
+            sys.exit(_fail(f"--{name}={flag.value}: is {what}", status=2))
+    return rest
 
 
 def _find_flagfile(argument):
