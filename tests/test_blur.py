@@ -106,10 +106,12 @@ def test_a_folder_means_its_photographs_and_a_name_that_is_not_utf8_is_one_line(
     data = (tmp_path / "in/a.png").read_bytes()
     (tmp_path / "in" / os.fsdecode(b"caf\xe9.png")).write_bytes(data)
     done = run("blur", "in", "--output=out")
-    assert done.returncode == 1 and "2 of 3 blurred" in done.stdout
+    assert done.returncode == 1 and "2 of 4 blurred, 1 skipped\n" in done.stdout
     assert done.stderr.count("\n") == 1 and "its name is not UTF-8; rename it" in done.stderr
     made = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert made == ["a_blurred.png", "b_restored_blurred.png"]
+    done = run("blur", "out")
+    assert (done.returncode, done.stdout) == (0, "0 of 2 blurred, 2 skipped\n")
 
 
 def test_a_wrong_command_line_is_one_line(run, picture, tmp_path):

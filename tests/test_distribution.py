@@ -201,3 +201,13 @@ def test_several_workers_want_tf_config(monkeypatch):
 def test_a_batch_that_replicas_cannot_share_is_refused():
     with pytest.raises(UserError, match="a batch of 6 patches cannot be shared evenly by 4"):
         patches.share_batch(6, 4)
+
+
+def test_a_worker_that_waits_for_others_ends_at_once_by_a_signal(tmp_path):
+    cluster = {"worker": [f"localhost:{port}" for port in free_ports(2)]}
+    task = {"cluster": cluster, "task": {"type": "worker", "index": 1}}
+    line = ["-m", "tf_deblur.train", *TINY, "--workdir=run"]
+    process = Command(*line, cwd=tmp_path, environment={"TF_CONFIG": json.dumps(task)})
+    process.wait_for_line("2 workers; this is number 1")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == -signal.SIGTERM

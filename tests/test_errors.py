@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 
@@ -116,3 +117,37 @@ def test_a_reader_that_leaves_help_early_hears_nothing():
     done = subprocess.run(line, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=300)
     os.close(writing)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+SIGNALLED = """
+import os, signal, sys
+from tf_deblur import errors, files
+
+abandon = files.abandon
+
+def tidy():
+    os.kill(os.getpid(), signal.SIGHUP)  # a terminal that closes sends two
+    abandon()
+
+def main(argv):
+    files.abandon = tidy
+    with files.whole("a") as part:
+        part.touch()
+        if "again" in argv:
+            sys.stderr = Telling()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+class Telling:
+    def write(self, text):  # as to a reader that does not read
+        os.kill(os.getpid(), signal.SIGTERM)
+
+errors.run(main, tensorflow=False)
+"""
+
+
+@pytest.mark.parametrize("more, status", [([], 128 + signal.SIGTERM), (["again"], -signal.SIGTERM)])
+def test_a_signal_tidies_and_who_asks_again_does_not_wait(more, status, tmp_path):
+    done = python("-c", SIGNALLED, *more, cwd=tmp_path)
+    assert done.returncode == status, done.stderr
+    assert done.stderr == ("" if more else "error: interrupted\n")
+    assert list(tmp_path.iterdir()) == []

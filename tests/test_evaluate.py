@@ -11,6 +11,7 @@ from skimage import metrics as skimage_metrics
 from skimage import restoration
 
 import tf_deblur
+from tf_deblur import evaluate
 from tf_deblur.pictures import photographs
 from tf_deblur.scoring import align, figures, metrics, report
 
@@ -392,6 +393,14 @@ def test_contact_sheets_and_plots(run, own_pairs, small_workdir, tmp_path):
     assert points == [[20, 25], [30, 31], [30, 31]]
     (axes,) = figures._plot_gain_by_sequence(scores, ["x"], "psnr", "PSNR").axes
     assert [bar.get_width() for bar in axes.patches] == [3, 1]
+
+
+def test_a_damaged_list_of_what_was_drawn_names_nothing(tmp_path):
+    path = tmp_path / "drawn.json"
+    for text, names in {"": [], "[1": [], "{}": [], '["a.png", 2]': ["a.png"]}.items():
+        path.write_text(text)
+        assert evaluate.read_drawn(path) == names
+    assert evaluate.read_drawn(tmp_path / "none.json") == []
 
 
 def test_a_wrong_command_line_is_one_line(run, own_pairs, tmp_path):

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import threading
 
 import pytest
 
@@ -66,3 +67,24 @@ def test_parts_have_names_that_cannot_be_guessed(tmp_path):
             part.touch()
             rooms.add(part.parent)
     assert len(rooms) == 3 and all(room.parent == tmp_path for room in rooms)
+
+
+@pytest.mark.parametrize("moved", [False, True])
+@pytest.mark.parametrize("tidy", [lambda: None, files.abandon], ids=["alone", "abandoned"])
+def test_a_folder_whose_successor_is_interrupted_comes_back(tmp_path, monkeypatch, moved, tidy):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/old").touch()
+    rename = pathlib.Path.rename
+
+    def interrupt(path, target):  # as a signal, before or after the old folder is moved away
+        monkeypatch.undo()
+        if moved:
+            rename(path, target)
+        tidy()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(files, "_lock", threading.RLock())  # which `abandon` never releases
+    with pytest.raises(KeyboardInterrupt), files.whole(tmp_path / "a") as part:
+        part.mkdir()
+        monkeypatch.setattr(pathlib.Path, "rename", interrupt)
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["a", "a/old"]

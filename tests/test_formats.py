@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tf_deblur.pictures import formats, photographs
+from tf_deblur.restoring import pipeline
 
 DOCS = pathlib.Path(__file__).parents[1] / "docs/restoring.md"
 WRITTEN = [row for row in formats.FORMATS if row.save]
@@ -33,3 +34,12 @@ def test_what_is_written_is_read_as_the_same_format_whatever_its_name(row, pictu
     assert formats.name_by_start(path.read_bytes()) in (row.name, "HEIF")
     deep = photographs.encode(row.suffix, picture(24, 32).astype(np.uint16) * 257)
     assert (photographs.open_photograph(deep).pixels.dtype == np.uint16) == (row.bits > 8)
+
+
+def test_bytes_of_a_name_that_tells_no_format_keep_their_own(picture):
+    data = photographs.encode(".webp", picture(24, 32))
+    settings = pipeline.Settings(check=False)
+    model = pipeline.Pipeline(lambda pixels, progress: pixels, settings)
+    for name, kind in {"a.bin": "WebP", "a": "WebP", "a.PNG": "PNG"}.items():
+        made = model.restore_bytes(data, name, pathlib.Path(name))
+        assert formats.name_by_start(made) == kind

@@ -48,3 +48,27 @@ def test_a_list_that_names_nothing_is_one_line(content, tmp_path):
         (tmp_path / "list").write_text(content)
     with pytest.raises(UserError, match=r"list: (cannot|names no|-)"):
         jobs.read_list(tmp_path / "list")
+
+
+def test_a_link_to_itself_does_not_stop_the_others(tmp_path):
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    for options in ({}, {"overwrite": True}):
+        jobs.plan([str(tmp_path / "loop.png"), str(tmp_path / "a.png")], **options)
+    assert not jobs.exists(tmp_path / "loop.png")
+
+
+def test_overwriting_takes_the_place_of_a_name_of_any_length(tmp_path):
+    for name in ("ä" * 122 + "b.png", "c" * 251 + ".png", "d" * 240 + ".png"):
+        (job,) = jobs.plan([str(tmp_path / name)], overwrite=True, compare=True)
+        assert job.target == tmp_path / name and job.overwrites
+        assert len(os.fsencode(job.beside.name)) <= 255
+
+
+def test_of_names_that_differ_in_case_each_has_its_result_alone_and_together(tmp_path):
+    names = {"x.JPG": "x_JPG_restored.jpg", "x.jpg": "x_restored.jpg"}
+    for name in names:
+        (tmp_path / name).touch()
+    paths = [str(tmp_path / name) for name in names]
+    for named in (paths, *([path] for path in paths)):
+        for job in jobs.plan(named, format="jpg"):
+            assert job.target.name == names[job.source.name] and not job.problem

@@ -224,5 +224,6 @@ def test_a_host_may_be_a_name_and_one_that_is_none_is_told_before_loading():
 
     assert listening.find_address("localhost") in ("127.0.0.1", "::1")
     assert listening.find_address("0.0.0.0") == "0.0.0.0"
-    with pytest.raises(UserError, match="--host=nothing.invalid: "):
-        listening.find_address("nothing.invalid")
+    for name in ("nothing.invalid", "a..b", "a" * 64):
+        with pytest.raises(UserError, match=f"--host={name}: "):
+            listening.find_address(name)

@@ -61,16 +61,18 @@ def main(argv: list[str]) -> int:
     from tf_deblur.blurring import gyro
 
     recorded = gyro.read(_GYRO.value) if _GYRO.value else None
-    done = sum(try_file(job, recorded) for job in show_progress(planned))
-    if len(planned) > 1:
-        errors.say(f"{done} of {len(planned)} blurred")
-    return 0 if done == len(planned) else 1
+    wanted = [job for job in planned if not job.done]
+    done = sum(try_file(job, recorded) for job in show_progress(wanted))
+    skipped = len(planned) - len(wanted)
+    if len(planned) > 1 or skipped:
+        errors.say(f"{done} of {len(planned)} blurred" + f", {skipped} skipped" * bool(skipped))
+    return 0 if done == len(wanted) else 1
 
 
 def plan(names: list[str]) -> list[jobs.Job]:
-    """A job for each photograph that the arguments name; those in a folder but not what we made."""
+    """A job for each photograph that the arguments name; what we made in a folder is done."""
     made = (BLURRED, *[KERNEL] * _KERNEL.value, *[GYRO] * _WRITE_GYRO.value)
-    planned = jobs.plan_all(
+    return jobs.plan_all(
         names,
         lambda path: made,
         endings=("_blurred", "_kernel"),
@@ -78,7 +80,6 @@ def plan(names: list[str]) -> list[jobs.Job]:
         output=_OUTPUT.value,
         spared=[_GYRO.value] if _GYRO.value else [],
     )
-    return [job for job in planned if not job.done]
 
 
 def show_progress(planned: list[jobs.Job]) -> Iterable[jobs.Job]:

@@ -99,15 +99,29 @@ def end(status: int) -> NoReturn:
     """Ends the process at once, inside whatever it does, and leaves nothing half-written."""
     try:
         files.abandon()
+        for number in ENDING:  # who asks twice does not want to wait
+            signal.signal(number, signal.SIG_DFL)
         print("error: interrupted", file=sys.stderr, flush=True)
     finally:  # even where nobody is left to tell
         os._exit(status)
 
 
 def _end(number, frame):
-    for other in ENDING:  # one is enough: the others would interrupt the tidying
+    for other in ENDING:  # the others, as of a terminal that closes, would interrupt the tidying
         signal.signal(other, signal.SIG_IGN)
     end(128 + number)
+
+
+@contextlib.contextmanager
+def end_by_signals() -> Iterator[None]:
+    """Inside, signals end the process as if it heard none: where C++ waits, no handler runs."""
+    heard = [n for n in (signal.SIGINT, *ENDING) if callable(signal.getsignal(n))]
+    handlers = [signal.signal(number, signal.SIG_DFL) for number in heard]
+    try:
+        yield
+    finally:
+        for number, handler in zip(heard, handlers):
+            signal.signal(number, handler)
 
 
 def say(line: str, file: typing.TextIO | None = None) -> None:

@@ -286,23 +286,34 @@ def draw(
     from tf_deblur.scoring import figures, methods, report, scoring
 
     alignment, records = report.choose_alignment(result), result["frames"]
-    listed, drawn = folder / "drawn.json", []
-    for old in json.loads(listed.read_text()) if listed.exists() else ():  # of another run
-        (folder / old).unlink(missing_ok=True)
     chosen = dict.fromkeys(figures.find_most_different(records, alignment, _FIGURES.value))
-    for number, corners in (chosen | places).items():
-        if "problem" in records[number]:
-            continue  # said already
+    sheets = {
+        number: methods.join_names(records[number]["sequence"], records[number]["frame"])
+        for number in chosen | places
+        if "problem" not in records[number]  # said already
+    }
+    listed = folder / "drawn.json"
+    for old in read_drawn(listed):  # of another run
+        (folder / old).unlink(missing_ok=True)
+    drawn = [f"figures/{name}.png" for name in sheets.values()]
+    drawn += [f"plots/{name}" for name in figures.PLOTS if _PLOTS.value]
+    report.write_text(listed, json.dumps(drawn))  # first, so that a run that is killed has told
+    for number, name in sheets.items():
         pair, restored, _ = scoring.restore_by_all(pictures.read(number), scored, _CHECK.value)
         assert isinstance(restored, dict)  # its record has no problem
-        sheet = figures.draw_pair(pair, restored, records[number], alignment, corners)
-        name = methods.join_names(pair["sequence"], pair["frame"])
-        drawn.append(f"figures/{name}.png")
-        photographs.write(folder / drawn[-1], sheet)
+        sheet = figures.draw_pair(pair, restored, records[number], alignment, places.get(number))
+        photographs.write(folder / "figures" / f"{name}.png", sheet)
     if _PLOTS.value:
-        names = figures.write_plots(result, folder / "plots")
-        drawn += [f"plots/{name}.png" for name in names]
-    report.write_text(listed, json.dumps(drawn))
+        figures.write_plots(result, folder / "plots")
+
+
+def read_drawn(path: pathlib.Path) -> list[str]:
+    """What another run has drawn, by its list; nothing by one that is missing or damaged."""
+    try:
+        names = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return []
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
 
 def cli() -> None:

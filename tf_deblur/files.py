@@ -9,8 +9,8 @@ import threading
 from collections.abc import Iterable, Iterator
 
 TAKEN = "its result would replace another file named here; give it another --output"
-_parts: set = set()  # the folders of what is being written now
-_lock = threading.Lock()  # while they come, and while their files take their names
+_parts: dict = {}  # the folders of what is being written now, and the paths that it is for
+_lock = threading.RLock()  # while they come, and while their files take their names
 
 
 @contextlib.contextmanager
@@ -38,7 +38,7 @@ def whole(path: str | os.PathLike, replace: bool = True) -> Iterator[pathlib.Pat
     path.parent.mkdir(parents=True, exist_ok=True)
     with _lock:
         room = pathlib.Path(tempfile.mkdtemp(prefix=".", suffix=".part", dir=path.parent))
-        _parts.add(room)
+        _parts[room] = path
     part = room / f"part{path.suffix}"
     try:
         yield part
@@ -46,11 +46,13 @@ def whole(path: str | os.PathLike, replace: bool = True) -> Iterator[pathlib.Pat
             _take_place(part, path.stat())
         with _lock:
             if replace and part.is_dir() and path.is_dir():
-                _swap_folders(part, path, room / "old")
+                path.rename(room / "old")
+                part.rename(path)
             else:
                 os.replace(part, path)
     finally:
-        _discard(room)
+        _discard(room, path)
+        _parts.pop(room, None)
 
 
 def _take_place(part, before):
@@ -63,16 +65,6 @@ def _take_place(part, before):
     if part.is_file():
         with part.open("rb") as file:
             os.fsync(file.fileno())
-
-
-def _swap_folders(part, path, old):
-    path.rename(old)
-    try:
-        part.rename(path)
-    except BaseException:
-        if not path.exists():
-            old.rename(path)
-        raise
 
 
 class Claims:
@@ -111,10 +103,16 @@ def abandon() -> None:
     if not _lock.acquire(timeout=5):  # and never released: no other begins or ends a file now
         return  # what is interrupted is about to take its name
     for _ in range(9):  # another thread may be writing still
-        for room in list(_parts):
-            shutil.rmtree(room, ignore_errors=True)
+        for room, path in list(_parts.items()):
+            _discard(room, path)
 
 
-def _discard(room):
+def _discard(room, path):
+    """Removes what was written; a folder that was moved away and has no successor comes back."""
+    old = room / "old"
+    if old.exists() and not path.exists():
+        try:
+            old.rename(path)
+        except OSError:
+            return  # better a hidden folder than none
     shutil.rmtree(room, ignore_errors=True)
-    _parts.discard(room)

@@ -181,11 +181,11 @@ def choose_names(
     output: str | None,
     look: Callable,
 ) -> dict[pathlib.Path, tuple[pathlib.Path, ...]]:
-    """The paths of each file's results, on every run the same.
+    """The paths of each file's results; for the files of one folder the same on every run.
 
     Where two files of a folder would have one result, named or not, those of another format have
     it in their name: IMG_1.heic beside IMG_1.jpg becomes IMG_1_heic_restored.jpg. Where files of
-    several folders would, their folder's name comes first.
+    several folders would within one run, their folder's name comes first.
 
     Args:
       roots: the folder that each file was found below.
@@ -198,7 +198,7 @@ def choose_names(
         tails = become(source)
         rivals = look(source.parent).get(_fit(source.stem), ())
         others = {tail for path in rivals if path.suffix != source.suffix for tail in become(path)}
-        own = tails[0].lower().endswith(source.suffix.lower())
+        own = tails[0].endswith(source.suffix)
         stem = source.stem if own or others.isdisjoint(tails) else _tell_apart(source)
         folder = pathlib.Path(output, source.parent.relative_to(root)) if output else source.parent
         parts[source] = folder, _fit(stem), tails
@@ -209,7 +209,9 @@ def choose_names(
     for source, (folder, stem, tails) in parts.items():
         if count[folder / (stem + tails[0])] > 1:
             stem = _fit(f"{pathlib.Path(os.path.abspath(source)).parent.name}_{stem}")
-        names[source] = tuple(folder / (stem + tail) for tail in tails)
+        names[source] = tuple(
+            folder / (source.name if tail == source.suffix else stem + tail) for tail in tails
+        )
     return names
 
 
@@ -260,7 +262,7 @@ def _is_result(path, listed, pictures, endings):
 
 def _follow(path):
     """A file, or what a link to it leads to."""
-    return path.resolve() if os.path.islink(path) else path
+    return pathlib.Path(os.path.realpath(path)) if os.path.islink(path) else path  # or to itself
 
 
 def find_fault(path: pathlib.Path) -> str | None:

@@ -15,7 +15,7 @@ import numpy as np
 from tf_deblur import files
 from tf_deblur.errors import BadPicture, UserError
 from tf_deblur.opencv import cv2
-from tf_deblur.pictures import arrays, photographs, video
+from tf_deblur.pictures import arrays, formats, photographs, video
 from tf_deblur.restoring import guard
 from tf_deblur.restoring.jobs import PIPE, Job
 from tf_deblur.restoring.restorer import Restorer
@@ -132,11 +132,12 @@ class Pipeline:
             yield _await(*under_way.popleft())
 
     def restore_bytes(self, data: bytes, name: str, target: pathlib.Path) -> bytes:
-        """A file's restored picture as a file of the format of its suffix."""
-        photographs.check_suffix(target)
+        """A file's restored picture as one of its target's format, or its own if that is none."""
         photograph = self._open(data, name)
         picture, *_ = self._restore(photograph.pixels)
-        return photographs.encode(target.suffix, picture, photograph, self.settings.quality)
+        told = target.suffix.lower() in formats.WRITTEN
+        suffix = target.suffix if told else photograph.suffix
+        return photographs.encode(suffix, picture, photograph, self.settings.quality)
 
     def _begin(self, job, reader, worker, writer):
         """A job's last stage, a future of facts for its `Outcome`; each awaits the one before."""

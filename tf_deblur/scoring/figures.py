@@ -17,6 +17,7 @@ from tf_deblur.scoring.methods import BLURRED
 COLUMN = 320  # pixels: a picture's width on the sheet, and the side of a magnified crop
 CROP = 80  # pixels of the picture, magnified four times
 CROPS = 2  # on each sheet, where nobody names a place
+PLOTS = ("psnr.png", "gain.png")
 LINE, INK, PAPER, BOX = 24, 0, 255, (255, 40, 40)
 
 
@@ -134,13 +135,10 @@ def _crop_to_scored(picture, note, crop):
     return picture[crop + down : height - crop + down, crop + right : width - crop + right]
 
 
-def write_plots(result: dict, folder: pathlib.Path) -> list[str]:
-    """Writes psnr.png and gain.png: the last table's PSNR against the input's, and the gain.
+def write_plots(result: dict, folder: pathlib.Path) -> None:
+    """Writes PLOTS, psnr.png and gain.png: the last table's PSNR against the input's, and the gain.
 
     A picture that equals its sharp one has no finite PSNR, and is in neither.
-
-    Returns:
-      Their names, without a suffix.
 
     Raises:
       UserError: they cannot be written.
@@ -149,19 +147,17 @@ def write_plots(result: dict, folder: pathlib.Path) -> list[str]:
     methods = [method for method in result["methods"] if method != BLURRED]
     scores = report.group_by_sequence(result, alignment)
     label = report.LABELS[ALIGNMENTS[alignment].headline]
-    draws = {"psnr": _plot_against_the_input, "gain": _plot_gain_by_sequence}
-    for name, draw in draws.items():
+    for name, draw in zip(PLOTS, (_plot_against_the_input, _plot_gain_by_sequence)):
         figure = draw(scores, methods, ALIGNMENTS[alignment].headline, label)
         title = (
             f"{report.shorten_name(result)}, {result['pairs']} pairs; {ALIGNMENTS[alignment].told}"
         )
         figure.suptitle(textwrap.fill(title, 80), fontsize=9)
         try:
-            with whole(folder / f"{name}.png") as part:
+            with whole(folder / name) as part:
                 figure.savefig(part, dpi=120)
         except OSError as error:
             raise UserError(f"{folder}: cannot be written ({error.strerror})") from error
-    return list(draws)
 
 
 def _plot_against_the_input(scores, methods, metric, label):

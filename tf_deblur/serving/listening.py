@@ -19,8 +19,9 @@ def find_address(host):
     """The address that a name stands for, IPv4's first; UserError if there is none."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise UserError(f"--host={host}: {error.strerror}; use 127.0.0.1 or 0.0.0.0") from error
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "cannot be a host's name"
+        raise UserError(f"--host={host}: {reason}; use 127.0.0.1 or 0.0.0.0") from error
     return min(found)[-1][0]
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 import tensorflow as tf
 
 from tf_deblur import devices
-from tf_deblur.errors import UserError, quiet
+from tf_deblur.errors import UserError, end_by_signals, quiet
 from tf_deblur.models.layers import tf_variables
 
 WAIT_MINUTES = 10  # for workers that have not started yet
@@ -184,13 +184,14 @@ def _open(name, addresses, index):
             [device.name for device in tf.config.list_logical_devices(kind)]
         )
     others = f"{len(addresses)} workers; this is number {index}, {addresses[index]}"
-    print(f"{others}, and waits for all, {WAIT_MINUTES} minutes at most", flush=True)
     waiting = threading.Timer(WAIT_MINUTES * 60, _give_up, [addresses, os.dup(2)])
     waiting.daemon = True
     waiting.start()
     try:
-        with quiet():
-            return tf.distribute.MultiWorkerMirroredStrategy()
+        with end_by_signals():
+            print(f"{others}, and waits for all, {WAIT_MINUTES} minutes at most", flush=True)
+            with quiet():
+                return tf.distribute.MultiWorkerMirroredStrategy()
     except (tf.errors.OpError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0][:120]
         if "start gRPC server" in reason:
