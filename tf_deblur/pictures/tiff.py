@@ -1,5 +1,6 @@
 """TIFF files: which of their pages is the picture, and what libvips reads wrongly or not at all."""
 
+import io
 import struct
 
 import numpy as np
@@ -7,7 +8,7 @@ from PIL import TiffImagePlugin
 
 from tf_deblur.errors import UserError, quiet
 from tf_deblur.pictures import libvips
-from tf_deblur.pictures.libvips import Data, pyvips
+from tf_deblur.pictures.libvips import pyvips
 
 KIND, OLD_KIND, BITS, CODEC, COLOURS, CHANNELS = 254, 255, 258, 259, 262, 277
 PLANES, TILE_WIDTH, NUMBERS, BLACK_AND_WHITE = 284, 322, 339, 532
@@ -23,7 +24,7 @@ _NUMBERS = {1: "B", 3: "H", 4: "L", 13: "L", 16: "Q"}  # kinds of value that are
 _MOST = 10_000  # pages; more is no photograph
 
 
-def open(data: Data, loader: str) -> pyvips.Image:
+def open(data: bytes, loader: str) -> pyvips.Image:
     """As `libvips.open`; pages that are smaller copies or masks of the first do not count."""
     pages = list(_read_pages(data))
     if not pages:
@@ -39,10 +40,10 @@ def open(data: Data, loader: str) -> pyvips.Image:
         raise UserError("a TIFF of Lab colours, which are not read; use PNG or JPEG")
     if _get(tags, PLANES, 1) == 2 and TILE_WIDTH in tags:
         raise UserError("a TIFF of tiles for each channel, which is not read; use PNG or JPEG")
-    return pyvips.Image.tiffload_buffer(data, fail_on="error")
+    return libvips.load(data, loader)
 
 
-def decode(image: pyvips.Image, data: Data) -> tuple:
+def decode(image: pyvips.Image, data: bytes) -> tuple:
     """As `libvips.decode`, by Pillow where libvips lacks the codec or takes YCbCr for RGB."""
     tags = next(_read_pages(data))
     codec = _get(tags, CODEC, 1)
@@ -51,7 +52,7 @@ def decode(image: pyvips.Image, data: Data) -> tuple:
     return libvips.decode(image, data)
 
 
-def check(data: Data, loader: str) -> None:
+def check(data: bytes, loader: str) -> None:
     """As `libvips.check_by_pillow`, of compressed files of which libvips warns."""
     if _get(next(_read_pages(data)), CODEC, 1) == 1:
         return
@@ -61,7 +62,7 @@ def check(data: Data, loader: str) -> None:
         libvips.check_by_pillow(data, loader)
 
 
-def describe_rest(image: pyvips.Image, data: Data) -> str:
+def describe_rest(image: pyvips.Image, data: bytes) -> str:
     """What a file holds beside its picture, in words."""
     count = len(list(_read_pages(data))) - 1
     return "" if not count else "smaller page" if count == 1 else f"{count} smaller pages"
@@ -76,7 +77,7 @@ def _read_by_pillow(image, data, tags):
         raise UserError(f"a TIFF of {bits} bits by {codec}, which is not read; use PNG or JPEG")
     if tags.get(BLACK_AND_WHITE, _WHOLE) != _WHOLE:
         raise UserError("a YCbCr TIFF of a limited range, which is not read; use PNG or JPEG")
-    picture = TiffImagePlugin.TiffImageFile(libvips.open_file(data))
+    picture = TiffImagePlugin.TiffImageFile(io.BytesIO(data))
     with quiet():  # libtiff says on standard error what it thinks of a file
         picture.load()  # upright
     mode = _MODES.get(picture.mode)
