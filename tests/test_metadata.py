@@ -1,7 +1,6 @@
 """What a file holds beside its pixels survives, in every format that can hold it."""
 
 import dataclasses
-import mmap
 import struct
 import tracemalloc
 
@@ -222,17 +221,6 @@ def test_a_tiff_file_without_exif_gains_none(tmp_path, picture):
         assert bool(photograph.header.get_typeof("exif-data")) == bool(more)
         photographs.write(tmp_path / "b.tif", photograph.pixels, photograph)
         assert (DETAILS in Image.open(tmp_path / "b.tif").getexif()) == bool(more)
-
-
-def test_where_files_cannot_be_mapped_a_tiff_file_is_still_a_picture(
-    tmp_path, picture, monkeypatch
-):
-    def refuse(*_, **__):
-        raise OSError(19, "No such device")
-
-    Image.fromarray(picture(24, 32)).save(tmp_path / "a.tif", exif=exif().tobytes())
-    monkeypatch.setattr(mmap, "mmap", refuse)
-    np.testing.assert_array_equal(photographs.read(tmp_path / "a.tif"), picture(24, 32))
 
 
 def test_a_tiff_file_with_damaged_exif_is_still_a_picture(tmp_path, picture):

@@ -55,6 +55,44 @@ def test_what_pillow_reads_is_upright_and_keeps_16_bits_of_grey(picture, codec, 
     np.testing.assert_array_equal(photograph.pixels[..., 0], expected)
 
 
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("colours", ["minisblack", "miniswhite"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_grey_by_lzma_is_that_of_no_codec(picture, order, colours, dtype):
+    array = picture(24, 32)[..., 0].astype(dtype) * (np.iinfo(dtype).max // 255)
+    data = io.BytesIO()
+    how = {"photometric": colours, "compression": "lzma"}
+    tifffile.imwrite(data, array, byteorder=order, metadata=None, **how)
+    if (order, colours, dtype) == (">", "miniswhite", np.uint16):  # which Pillow does not know
+        with pytest.raises(BadPicture, match="not read|unknown pixel mode"):
+            photographs.open_photograph(data.getvalue())
+        return
+    photograph = photographs.open_photograph(data.getvalue())
+    expected = array if colours == "minisblack" else np.iinfo(dtype).max - array
+    np.testing.assert_array_equal(photograph.pixels[..., 0], expected)
+    assert photograph.grey and photograph.pixels.dtype == dtype
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize(
+    "dtype, words",
+    [
+        ("f4", "signed numbers or floats"),
+        ("i1", "signed numbers or floats"),
+        ("i2", "signed numbers or floats"),
+        ("i4", "signed numbers or floats"),
+        ("u4", "32 bits"),
+    ],
+)
+def test_grey_that_pillow_would_clip_is_refused(order, dtype, words):
+    array = (np.linspace(0, 1, 24 * 32) * (1 if dtype == "f4" else 127)).reshape(24, 32)
+    data = io.BytesIO()
+    how = {"photometric": "minisblack", "compression": "lzma"}
+    tifffile.imwrite(data, array.astype(dtype), byteorder=order, metadata=None, **how)
+    with pytest.raises(BadPicture, match=f"a TIFF of {words} by LZMA, which is not read"):
+        photographs.open_photograph(data.getvalue())
+
+
 @pytest.mark.parametrize("codec", [*CODECS[1:6], "jpeg"])
 def test_what_is_not_whole_is_refused(picture, codec):
     data = encoded(picture(96, 64), compression=codec, strip_size=64 * 3 * 16)

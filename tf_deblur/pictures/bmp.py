@@ -4,6 +4,7 @@ OpenCV reads some of them wrongly without a word: white of 16 bits a pixel comes
 as transparency, and OS/2's colours grey.
 """
 
+import io
 import struct
 
 import numpy as np
@@ -11,14 +12,14 @@ from PIL import BmpImagePlugin
 
 from tf_deblur.errors import UserError
 from tf_deblur.pictures import libvips
-from tf_deblur.pictures.libvips import Data, pyvips
+from tf_deblur.pictures.libvips import pyvips
 
 _LONGEST = 1_000_000  # pixels a side
 _V5 = 124  # bytes of the newest header
 _EMBEDDED = b"DEBM"  # the profile is in the file
 
 
-def open(data: Data, loader: str) -> pyvips.Image:
+def open(data: bytes, loader: str) -> pyvips.Image:
     """A `pyvips.Image` of the file's size and resolution, with its ICC profile, without pixels."""
     picture = _open(data)
     if max(picture.size) > _LONGEST:
@@ -32,11 +33,11 @@ def open(data: Data, loader: str) -> pyvips.Image:
     if struct.unpack_from("<L", data, 14) == (_V5,) and data[70:74] == _EMBEDDED:
         start, size = struct.unpack_from("<LL", data, 126)
         if profile := data[14 + start : 14 + start + size]:
-            image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
+            image.set_type(pyvips.GValue.blob_type, libvips.PROFILE, profile)
     return image
 
 
-def decode(image: pyvips.Image, data: Data) -> tuple:
+def decode(image: pyvips.Image, data: bytes) -> tuple:
     """As `libvips.decode`: one channel if all its colours are grey, four with alpha."""
     picture = _open(data)
     if picture.mode in ("1", "L", "P"):
@@ -48,7 +49,7 @@ def decode(image: pyvips.Image, data: Data) -> tuple:
 
 
 def _open(data):
-    picture = BmpImagePlugin.BmpImageFile(libvips.open_file(data))
+    picture = BmpImagePlugin.BmpImageFile(io.BytesIO(data))
     if min(picture.size) < 1:
         raise UserError("no pixels")
     return picture

@@ -8,7 +8,7 @@ first.
 
 import struct
 
-from tf_deblur.pictures.libvips import Data, pyvips
+from tf_deblur.pictures.libvips import EXIF, get_bytes, pyvips
 
 ORIENTATION, RESOLUTION, UNIT, DETAILS, NOTE = 0x112, 0x11A, 0x128, 0x8769, 0x927C
 PREFIX = b"Exif\0\0"  # before a block in most formats
@@ -39,7 +39,7 @@ _LIMIT = 1 << 24  # bytes of all of it; more is no camera's
 _IN_PLACE = 60_000
 
 
-def read(image: pyvips.Image, data: Data) -> bytes:
+def read(image: pyvips.Image, data: bytes) -> bytes:
     """The EXIF block of a file.
 
     Args:
@@ -54,9 +54,7 @@ def read(image: pyvips.Image, data: Data) -> bytes:
             return _collect(data)
         except (struct.error, ValueError):  # damaged there; but the picture is whole
             return b""
-    if not image.get_typeof("exif-data"):
-        return b""
-    return find(bytes(image.get("exif-data")))
+    return find(get_bytes(image, EXIF))
 
 
 def find(data: bytes) -> bytes:

@@ -5,13 +5,14 @@ in docs/restoring.md follow from the rows.
 """
 
 import dataclasses
+import os
 import pathlib
 from collections.abc import Callable
 
 import numpy as np
 
 from tf_deblur.pictures import arrays, bmp, containers, exif, heif, jpeg, libvips, png, tiff
-from tf_deblur.pictures.libvips import Data, pyvips
+from tf_deblur.pictures.libvips import pyvips
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,23 +171,46 @@ WRITTEN = tuple(suffix for suffix, row in BY_SUFFIX.items() if row.save)
 CHOICES = tuple(row.suffix[1:] for row in FORMATS if row.save)  # without the dot
 
 
-def open_image(data: Data) -> tuple[pyvips.Image, Format]:
+def open_image(data: bytes) -> tuple[pyvips.Image, Format]:
     """A file as its format opens it, its pixels not decoded yet, told by what is in it."""
-    kind = name_by_start(data)
-    row = next((row for row in FORMATS if kind in (row.name, row.loader.upper())), None)
-    if not row:
-        raise ValueError("no format of ours")
+    row = _find_row(data)
     image = row.open(data, row.loader)
     codec = image.get("heif-compression") if image.get_typeof("heif-compression") else None
     rows = (other for other in FORMATS if other.loader == row.loader)
     return image, next(row for row in rows if row.codec in (None, codec))
 
 
-def name_by_start(data: Data) -> str | None:
+def open_header(path: str | os.PathLike) -> pyvips.Image:
+    """A file's image, of which no more is read than its header; ValueError where that cannot be.
+
+    Its pages and boxes are not looked at, and its pixels are for `open_image`.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise ValueError("not a file")
+    with path.open("rb") as file:
+        row = _find_row(file.read(12))
+    if row.loader not in _READ_BY_PARTS:
+        raise ValueError("read whole")
+    return libvips.load(pyvips.Source.new_from_file(os.fsencode(path)), row.loader)
+
+
+_READ_BY_PARTS = {"png", "jpeg", "tiff"}  # libvips maps others' files: cut then, they end us
+
+
+def _find_row(data):
+    kind = name_by_start(data)
+    row = next((row for row in FORMATS if kind in (row.name, row.loader.upper())), None)
+    if not row:
+        raise ValueError("no format of ours")
+    return row
+
+
+def name_by_start(data: bytes) -> str | None:
     """What a file's first bytes say that it is; None if nothing that we know."""
     if data[4:8] == b"ftyp":
         return "HEIF"
-    start = bytes(data[:12])
+    start = data[:12]
     return next((row.name for row in FORMATS if row.starts and start.startswith(row.starts)), None)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from tf_deblur.errors import UserError
 from tf_deblur.pictures import libvips
-from tf_deblur.pictures.libvips import Data, pyvips
+from tf_deblur.pictures.libvips import pyvips
 
 # primaries, transfer and matrix by ITU-T H.273, and whether black is 0 and white the largest value
 _NCLX = re.compile(rb"colrnclx(..)(..)..(.)", re.DOTALL)
@@ -24,20 +24,19 @@ _MANY_TILES = "box contains"  # more than libheif's limit of 256, as phones' 200
 _UNKNOWN, _SRGB, _CURVES_OF_HDR = 2, 1, {8, 16, 18}  # the numbers: linear, PQ and HLG
 
 
-def open(data: Data, loader: str) -> pyvips.Image:
+def open(data: bytes, loader: str) -> pyvips.Image:
     """As `libvips.open`, of the primary image, of any number of tiles."""
     if b"moov" in _name_boxes(data)[0]:
         raise UserError("an animation; one picture a file is wanted")
-    options = {"fail_on": "error"}
     try:
-        return pyvips.Image.heifload_buffer(data, **options)
+        return libvips.load(data, loader)
     except pyvips.Error as error:
         if _MANY_TILES not in str(error):
             raise
-        return pyvips.Image.heifload_buffer(data, unlimited=True, **options)
+        return libvips.load(data, loader, unlimited=True)
 
 
-def decode_avif(image: pyvips.Image, data: Data) -> tuple:
+def decode_avif(image: pyvips.Image, data: bytes) -> tuple:
     """As `libvips.decode`, with samples of 10 and 12 bits over all 16."""
     array, _, image = libvips.decode(image, data)
     bits = image.get("bits-per-sample")
@@ -49,7 +48,7 @@ def decode_avif(image: pyvips.Image, data: Data) -> tuple:
     return array, b"tmap" in _read_items(data)[0].values(), image
 
 
-def decode_heic(image: pyvips.Image, data: Data) -> tuple:
+def decode_heic(image: pyvips.Image, data: bytes) -> tuple:
     """Decodes a HEIC's primary image, as `libvips.decode`, which lacks the decoder.
 
     It is upright, since the format has a turn of its own, beside which its EXIF orientation does
@@ -61,7 +60,7 @@ def decode_heic(image: pyvips.Image, data: Data) -> tuple:
         wanted = "HEIC wants a library of its own; pip install 'tf-deblur[heif]'"
         raise UserError(wanted) from None
     kept = {"convert_hdr_to_8bit": False, "hdr_to_16bit": False}
-    picture = pillow_heif.open_heif(bytes(data), **kept)
+    picture = pillow_heif.open_heif(data, **kept)
     array = np.asarray(picture)
     if array.dtype == np.uint16:
         array = spread_over_16_bits(array, picture.info["bit_depth"])
@@ -72,7 +71,7 @@ def decode_heic(image: pyvips.Image, data: Data) -> tuple:
     return array, gain_map, image
 
 
-def describe_rest(image: pyvips.Image, data: Data) -> str:
+def describe_rest(image: pyvips.Image, data: bytes) -> str:
     """What a file holds beside its picture, in words: tiles, thumbnails and masks do not count."""
     items, refers, hidden = _read_items(data)
     seen = {item for item, kind in items.items() if kind in _PICTURES} - hidden
@@ -83,13 +82,13 @@ def describe_rest(image: pyvips.Image, data: Data) -> str:
     return " and the ".join(words + ["film"] * _name_boxes(data)[1])
 
 
-def has_other_colours(image: pyvips.Image, data: Data) -> bool:
+def has_other_colours(image: pyvips.Image, data: bytes) -> bool:
     """Whether those of a HEIC's or AVIF's `pyvips.Image` differ from sRGB, with no ICC profile.
 
     Then they are HDR, by the curves PQ or HLG, or of wider primaries, and the file says so in a
     way that only viewers of the format know.
     """
-    if image.get_typeof("icc-profile-data"):
+    if image.get_typeof(libvips.PROFILE):
         return False
     found = _NCLX.search(data)  # the first is the primary image's
     if not found:

@@ -4,7 +4,7 @@ import re
 import struct
 
 from tf_deblur.pictures import exif, libvips
-from tf_deblur.pictures.libvips import Data, pyvips
+from tf_deblur.pictures.libvips import pyvips
 
 LONGEST = 65535 - 2  # bytes of a segment, which counts its own length
 EXTENDED_XMP = "xmp-extended"  # segments as they lie in a file
@@ -18,7 +18,7 @@ _AFTER_PIXELS = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # a marker that is no 
 _PICTURE = re.compile(rb"\xff\xd8\xff[\xc0-\xef]")
 
 
-def open(data: Data, loader: str) -> pyvips.Image:
+def open(data: bytes, loader: str) -> pyvips.Image:
     """As `libvips.open`, with GAIN_MAP if the file has one, and XMP of more than one segment."""
     image = libvips.open(data, loader).copy()
     told, more, gain_map = False, b"", False
@@ -61,7 +61,7 @@ def _segment(marker, content):
     return struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content
 
 
-def describe_rest(image: pyvips.Image, data: Data) -> str:
+def describe_rest(image: pyvips.Image, data: bytes) -> str:
     """What a JPEG file holds after its picture, in words; empty for nothing but padding.
 
     A gain map is told elsewhere.

@@ -2,11 +2,9 @@
 
 import io
 import logging
-import mmap
 import os
 import re
 import struct
-import typing
 import zlib
 
 import numpy as np
@@ -25,7 +23,6 @@ pyvips.cache_set_max(0)  # by name: a file written anew would be the old one
 pyvips.block_untrusted_set(True)  # their readers are not made for files of strangers
 
 GAIN_MAP = "gainmap-data"
-Data = bytes | mmap.mmap  # a file, in memory or where it lies
 _TYPES = ("uchar", "ushort")
 EXIF, XMP, PROFILE = "exif-data", "xmp-data", "icc-profile-data"  # names of its fields
 _KEPT = [PROFILE, XMP, "iptc-data", "resolution-unit", "xmp-extended", "png-texts", "png-colours"]
@@ -37,10 +34,15 @@ _SHORT = re.compile(
 )
 
 
-def open(data: Data, loader: str, **options) -> pyvips.Image:
-    """A file of one picture, its pixels not decoded yet; what is not whole fails then."""
-    options = {"fail_on": "error"} | options
-    image = getattr(pyvips.Image, f"{loader}load_buffer")(data, **options)
+def load(data: bytes | pyvips.Source, loader: str, **options) -> pyvips.Image:
+    """A file, its pixels not decoded yet; what is not whole fails then."""
+    kind = "source" if isinstance(data, pyvips.Source) else "buffer"
+    return getattr(pyvips.Image, f"{loader}load_{kind}")(data, fail_on="error", **options)
+
+
+def open(data: bytes, loader: str) -> pyvips.Image:
+    """As `load`, of one picture a file."""
+    image = load(data, loader)
     refuse_pages(image.get("n-pages") if image.get_typeof("n-pages") else 1)
     return image
 
@@ -51,7 +53,7 @@ def refuse_pages(count: int) -> None:
         raise UserError(f"{count} pages or frames; one picture a file is wanted")
 
 
-def decode(image: pyvips.Image, data: Data) -> tuple:
+def decode(image: pyvips.Image, data: bytes) -> tuple:
     """An opened file's pixels.
 
     Args:
@@ -72,22 +74,14 @@ def decode(image: pyvips.Image, data: Data) -> tuple:
     return pixels, bool(image.get_typeof(GAIN_MAP)), image
 
 
-def open_file(data: Data) -> typing.Any:
-    """What reads a file's bytes from the first on, for libraries that want that."""
-    if isinstance(data, bytes):
-        return io.BytesIO(data)
-    data.seek(0)
-    return data
-
-
-def check_by_pillow(data: Data, loader: str) -> None:
+def check_by_pillow(data: bytes, loader: str) -> None:
     """Raises what Pillow does if it knows a file, but not how to get whole pixels out of it.
 
     Where libvips is content with less, of damaged files a second opinion counts.
     """
     with quiet():
         try:
-            picture = Image.open(open_file(data))
+            picture = Image.open(io.BytesIO(data))
         except Exception:  # no kind of file that it knows
             return
         picture.load()
@@ -127,7 +121,7 @@ def to_srgb(pixels: np.ndarray, profile: bytes) -> np.ndarray:
     def convert(array):
         kind = ("b-w", "srgb", "grey16", "rgb16")[2 * (array.itemsize - 1) + (array.shape[-1] > 1)]
         image = pyvips.Image.new_from_array(np.ascontiguousarray(array)).copy(interpretation=kind)
-        image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
+        image.set_type(pyvips.GValue.blob_type, PROFILE, profile)
         middle = image.icc_import(embedded=True)  # at once, 16 bits go through a coarse table
         return middle.icc_export(output_profile="srgb", depth=8 * array.itemsize).numpy()
 
@@ -143,7 +137,7 @@ def to_srgb(pixels: np.ndarray, profile: bytes) -> np.ndarray:
         return pixels
 
 
-def explain_reading(error: Exception, data: Data, kind: str | None) -> str:
+def explain_reading(error: Exception, data: bytes, kind: str | None) -> str:
     """Why a file cannot be read.
 
     Args:

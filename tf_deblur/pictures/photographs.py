@@ -6,7 +6,6 @@ what else a file holds (EXIF, ICC profile, XMP), and says at once how large a fi
 
 import contextlib
 import dataclasses
-import mmap
 import os
 import pathlib
 import struct
@@ -85,6 +84,8 @@ def _blame(source, name):
         yield data
     except UserError as error:
         raise BadPicture(str(error), name) from error
+    except MemoryError:  # no fault of the file's
+        raise
     except Exception as error:  # of damaged files, libraries raise anything
         reason = libvips.explain_reading(error, data, formats.name_by_start(data))
         told = f"not a whole picture that we can read; use PNG or JPEG ({reason})"
@@ -92,17 +93,12 @@ def _blame(source, name):
 
 
 def _read_bytes(path):
-    """A file's bytes, read only where they are looked at, if the file system can do that."""
     try:
         if path.is_dir():
             raise UserError("a folder, not a picture; name the pictures in it")
         if path.exists() and not path.is_file():
             raise UserError("not a file")
-        with path.open("rb") as file:
-            try:
-                return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            except (OSError, ValueError):  # empty, or a file system that does not map
-                return file.read()
+        return path.read_bytes()  # mapped, one that is cut while it is read would end us
     except FileNotFoundError:
         raise UserError("no such file") from None
     except OSError as error:
@@ -131,9 +127,8 @@ def _decode(image, format, data):
 def _find_orientation(image, format):
     """An image with the orientation that its XMP tells, if its EXIF tells none."""
     turn = xmp.read_orientation(get_bytes(image, XMP))
-    if (
-        turn and not image.get_typeof("orientation") and format.loader != "heif"
-    ):  # which has its own
+    has_own = image.get_typeof("orientation") or format.loader == "heif"
+    if turn and not has_own:
         image = image.copy()
         image.set_type(pyvips.GValue.gint_type, "orientation", turn)
     return image
@@ -152,9 +147,12 @@ def _collect_metadata(image, data):
 
 def count_pixels(path: str | os.PathLike) -> int:
     """How many pixels a file's header claims; BadPicture as `open_photograph`."""
-    with _blame(path, path) as data:
-        image, _ = formats.open_image(data)
-        return image.width * image.height
+    try:
+        image = formats.open_header(path)
+    except Exception:  # all of it tells, or what is wrong
+        with _blame(path, path) as data:
+            image, _ = formats.open_image(data)
+    return image.width * image.height
 
 
 def strip_metadata(photograph: Photograph) -> Photograph:

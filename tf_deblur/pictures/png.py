@@ -4,7 +4,7 @@ import struct
 import zlib
 
 from tf_deblur.pictures import exif, heif, libvips
-from tf_deblur.pictures.libvips import Data, pyvips
+from tf_deblur.pictures.libvips import pyvips
 
 TEXTS, COLOURS = "png-texts", "png-colours"  # chunks as they lie in a file
 _TEXT_KINDS = (b"tEXt", b"zTXt", b"iTXt")
@@ -16,7 +16,7 @@ _GAMMA = 45455  # of sRGB, and its white, red, green and blue
 _PRIMARIES = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
 
 
-def open(data: Data, loader: str) -> pyvips.Image:
+def open(data: bytes, loader: str) -> pyvips.Image:
     """As `libvips.open`, with all metadata; an animation is refused as one of several pages."""
     image = libvips.open(data, loader).copy(xres=1, yres=1)
     kept: dict[str, list] = {TEXTS: [], COLOURS: []}
@@ -25,7 +25,7 @@ def open(data: Data, loader: str) -> pyvips.Image:
         if kind == b"acTL":
             libvips.refuse_pages(int.from_bytes(content[:4], "big"))
         elif kind == b"eXIf":
-            found["exif-data"] = content
+            found[libvips.EXIF] = content
         elif kind in _COLOUR_KINDS:
             kept[COLOURS].append(_pack(kind, content))
         elif kind == b"pHYs" and content[8:] == b"\1":  # pixels a metre
@@ -41,19 +41,19 @@ def open(data: Data, loader: str) -> pyvips.Image:
     for field, value in found.items():
         if value:
             image.set_type(pyvips.GValue.blob_type, field, value)
-    turn = exif.read_orientation(exif.find(found.get("exif-data", b"")))
+    turn = exif.read_orientation(exif.find(found.get(libvips.EXIF, b"")))
     if turn:
         image.set_type(pyvips.GValue.gint_type, "orientation", turn)
     return image
 
 
-def has_other_colours(image: pyvips.Image, data: Data) -> bool:
+def has_other_colours(image: pyvips.Image, data: bytes) -> bool:
     """Whether a file's colours differ from sRGB, and no ICC profile says so."""
     chunks = libvips.get_bytes(image, COLOURS)
     told = dict(_read_chunks(bytes(8) + chunks))
     if b"cICP" in told:
         return heif.differ_from_srgb(*told[b"cICP"][:2])
-    if image.get_typeof("icc-profile-data") or b"sRGB" in told:
+    if image.get_typeof(libvips.PROFILE) or b"sRGB" in told:
         return False
     gamma = int.from_bytes(told.get(b"gAMA", b""), "big") or _GAMMA
     primaries = struct.unpack(">8L", told[b"cHRM"]) if len(told.get(b"cHRM", b"")) == 32 else ()
@@ -85,7 +85,7 @@ def _read_text(kind, content):
     if kind == b"iTXt" and name == _XMP:
         packed = rest[:1] == b"\1"
         text = rest[2:].split(b"\0", 2)[-1]
-        return name, "xmp-data", _unpack(text) if packed else text
+        return name, libvips.XMP, _unpack(text) if packed else text
     if not name.startswith(_RAW) or kind == b"iTXt":
         return name, None, b""
     text = _unpack(rest[1:]) if kind == b"zTXt" else rest
@@ -94,9 +94,9 @@ def _read_text(kind, content):
     except ValueError:
         return name, None, b""
     if name in (_RAW + b"APP1", _RAW + b"exif") and exif.find(value):
-        return name, "exif-data", value
+        return name, libvips.EXIF, value
     if name in (_RAW + b"APP1", _RAW + b"xmp"):
-        return name, "xmp-data", value.removeprefix(_XMP_IN_JPEG)
+        return name, libvips.XMP, value.removeprefix(_XMP_IN_JPEG)
     return name, None, b""
 
 

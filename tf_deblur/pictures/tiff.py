@@ -1,5 +1,6 @@
 """TIFF files: which of their pages is the picture, and what libvips reads wrongly or not at all."""
 
+import io
 import struct
 
 import numpy as np
@@ -7,20 +8,23 @@ from PIL import TiffImagePlugin
 
 from tf_deblur.errors import UserError, quiet
 from tf_deblur.pictures import libvips
-from tf_deblur.pictures.libvips import Data, pyvips
+from tf_deblur.pictures.libvips import pyvips
 
 KIND, OLD_KIND, BITS, CODEC, COLOURS, CHANNELS = 254, 255, 258, 259, 262, 277
-PLANES, TILE_WIDTH, BLACK_AND_WHITE = 284, 322, 532
+PLANES, TILE_WIDTH, NUMBERS, BLACK_AND_WHITE = 284, 322, 339, 532
 _SMALLER, _MASK, _OLD_SMALLER = 1, 4, 2
-_YCBCR, _LABS = 6, {8, 9, 10}
+_WHITE_IS_0, _YCBCR, _LABS = 0, 6, {8, 9, 10}
+_UNSIGNED = 1
 _JPEG = 7
 _BY_LIBVIPS = {1, 2, 3, 4, 5, _JPEG, 8, 32773, 32946}
 _BY_PILLOW = {6: "old-style JPEG", 34925: "LZMA", 50000: "ZSTD"}
+_MODES = {mode: mode for mode in ("L", "LA", "RGB", "RGBA", "CMYK", "I;16", "I;16B")}  # Pillow's
+_MODES |= {"1": "L", "P": "RGB", "PA": "RGBA", "RGBX": "RGB", "YCbCr": "RGB"}
 _NUMBERS = {1: "B", 3: "H", 4: "L", 13: "L", 16: "Q"}  # kinds of value that are whole numbers
 _MOST = 10_000  # pages; more is no photograph
 
 
-def open(data: Data, loader: str) -> pyvips.Image:
+def open(data: bytes, loader: str) -> pyvips.Image:
     """As `libvips.open`; pages that are smaller copies or masks of the first do not count."""
     pages = list(_read_pages(data))
     if not pages:
@@ -36,10 +40,10 @@ def open(data: Data, loader: str) -> pyvips.Image:
         raise UserError("a TIFF of Lab colours, which are not read; use PNG or JPEG")
     if _get(tags, PLANES, 1) == 2 and TILE_WIDTH in tags:
         raise UserError("a TIFF of tiles for each channel, which is not read; use PNG or JPEG")
-    return pyvips.Image.tiffload_buffer(data, fail_on="error")
+    return libvips.load(data, loader)
 
 
-def decode(image: pyvips.Image, data: Data) -> tuple:
+def decode(image: pyvips.Image, data: bytes) -> tuple:
     """As `libvips.decode`, by Pillow where libvips lacks the codec or takes YCbCr for RGB."""
     tags = next(_read_pages(data))
     codec = _get(tags, CODEC, 1)
@@ -48,7 +52,7 @@ def decode(image: pyvips.Image, data: Data) -> tuple:
     return libvips.decode(image, data)
 
 
-def check(data: Data, loader: str) -> None:
+def check(data: bytes, loader: str) -> None:
     """As `libvips.check_by_pillow`, of compressed files of which libvips warns."""
     if _get(next(_read_pages(data)), CODEC, 1) == 1:
         return
@@ -58,25 +62,34 @@ def check(data: Data, loader: str) -> None:
         libvips.check_by_pillow(data, loader)
 
 
-def describe_rest(image: pyvips.Image, data: Data) -> str:
+def describe_rest(image: pyvips.Image, data: bytes) -> str:
     """What a file holds beside its picture, in words."""
     count = len(list(_read_pages(data))) - 1
     return "" if not count else "smaller page" if count == 1 else f"{count} smaller pages"
 
 
 def _read_by_pillow(image, data, tags):
-    if max(tags.get(BITS, [1])) > 8 and _get(tags, CHANNELS, 1) > 1:
-        codec = _BY_PILLOW.get(_get(tags, CODEC, 1), "YCbCr")
-        raise UserError(f"a TIFF of 16 bits by {codec}, which is not read; use PNG or JPEG")
+    codec = _BY_PILLOW.get(_get(tags, CODEC, 1), "YCbCr")
+    bits = max(tags.get(BITS, [1]))
+    if set(tags.get(NUMBERS, [])) - {_UNSIGNED}:
+        raise UserError(f"a TIFF of signed numbers or floats by {codec}, which is not read")
+    if bits not in {1, 2, 4, 8, 16} or bits > 8 and _get(tags, CHANNELS, 1) > 1:
+        raise UserError(f"a TIFF of {bits} bits by {codec}, which is not read; use PNG or JPEG")
     if tags.get(BLACK_AND_WHITE, _WHOLE) != _WHOLE:
         raise UserError("a YCbCr TIFF of a limited range, which is not read; use PNG or JPEG")
-    picture = TiffImagePlugin.TiffImageFile(libvips.open_file(data))
+    picture = TiffImagePlugin.TiffImageFile(io.BytesIO(data))
     with quiet():  # libtiff says on standard error what it thinks of a file
         picture.load()  # upright
-    if picture.mode not in ("L", "LA", "RGB", "RGBA", "CMYK", "I;16"):
-        picture = picture.convert("L" if picture.mode == "1" else "RGB")
-    made = pyvips.Image.new_from_array(np.asarray(picture))
-    kind = {"CMYK": "cmyk", "L": "b-w", "LA": "b-w", "I;16": "grey16"}.get(picture.mode, "srgb")
+    mode = _MODES.get(picture.mode)
+    if not mode:  # what `convert` makes of others may be black or white
+        raise UserError(f"a TIFF of kind {picture.mode} by {codec}, which is not read")
+    array = np.asarray(picture if picture.mode == mode else picture.convert(mode))
+    if mode.startswith("I;16"):
+        mode, array = "I;16", array.astype(np.uint16)  # in the machine's order
+        if _get(tags, COLOURS) == _WHITE_IS_0:  # to which Pillow sees in 8 bits alone
+            array = 65535 - array
+    made = pyvips.Image.new_from_array(array)
+    kind = {"CMYK": "cmyk", "L": "b-w", "LA": "b-w", "I;16": "grey16"}.get(mode, "srgb")
     made = libvips.copy_metadata(made.copy(interpretation=kind), image)
     made.set_type(pyvips.GValue.gstr_type, "vips-loader", image.get("vips-loader"))
     return made
@@ -120,7 +133,8 @@ def _read_pages(data):
         (place,) = struct.unpack_from(f"{order}{address}", data, end)
 
 
-_WANTED = {KIND, OLD_KIND, BITS, CODEC, COLOURS, CHANNELS, PLANES, TILE_WIDTH, BLACK_AND_WHITE}
+_WANTED = {KIND, OLD_KIND, BITS, CODEC, COLOURS, CHANNELS, PLANES, TILE_WIDTH, NUMBERS}
+_WANTED |= {BLACK_AND_WHITE}
 
 
 def _read_numbers(data, order, address, at, kind, number, room):
