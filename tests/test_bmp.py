@@ -101,8 +101,8 @@ def test_a_grey_bmp_is_grey_and_keeps_its_resolution():
 @pytest.mark.parametrize(
     "data, reason",
     [
-        (bmp(2, 2, 24, b"".join(ROWS))[:-6], "truncated"),
-        (bmp(2, 2, 24, b"".join(ROWS))[:20], "not a BMP"),
+        (bmp(2, 2, 24, b"".join(ROWS))[:-6], "BMP data is cut short"),
+        (bmp(2, 2, 24, b"".join(ROWS))[:20], "BMP data is cut short"),
         (bmp(2, 1, 2, b"\x70\0\0\0", palette=PALETTE[:16]), "pixel depth"),
         (bmp(100_000, 100_000, 24, ROWS[0]), "100000x100000 pixels, more than 150 megapixels"),
     ],

@@ -109,13 +109,13 @@ def test_a_name_that_is_not_utf8_is_one_line_and_the_others_go_on(run, picture, 
     assert [json.loads(line)["status"] for line in lines] == ["failed", "restored"]
 
 
-def test_folders_patterns_and_links_that_lead_back(run, exported, picture, tmp_path):
+def test_folders_patterns_and_links_that_lead_back(run, small_workdir, picture, tmp_path):
     names = ["holiday/b.png", "holiday/a.png", "holiday/deep/c.webp", "holiday/a_restored.png"]
     for name in [*names, "one.png", "two.png"]:
         photographs.write(tmp_path / name, picture(24, 24))
     (tmp_path / "holiday/notes.txt").write_text("no picture")
     (tmp_path / "holiday/deep/back").symlink_to("..")
-    model = f"--model={exported / 'compact'}"
+    model = f"--model={small_workdir}"
     (tmp_path / "nothing here").mkdir()
     done = run("deblur", model, "--output=flat", "nothing here", "holiday", "*.png", "*.gif")
     assert done.returncode == 1 and done.stderr.splitlines() == [
@@ -130,8 +130,10 @@ def test_folders_patterns_and_links_that_lead_back(run, exported, picture, tmp_p
     assert made == {"a_restored.jpg", "b_restored.jpg", "deep/c_restored.jpg"}
 
 
-def test_no_photograph_of_the_run_is_overwritten_unless_asked(run, exported, picture, tmp_path):
-    model = f"--model={exported / 'compact'}"
+def test_no_photograph_of_the_run_is_overwritten_unless_asked(
+    run, small_workdir, picture, tmp_path
+):
+    model = f"--model={small_workdir}"
     for name in ("photo.png", "photo_restored.png", "other/photo.png"):
         photographs.write(tmp_path / name, picture(24, 24))
     done = run("deblur", model, "photo.png", "photo_restored.png")
@@ -209,9 +211,9 @@ deblur.cli()
     assert "out of memory" not in done.stderr and bool(done.stdout) == (not quiet)
 
 
-def test_standard_input_becomes_standard_output(exported, picture, tmp_path):
+def test_standard_input_becomes_standard_output(small_workdir, picture, tmp_path):
     data = photographs.encode(".webp", picture(24, 40))
-    line = ["-m", "tf_deblur.deblur", "--model", exported / "compact", "-"]
+    line = ["-m", "tf_deblur.deblur", "--model", small_workdir, "-"]
     done = python(*line, stdin=data, cwd=tmp_path, text=False)
     assert done.returncode == 0
     photograph = photographs.open_photograph(done.stdout, "output")
@@ -248,10 +250,10 @@ def test_a_wrong_command_line_is_one_line(run, tmp_path):
         assert done.stdout == ""
 
 
-def test_a_second_run_that_skips_is_silent_about_its_results(run, exported, picture, tmp_path):
+def test_a_second_run_that_skips_is_silent_about_its_results(run, small_workdir, picture, tmp_path):
     for name in ("a.png", "b.png", "own_compare.png"):
         photographs.write(tmp_path / name, picture(24, 24))
-    model = f"--model={exported / 'compact'}"
+    model = f"--model={small_workdir}"
     for arguments in (["--compare", "*.png"], ["--skip_existing", "*.png"], ["--compare", "."]):
         done = run("deblur", model, *arguments)
         assert (done.returncode, done.stderr) == (0, "")
@@ -262,12 +264,14 @@ def test_a_second_run_that_skips_is_silent_about_its_results(run, exported, pict
     assert "3 of 9 restored, 6 skipped" in done.stdout
 
 
-def test_two_formats_of_one_name_have_a_result_each_named_or_not(run, exported, picture, tmp_path):
+def test_two_formats_of_one_name_have_a_result_each_named_or_not(
+    run, small_workdir, picture, tmp_path
+):
     for name in ("a.jpg", "a.png", "a.gif"):
         photographs.write(tmp_path / "made.png", picture(24, 24))
         (tmp_path / name).write_bytes((tmp_path / "made.png").read_bytes())
     (tmp_path / "made.png").unlink()
-    flags = [f"--model={exported / 'compact'}", "--format=jpg", "--skip_existing"]
+    flags = [f"--model={small_workdir}", "--format=jpg", "--skip_existing"]
     for names in (["a.png"], ["a.gif"], ["a.jpg", "a.png", "a.gif"], ["."]):
         done = run("deblur", *flags, *names)
         assert (done.returncode, done.stderr) == (0, "")
@@ -277,9 +281,9 @@ def test_two_formats_of_one_name_have_a_result_each_named_or_not(run, exported, 
 
 
 def test_an_original_that_is_replaced_keeps_mode_links_and_other_names(
-    run, exported, picture, tmp_path
+    run, small_workdir, picture, tmp_path
 ):
-    flags = [f"--model={exported / 'compact'}", "--nocheck", "--overwrite"]
+    flags = [f"--model={small_workdir}", "--nocheck", "--overwrite"]
     photographs.write(tmp_path / "far/photo.png", picture(24, 24))
     (tmp_path / "far/photo.png").chmod(0o600)
     (tmp_path / "link.png").symlink_to("far/photo.png")
@@ -292,21 +296,23 @@ def test_an_original_that_is_replaced_keeps_mode_links_and_other_names(
     np.testing.assert_array_equal(photographs.read(tmp_path / "hard.png"), picture(24, 24))
 
 
-def test_a_name_too_long_for_its_ending_is_cut_and_told_apart(run, exported, picture, tmp_path):
+def test_a_name_too_long_for_its_ending_is_cut_and_told_apart(
+    run, small_workdir, picture, tmp_path
+):
     names = [f"{'ä' * 125}{letter}.png" for letter in "ab"]  # 255 bytes
     for name in names:
         photographs.write(tmp_path / name, picture(24, 24))
     for named in (names, ["."]):
-        done = run("deblur", f"--model={exported / 'compact'}", "--skip_existing", *named)
+        done = run("deblur", f"--model={small_workdir}", "--skip_existing", *named)
         assert (done.returncode, done.stderr) == (0, "")
         assert len(list(tmp_path.glob("ä*_restored.png"))) == 2
         assert len(list(tmp_path.iterdir())) == 4
 
 
-def test_a_reader_that_leaves_early_does_not_stop_the_work(exported, picture, tmp_path):
+def test_a_reader_that_leaves_early_does_not_stop_the_work(small_workdir, picture, tmp_path):
     for number in range(3):
         photographs.write(tmp_path / f"{number}.png", picture(24, 24))
-    line = [sys.executable, "-m", "tf_deblur.deblur", "--model", exported / "compact", "."]
+    line = [sys.executable, "-m", "tf_deblur.deblur", "--model", small_workdir, "."]
     process = subprocess.Popen(
         line, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -320,10 +326,12 @@ def begin(folder, *arguments):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_interrupted_it_ends_and_leaves_nothing_half_written(exported, picture, tmp_path, number):
+def test_interrupted_it_ends_and_leaves_nothing_half_written(
+    small_workdir, picture, tmp_path, number
+):
     photographs.write(tmp_path / "in/0.png", picture(20, 20))
     photographs.write(tmp_path / "in/1.png", np.zeros((4000, 4000, 3), np.uint8))  # one long tile
-    process = begin(tmp_path, "--model", exported / "compact", "--output=out", "in")
+    process = begin(tmp_path, "--model", small_workdir, "--output=out", "in")
     process.wait_for_line("in/0.png ->")
     process.send_signal(number)
     assert process.wait(60) == 128 + number
@@ -331,10 +339,10 @@ def test_interrupted_it_ends_and_leaves_nothing_half_written(exported, picture, 
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["0_restored.png"]
 
 
-def test_killed_at_any_moment_no_final_name_is_half_written(exported, picture, tmp_path):
+def test_killed_at_any_moment_no_final_name_is_half_written(small_workdir, picture, tmp_path):
     for number in range(30):
         photographs.write(tmp_path / f"in/{number:02d}.png", picture(120, 160))
-    arguments = ["--model", exported / "compact", "--output=out", "--skip_existing", "in"]
+    arguments = ["--model", small_workdir, "--output=out", "--skip_existing", "in"]
     rng = np.random.default_rng(0)
     for _ in range(4):
         process = begin(tmp_path, *arguments)

@@ -5,6 +5,7 @@ import json
 import shutil
 import struct
 import subprocess
+import zlib
 
 import numpy as np
 import pytest
@@ -144,6 +145,13 @@ PIXELS = {"Orientation", "ExifImageWidth", "ExifImageHeight"}
 OF_EXIF = ("IFD0:", "ExifIFD:", "InteropIFD:", "Canon:", "GPS:")
 
 
+def with_chunk(data, block):
+    """A PNG file with EXIF behind its header, as Pillow reads it."""
+    chunk = b"eXIf" + block
+    checksum = struct.pack(">L", zlib.crc32(chunk))
+    return data[:33] + struct.pack(">L", len(block)) + chunk + checksum + data[33:]
+
+
 def told_by_exiftool(path):
     line = [EXIFTOOL, "-j", "-G1", "-u", "-n", str(path)]
     (tags,) = json.loads(subprocess.run(line, capture_output=True, check=True).stdout)
@@ -218,7 +226,7 @@ def test_a_jpeg_without_exif_gets_none_and_keeps_its_resolution(tmp_path, pictur
 def test_exif_that_no_jpeg_holds_is_told(tmp_path, picture, suffix):
     block = camera_block()[0] + bytes(70_000) + b"end"
     Image.fromarray(picture(24, 32)).save(tmp_path / "plain.png")
-    data = containers.add_to_png((tmp_path / "plain.png").read_bytes(), block)
+    data = with_chunk((tmp_path / "plain.png").read_bytes(), block)
     photograph = photographs.open_photograph(data)
     told = photographs.describe_losses(suffix, photograph)
     assert told == ("without its EXIF, more than a JPEG holds" if suffix == ".jpg" else "")
@@ -235,7 +243,7 @@ def test_16_bits_beside_a_makers_note_in_a_tiff(tmp_path, order, channels):
     array = np.random.default_rng(0).integers(0, 65536, (33, 47, channels), dtype=np.uint16)
     assert cv2.imwrite(str(tmp_path / "a.png"), array)
     block, note = camera_block(order, orientation=1)
-    data = containers.add_to_png((tmp_path / "a.png").read_bytes(), block)
+    data = with_chunk((tmp_path / "a.png").read_bytes(), block)
     photograph = photographs.open_photograph(data)
     photographs.write(tmp_path / "b.tif", photograph.pixels, photograph)
     again = photographs.open_photograph(tmp_path / "b.tif")
@@ -250,7 +258,7 @@ def test_damaged_exif_costs_a_tiff_file_no_pixel(damage, picture, tmp_path):
     deep = picture(24, 32).astype(np.uint16) * 257
     photographs.write(tmp_path / "deep.png", deep)
     data = (tmp_path / "deep.png").read_bytes()
-    (tmp_path / "a.png").write_bytes(containers.add_to_png(data, b"MM\0*" + damage))
+    (tmp_path / "a.png").write_bytes(with_chunk(data, b"MM\0*" + damage))
     source = photographs.open_photograph(tmp_path / "a.png")
     assert photographs.describe_losses(".tif", source) == "without its EXIF, which is damaged"
     photographs.write(tmp_path / "a.tif", source.pixels, source)

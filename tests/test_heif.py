@@ -6,7 +6,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, features
 
 from tf_deblur.errors import UserError
 from tf_deblur.pictures import heif, photographs
@@ -156,10 +156,67 @@ def test_a_heic_is_refused_in_one_line(tmp_path, picture, monkeypatch):
     assert photographs.count_pixels(path) == 24 * 32
     with pytest.raises(UserError, match="32x24 pixels, more than 0.0001 megapixels"):
         photographs.open_photograph(path, megapixels=1e-4)
-    burst = [Image.fromarray(picture(16, 16, seed)) for seed in range(3)]
-    burst[0].save(tmp_path / "burst.heic", save_all=True, append_images=burst[1:])
-    with pytest.raises(UserError, match="3 pages or frames"):
-        photographs.open_photograph(tmp_path / "burst.heic")
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     with pytest.raises(UserError, match=r"photo.heic: HEIC .* pip install 'tf-deblur\[heif\]'$"):
         photographs.open_photograph(path)
+
+
+@wants_heif
+@pytest.mark.parametrize("count, words", [(2, "second picture"), (4, "3 other pictures")])
+def test_of_several_pictures_the_primary_one_is_restored(picture, count, words):
+    pictures = [Image.fromarray(picture(64, 96, seed)) for seed in range(count)]
+    kind = pillow_heif.HeifFile()
+    for one in pictures:
+        kind.add_from_pillow(one)
+    data = io.BytesIO()
+    kind.save(data, primary_index=1, **LOSSLESS)
+    photograph = photographs.open_photograph(data.getvalue())
+    np.testing.assert_array_equal(photograph.pixels, picture(64, 96, 1))
+    told = photographs.describe_losses(".png", photograph)
+    assert told == f"without the {words} behind it"
+
+
+@wants_heif
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_the_film_of_a_motion_photograph_is_told(tmp_path, picture, wrapped):
+    Image.fromarray(picture(64, 96)).save(tmp_path / "a.heic", **LOSSLESS)
+    film = b"\0\0\0\x14ftypmp42\0\0\0\0isom" + b"\0\0\0\x10moov" + bytes(8)
+    more = (len(film) + 8).to_bytes(4, "big") + b"mpvd" + film if wrapped else film
+    photograph = photographs.open_photograph((tmp_path / "a.heic").read_bytes() + more)
+    np.testing.assert_array_equal(photograph.pixels, picture(64, 96))
+    assert photographs.describe_losses(".jpg", photograph) == "without the film behind it"
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="Pillow is without AVIF")
+def test_an_animated_avif_is_not_supported(picture):
+    frames, data = [Image.fromarray(picture(32, 32, seed)) for seed in range(3)], io.BytesIO()
+    frames[0].save(data, "AVIF", save_all=True, append_images=frames[1:])
+    with pytest.raises(UserError, match="an animation; one picture a file"):
+        photographs.open_photograph(data.getvalue())
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="Pillow is without AVIF")
+@pytest.mark.parametrize("levels", ["full", "limited"])
+@pytest.mark.parametrize("sides", ["4:0:0", "4:2:0"])
+@pytest.mark.parametrize("mode", ["L", "LA"])
+@pytest.mark.parametrize("told", [True, False])
+def test_grey_is_over_the_full_range(levels, sides, mode, told):
+    ramp, data = np.tile(np.arange(256, dtype=np.uint8), (64, 1)), io.BytesIO()
+    Image.fromarray(ramp).convert(mode).save(
+        data, "AVIF", quality=100, range=levels, subsampling=sides
+    )
+    if not told:  # in the file, but in the picture's own header
+        data = io.BytesIO(data.getvalue().replace(b"colrnclx", b"skipnclx"))
+    photograph = photographs.open_photograph(data.getvalue())
+    expected = np.asarray(Image.open(data).convert("RGB")).astype(int)  # by libavif
+    assert np.abs(photograph.pixels - expected).max() <= 1
+    assert photograph.grey == (sides == "4:0:0")
+
+
+@pytest.mark.parametrize("bits", [10, 12])
+def test_deep_grey_of_limited_range_is_over_all_16_bits(bits):
+    levels = np.uint16([[[16], [125], [235]]]) << (bits - 8)
+    wide = heif.spread_over_16_bits(levels, bits)
+    data = b"colrnclx" + bytes([0, 1, 0, 13, 0, 6, 0])
+    expected = [0, 109 / 219 * 65535, 65535]
+    np.testing.assert_allclose(heif._widen(wide, bits, data)[0, :, 0], expected, atol=2)

@@ -117,3 +117,19 @@ def test_a_thumbnail_inside_a_jpeg_lies_not_behind_it(picture):
     small = encoded("JPEG", picture(16, 16))
     data = encoded("JPEG", picture(48, 64), exif=b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0" + small)
     assert photographs.describe_losses(".jpg", photographs.open_photograph(data)) == ""
+
+
+def test_a_picture_that_pillow_refuses_is_no_whole_one(picture):
+    jpeg, gif = encoded("JPEG", picture(240, 320), quality=80), encoded("GIF", picture(48, 64))
+    rng, refused = np.random.default_rng(0), 0
+    for number in range(200):
+        data = bytearray(jpeg if number % 2 else gif)
+        for place in rng.integers(200, len(data), 15):
+            data[place] = rng.integers(256)
+        try:
+            photographs.open_photograph(bytes(data))
+        except UserError:
+            refused += 1
+        else:
+            Image.open(io.BytesIO(data)).load()
+    assert 0 < refused < 200

@@ -1,8 +1,8 @@
 import math
-import subprocess
 import sys
 
 import pytest
+from commands import python
 
 from tf_deblur import memory
 
@@ -113,7 +113,6 @@ def test_a_tile_takes_the_memory_that_is_reckoned(
     network, backend, side, precision, a_block_of_paper, exported
 ):
     named = {"compact": "compact", "paper": a_block_of_paper, "exported": exported / "compact"}
-    line = [sys.executable, "-c", PEAK, named[network], precision, backend, str(side)]
-    done = subprocess.run(line, capture_output=True, text=True, timeout=300)
+    done = python("-c", PEAK, named[network], precision, backend, side)
     assert done.returncode == 0, done.stderr
     assert 0.75 < float(done.stdout) < 1.25

@@ -1,11 +1,13 @@
 import dataclasses
 import itertools
+import json
 
 import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
 from safetensors.numpy import load_file
+from trainings import SMALL
 
 from tf_deblur import memory
 from tf_deblur.errors import UserError
@@ -14,7 +16,12 @@ from tf_deblur.training.patches import PatchSettings
 
 PATCH = 32
 PLAIN = PatchSettings(patch_size=PATCH, noise_stddev=0.0)
-SMALL = '{"filters": [8, 16, 32], "down": [1, 1], "middle": 1, "up": [1, 1]}'
+
+
+@pytest.fixture(autouse=True)
+def a_small_ring(monkeypatch):
+    """Eight makings, not 32: as true of these claims, and made in a quarter of the time."""
+    monkeypatch.setattr(ring, "FILLS", 8)
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +152,11 @@ def test_a_training_on_photographs_and_pairs_that_is_stopped_ends_as_one_that_wa
     def train(workdir, steps):
         done = run(
             *("train", f"--dataset=photographs@{photographs[0].parent},image_pairs@pairs"),
-            *("--generator=compact", f"--generator_arguments={SMALL}", "--deterministic"),
+            *(
+                "--generator=compact",
+                f"--generator_arguments={json.dumps(SMALL)}",
+                "--deterministic",
+            ),
             *("--rotation=right_angles", "--sgd_fraction=0", f"--steps={steps}"),
             *("--batch_size=4", f"--patch_size={PATCH}", "--identity_fraction=0.1"),
             *("--data_dir=prepared", f"--workdir={workdir}"),

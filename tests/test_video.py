@@ -138,9 +138,9 @@ def clips(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def restored(clips, exported):
+def restored(clips, small_workdir):
     """All of them by one command, which changes no pixel; its lines, and the folder."""
-    line = ["-m", "tf_deblur.deblur", "--model", exported / "compact", "--strength=0"]
+    line = ["-m", "tf_deblur.deblur", "--model", small_workdir, "--strength=0"]
     done = python(*line, *CLIPS, cwd=clips)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
@@ -271,7 +271,7 @@ def test_a_failure_while_restoring_leaves_nothing_and_ends_the_threads(clips, tm
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_disk_that_fills_leaves_nothing_half_written(clips, exported, tmp_path):
+def test_a_disk_that_fills_leaves_nothing_half_written(clips, small_workdir, tmp_path):
     """A limit on a file's size stands in: the kernel refuses to write on, as a full disk does."""
     before = (clips / "deep.mp4").read_bytes()
     assert len(before) > 16_000
@@ -281,7 +281,7 @@ def test_a_disk_that_fills_leaves_nothing_half_written(clips, exported, tmp_path
         "-m",
         "tf_deblur.deblur",
         "--model",
-        exported / "compact",
+        small_workdir,
         "--overwrite",
     ]
     done = subprocess.run(

@@ -1,43 +1,9 @@
-"""Puts an EXIF block into the bytes of an encoded picture, where each format holds it; and says
-what a JPEG file holds beside its picture."""
+"""Puts an EXIF block into the bytes of an encoded WebP or AVIF."""
 
 import re
 import struct
-import zlib
 
 from tf_deblur.pictures import exif
-
-LONGEST_IN_JPEG = 65535 - 2 - len(exif.PREFIX)  # of an EXIF block: one segment counts its bytes so
-_AFTER_PIXELS = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # a marker that is no part of them
-_PICTURE = re.compile(rb"\xff\xd8\xff[\xc0-\xef]")
-
-
-def add_to_jpeg(data: bytes, block: bytes) -> bytes:
-    """A JPEG file with an EXIF block, as `exif.update` makes it."""
-    return data[:2] + _segment(0xE1, exif.PREFIX + block) + data[2:]
-
-
-def refuse_in_jpeg(block: bytes) -> str:
-    """Why a JPEG file cannot have an EXIF block, in words; empty if it can."""
-    return "more than a JPEG holds" if len(block) > LONGEST_IN_JPEG else ""
-
-
-def add_density(data: bytes, xres: float) -> bytes:
-    """A JPEG file with the resolution, in pixels a millimetre, that no EXIF tells."""
-    dots = min(max(round(xres * 25.4), 1), 65535)  # an inch
-    content = struct.pack(">5sHBHHBB", b"JFIF", 0x101, 1, dots, dots, 0, 0)
-    return data[:2] + _segment(0xE0, content) + data[2:]
-
-
-def _segment(marker, content):
-    return struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content
-
-
-def add_to_png(data: bytes, block: bytes) -> bytes:
-    """A PNG file with an EXIF block."""
-    chunk = b"eXIf" + block
-    chunk = struct.pack(">L", len(block)) + chunk + struct.pack(">L", zlib.crc32(chunk))
-    return data[:33] + chunk + data[33:]  # behind its header
 
 
 def add_to_webp(data: bytes, block: bytes) -> bytes:
@@ -71,41 +37,3 @@ def add_to_avif(data: bytes, block: bytes) -> bytes:
             extent = (len(data) + 8, 1, 0, len(content))
             struct.pack_into(">LHLL", changed, place + 4, *extent)
     return bytes(changed) + struct.pack(">L4s", len(content) + 8, b"mdat") + content
-
-
-def describe_rest_of_jpeg(data: bytes, gain_map: bool) -> str:
-    """What a JPEG file holds after its picture, in words; empty for nothing but padding.
-
-    Args:
-      data: the file.
-      gain_map: whether a picture there is one, told elsewhere.
-    """
-    rest = data[_find_end_of_jpeg(data) :].strip(b"\0\n\r ")
-    film = rest.find(b"ftyp")
-    parts = []
-    if _PICTURE.search(rest, 0, film if film >= 0 else len(rest)):
-        parts += [] if gain_map else ["picture"]
-    elif rest and film < 0:
-        parts.append(f"{len(rest)} bytes")
-    if film >= 0:
-        parts.append("film")
-    return " and the ".join(parts)
-
-
-def _find_end_of_jpeg(data):
-    """Where the first picture ends; where the file does, if it is damaged."""
-    place = 2
-    while (place := data.find(b"\xff", place)) >= 0 and place + 4 <= len(data):
-        marker = data[place + 1]
-        if marker == 0xFF:
-            place += 1
-        elif marker in (0x01, *range(0xD0, 0xD8)):
-            place += 2
-        elif marker == 0xD9:
-            return place + 2
-        else:
-            place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
-            if marker == 0xDA:
-                found = _AFTER_PIXELS.search(data, place)
-                place = found.start() if found else len(data)
-    return len(data)

@@ -6,18 +6,16 @@ nothing in it may move, and in a TIFF file, whose offsets count from the file's 
 first.
 """
 
-import mmap
-import os
 import struct
 
-from tf_deblur.pictures.libvips import pyvips
+from tf_deblur.pictures.libvips import Data, pyvips
 
-ORIENTATION, RESOLUTION, DETAILS, NOTE = 0x112, 0x11A, 0x8769, 0x927C
+ORIENTATION, RESOLUTION, UNIT, DETAILS, NOTE = 0x112, 0x11A, 0x128, 0x8769, 0x927C
 PREFIX = b"Exif\0\0"  # before a block in most formats
 _ORDERS = {b"II": "<", b"MM": ">"}
 _DIRECTORIES = {DETAILS, 0x8825, 0xA005}  # tags that point to one: camera's details, GPS, versions
 _SIDES = ({0x100, 0xA002}, {0x101, 0xA003})  # tags of width and of height
-_RESOLUTIONS = {RESOLUTION, 0x11B, 0x128}  # across, down, their unit
+_RESOLUTIONS = {RESOLUTION, 0x11B, UNIT}  # across, down, their unit
 _THUMBNAILS = ((0x201, 0x202), (0x111, 0x117))  # where and how long: JPEG, uncompressed
 # Of a TIFF file's first directory, what tells of the photograph; the others are for its pixels
 # or other programs' work, which can be larger than the picture.
@@ -41,21 +39,28 @@ _LIMIT = 1 << 24  # bytes of all of it; more is no camera's
 _IN_PLACE = 60_000
 
 
-def read(image: pyvips.Image, source: bytes | str | os.PathLike) -> bytes:
+def read(image: pyvips.Image, data: Data) -> bytes:
     """The EXIF block of a file.
 
     Args:
       image: the `pyvips.Image` of it.
-      source: its path, or its bytes.
+      data: its bytes.
 
     Returns:
       bytes; empty if it has none, or is a BigTIFF, whose directories are others.
     """
     if image.get("vips-loader").startswith("tiff"):
-        return _read_from_tiff(source)
+        try:
+            return _collect(data)
+        except (struct.error, ValueError):  # damaged there; but the picture is whole
+            return b""
     if not image.get_typeof("exif-data"):
         return b""
-    data = bytes(image.get("exif-data"))
+    return find(bytes(image.get("exif-data")))
+
+
+def find(data: bytes) -> bytes:
+    """A block without what formats put before it; empty for none."""
     starts = [at for order in (b"II*\0", b"MM\0*") if (at := data.find(order, 0, 32)) >= 0]
     return data[min(starts) :] if starts else b""
 
@@ -83,6 +88,25 @@ def update(block: bytes, width: int, height: int) -> bytes:
     except (struct.error, ValueError):
         pass
     return bytes(data)
+
+
+def read_orientation(block: bytes) -> int:
+    """Which of the eight ways a picture is turned; 0 if a block does not say."""
+    try:
+        start, order = _find_first(block)
+        places = _find_places(block, start, order)
+        turn = _read_number(block, places[ORIENTATION] + 8, order, "H")
+    except (struct.error, ValueError, KeyError):
+        return 0
+    return turn if 1 <= turn <= 8 else 0
+
+
+def drop_resolution(data: bytes) -> bytes:
+    """A TIFF file without a unit of its resolution, as one has that does not know it."""
+    changed = bytearray(data)
+    start, order = _find_first(data)
+    _set(changed, _find_places(data, start, order).get(UNIT), order, 1)
+    return bytes(changed)
 
 
 def has(block: bytes, tag: int) -> bool:
@@ -159,17 +183,6 @@ def add_to_tiff(data: bytes, block: bytes, predicted: bool = False) -> bytes:
     head = block[:4] + struct.pack(f"{into}L", start)
     padding = bytes(start - moved - len(data))
     return b"".join([head, block[8:], memoryview(data)[8:], padding, directory])
-
-
-def _read_from_tiff(source):
-    try:
-        if isinstance(source, bytes):
-            return _collect(source)
-        with open(source, "rb") as file:
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                return _collect(data)
-    except (struct.error, ValueError, OSError):  # damaged there, or in a file system that maps
-        return b""  # no files into memory; but the picture is whole
 
 
 def _collect(data):

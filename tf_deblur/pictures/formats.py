@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tf_deblur.pictures import arrays, bmp, containers, exif, heif, libvips
-from tf_deblur.pictures.libvips import pyvips
+from tf_deblur.pictures import arrays, bmp, containers, exif, heif, jpeg, libvips, png, tiff
+from tf_deblur.pictures.libvips import Data, pyvips
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,9 +24,12 @@ class Format:
       loader: what the name of libvips' loader for it begins with.
       starts: what its files begin with, any of these.
       codec: by which its files are told from others of the same loader; None for all others.
-      decode: (image, source, name) -> (pixels, whether there is a gain map); `image` is the file
-        as libvips opens it, and `name` for errors.
-      describe_rest: (data, gain_map) -> what a file holds behind its picture, in words; if it can.
+      open: (data, loader) -> a `pyvips.Image` without pixels; as `libvips.open`.
+      decode: (image, data) -> pixels and more, of what `open` gave; as `libvips.decode`.
+      check: (data, loader) -> raises if the pixels that were decoded are not to be trusted.
+      other_colours: (image, data) -> whether they differ from sRGB (HDR, wider) and no profile
+        says so.
+      describe_rest: (image, data) -> what a file holds beside its picture, in words; if it can.
       becomes: the suffix that a result has, of a format that is not written.
       save: (format, pixels, header, EXIF block, options) -> bytes; a header of None for none.
       add_exif: (data, block) -> the file with it.
@@ -35,6 +38,7 @@ class Format:
       bits: how many of 16 it holds.
       alpha: whether it holds an alpha channel.
       longest: the longest side, in pixels; None for more than anybody has.
+      longest_xmp: in bytes; None for more than anybody has.
       refuse_exif: block -> why it is left out, in words; empty for one that is not.
     """
 
@@ -43,7 +47,10 @@ class Format:
     loader: str
     starts: tuple[bytes, ...] = ()
     codec: str | None = None
+    open: Callable = libvips.open
     decode: Callable = libvips.decode
+    check: Callable = lambda data, loader: None
+    other_colours: Callable = lambda image, data: False
     describe_rest: Callable | None = None
     becomes: str | None = None
     save: Callable | None = None
@@ -53,6 +60,7 @@ class Format:
     bits: int = 8
     alpha: bool = False
     longest: int | None = None
+    longest_xmp: int | None = None
     refuse_exif: Callable = lambda block: ""
 
     @property
@@ -61,14 +69,14 @@ class Format:
         return self.becomes or self.suffixes[0]
 
 
-def _write(format, pixels, header, options, more=""):
+def _write(format, pixels, header, options, keep="xmp|iptc|icc|other"):
     """The file that libvips writes, with all that a header has but EXIF."""
     grey, deep = pixels.shape[-1] < 3, pixels.dtype == np.uint16
     kind = {(0, 0): "srgb", (0, 1): "rgb16", (1, 0): "b-w", (1, 1): "grey16"}[grey, deep]
     image = pyvips.Image.new_from_array(np.ascontiguousarray(pixels)).copy(interpretation=kind)
     if header:
         image = libvips.copy_metadata(image, header)
-    keep = f"xmp|iptc|icc|other{more}" if header else "none"
+    keep = keep if header else "none"
     return image.write_to_buffer(format.suffix, keep=keep, **options)
 
 
@@ -77,11 +85,14 @@ def _save(format, pixels, header, block, options):
     return format.add_exif(data, block) if block else data
 
 
-def _save_jpeg(format, pixels, header, block, options):
+def _save_png(format, pixels, header, block, options):
     data = _write(format, pixels, header, options)
-    if header and not exif.has(block, exif.RESOLUTION):
-        data = containers.add_density(data, header.xres)
-    return format.add_exif(data, block) if block else data
+    return png.add_metadata(data, header or pyvips.Image.black(1, 1), block)
+
+
+def _save_jpeg(format, pixels, header, block, options):
+    data = _write(format, pixels, header, options, keep="icc|iptc")
+    return jpeg.add_metadata(data, header, block) if header else data
 
 
 def _save_tiff(format, pixels, header, block, options):
@@ -90,6 +101,8 @@ def _save_tiff(format, pixels, header, block, options):
         pixels = arrays.subtract_left(pixels).byteswap()
         options = options | {"predictor": "none"}
     data = _write(format, pixels, header, options)
+    if not header or not libvips.has_resolution(header):  # which libvips writes none the less
+        data = exif.drop_resolution(data)
     return format.add_exif(data, block, predicted=swapped) if block else data
 
 
@@ -100,22 +113,26 @@ def _save_avif(format, pixels, header, block, options):
     if not block:
         return _write(format, pixels, header, options)
     # with some EXIF, for the block to replace
-    return format.add_exif(_write(format, pixels, header, options, "|exif"), block)
+    return format.add_exif(_write(format, pixels, header, options, "all"), block)
 
 
 # fmt: off
 FORMATS = (
     Format(
-        "PNG", (".png",), loader="png", starts=(b"\x89PNG\r\n",),
-        save=_save, add_exif=containers.add_to_png, options={"compression": 6}, bits=16, alpha=True,
+        "PNG", (".png",), loader="png", starts=(b"\x89PNG\r\n",), open=png.open,
+        other_colours=png.has_other_colours,
+        save=_save_png, options={"compression": 6}, bits=16, alpha=True,
     ),
     Format(
-        "JPEG", (".jpg", ".jpeg"), loader="jpeg", starts=(b"\xff\xd8",),
-        save=_save_jpeg, add_exif=containers.add_to_jpeg, lossy=True, longest=65500,
-        refuse_exif=containers.refuse_in_jpeg, describe_rest=containers.describe_rest_of_jpeg,
+        "JPEG", (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), loader="jpeg", starts=(b"\xff\xd8",),
+        open=jpeg.open, check=libvips.check_by_pillow,
+        save=_save_jpeg, lossy=True, longest=65500,
+        longest_xmp=jpeg.LONGEST_XMP,
+        refuse_exif=jpeg.refuse_exif, describe_rest=jpeg.describe_rest,
     ),
     Format(
         "TIFF", (".tif", ".tiff"), loader="tiff", starts=(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+        open=tiff.open, decode=tiff.decode, check=tiff.check, describe_rest=tiff.describe_rest,
         save=_save_tiff, options={"compression": "deflate", "predictor": "horizontal"},
         add_exif=exif.add_to_tiff, refuse_exif=exif.refuse_in_tiff, bits=16, alpha=True,
     ),
@@ -124,16 +141,27 @@ FORMATS = (
         save=_save, add_exif=containers.add_to_webp, lossy=True, alpha=True, longest=16383,
     ),
     Format(
-        "HEIC", (".heic", ".heif", ".hif"), loader="heif", codec="hevc", decode=heif.decode_heic,
+        "HEIC", (".heic", ".heif", ".hif"), loader="heif", codec="hevc",
+        open=heif.open, decode=heif.decode_heic, other_colours=heif.has_other_colours,
+        describe_rest=heif.describe_rest,
         becomes=".jpg",
     ),
     Format(
-        "AVIF", (".avif",), loader="heif", decode=heif.decode_avif,
+        "AVIF", (".avif",), loader="heif",
+        open=heif.open, decode=heif.decode_avif, check=libvips.check_by_pillow,
+        other_colours=heif.has_other_colours,
+        describe_rest=heif.describe_rest,
         save=_save_avif, add_exif=containers.add_to_avif, options={"effort": 1}, lossy=True,
         bits=12, alpha=True, longest=16384,
     ),
-    Format("GIF", (".gif",), loader="gif", starts=(b"GIF8",), becomes=".png"),
-    Format("BMP", (".bmp",), loader=bmp.LOADER, decode=bmp.decode, becomes=".png"),
+    Format(
+        "GIF", (".gif",), loader="gif", starts=(b"GIF8",), check=libvips.check_by_pillow,
+        becomes=".png",
+    ),
+    Format(
+        "BMP", (".bmp",), loader="bmp", starts=(b"BM",), open=bmp.open, decode=bmp.decode,
+        becomes=".png",
+    ),
 )
 # fmt: on
 BY_SUFFIX = {suffix: row for row in FORMATS for suffix in row.suffixes}
@@ -142,19 +170,24 @@ WRITTEN = tuple(suffix for suffix, row in BY_SUFFIX.items() if row.save)
 CHOICES = tuple(row.suffix[1:] for row in FORMATS if row.save)  # without the dot
 
 
-def find_by_image(image: pyvips.Image) -> Format | None:
-    """The format of an opened file; None for what libvips reads and is no photograph."""
-    loader = image.get("vips-loader")
+def open_image(data: Data) -> tuple[pyvips.Image, Format]:
+    """A file as its format opens it, its pixels not decoded yet, told by what is in it."""
+    kind = name_by_start(data)
+    row = next((row for row in FORMATS if kind in (row.name, row.loader.upper())), None)
+    if not row:
+        raise ValueError("no format of ours")
+    image = row.open(data, row.loader)
     codec = image.get("heif-compression") if image.get_typeof("heif-compression") else None
-    fits = (row for row in FORMATS if loader.startswith(row.loader))
-    return next((row for row in fits if row.codec in (None, codec)), None)
+    rows = (other for other in FORMATS if other.loader == row.loader)
+    return image, next(row for row in rows if row.codec in (None, codec))
 
 
-def name_by_start(data: bytes) -> str | None:
+def name_by_start(data: Data) -> str | None:
     """What a file's first bytes say that it is; None if nothing that we know."""
     if data[4:8] == b"ftyp":
         return "HEIF"
-    return next((row.name for row in FORMATS if data.startswith(row.starts)), None)
+    start = bytes(data[:12])
+    return next((row.name for row in FORMATS if row.starts and start.startswith(row.starts)), None)
 
 
 def choose_suffix(path: pathlib.Path) -> str:

@@ -2,71 +2,88 @@
 
 It opens HEIC files with all their metadata, but lacks the decoder; and it puts samples of 10 and
 12 bits into the upper ones of 16, where white is less than 65535. Nor does it tell what colours
-a file has that holds no ICC profile.
+a file has that holds no ICC profile, and what other pictures.
 """
 
-import os
-import pathlib
+import io
 import re
+import struct
 
 import numpy as np
 
 from tf_deblur.errors import UserError
 from tf_deblur.pictures import libvips
-from tf_deblur.pictures.libvips import pyvips
+from tf_deblur.pictures.libvips import Data, pyvips
 
-_NCLX = re.compile(rb"colrnclx(..)(..)", re.DOTALL)  # primaries and transfer by ITU-T H.273
+# primaries, transfer and matrix by ITU-T H.273, and whether black is 0 and white the largest value
+_NCLX = re.compile(rb"colrnclx(..)(..)..(.)", re.DOTALL)
+_AV1 = re.compile(rb"av1C\x81.(.)", re.DOTALL)
+_MONOCHROME, _FULL, _HIDDEN = 0x10, 0x80, 1  # bits
+_PICTURES = {b"hvc1", b"av01", b"grid", b"iden", b"iovl", b"jpeg", b"avc1", b"j2k1", b"vvc1"}
+_MANY_TILES = "box contains"  # more than libheif's limit of 256, as phones' 200 megapixels have
 _UNKNOWN, _SRGB, _CURVES_OF_HDR = 2, 1, {8, 16, 18}  # the numbers: linear, PQ and HLG
 
 
-def decode_avif(
-    image: pyvips.Image, source: bytes | str | os.PathLike, name: object
-) -> tuple[np.ndarray, bool]:
+def open(data: Data, loader: str) -> pyvips.Image:
+    """As `libvips.open`, of the primary image, of any number of tiles."""
+    if b"moov" in _name_boxes(data)[0]:
+        raise UserError("an animation; one picture a file is wanted")
+    options = {"fail_on": "error"}
+    try:
+        return pyvips.Image.heifload_buffer(data, **options)
+    except pyvips.Error as error:
+        if _MANY_TILES not in str(error):
+            raise
+        return pyvips.Image.heifload_buffer(data, unlimited=True, **options)
+
+
+def decode_avif(image: pyvips.Image, data: Data) -> tuple:
     """As `libvips.decode`, with samples of 10 and 12 bits over all 16."""
-    array, gain_map = libvips.decode(image, source, name)
+    array, _, image = libvips.decode(image, data)
+    bits = image.get("bits-per-sample")
     if array.dtype == np.uint16:
-        array = from_upper_bits(array, image.get("bits-per-sample"))
-    return array, gain_map
+        array = from_upper_bits(array, bits)
+    codec = _AV1.search(data)
+    if codec and codec[1][0] & _MONOCHROME:  # three times the same, and alpha
+        array = _widen(array[..., [0, 3] if array.shape[-1] == 4 else [0]], bits, data)
+    return array, b"tmap" in _read_items(data)[0].values(), image
 
 
-def decode_heic(
-    image: pyvips.Image, source: bytes | str | os.PathLike, name: object
-) -> tuple[np.ndarray, bool]:
-    """Decodes a HEIC's primary image.
+def decode_heic(image: pyvips.Image, data: Data) -> tuple:
+    """Decodes a HEIC's primary image, as `libvips.decode`, which lacks the decoder.
 
-    Args:
-      image: the file as libvips opens it, which cannot decode it.
-      source: a path, or the bytes of a file.
-      name: for errors.
-
-    Returns:
-      (array, whether the file has a gain map too). The array is (height, width, channels) uint8,
-      or uint16 if the file has more bits; upright, since the format has a turn of its own,
-      beside which its EXIF orientation does not count.
-
-    Raises:
-      UserError: pillow-heif is missing, or the file damaged.
+    It is upright, since the format has a turn of its own, beside which its EXIF orientation does
+    not count. UserError where pillow-heif is missing.
     """
     try:
         import pillow_heif
     except ImportError:
-        raise UserError(
-            f"{name}: HEIC wants a library of its own; pip install 'tf-deblur[heif]'"
-        ) from None
+        wanted = "HEIC wants a library of its own; pip install 'tf-deblur[heif]'"
+        raise UserError(wanted) from None
     kept = {"convert_hdr_to_8bit": False, "hdr_to_16bit": False}
-    try:
-        picture = pillow_heif.open_heif(source, **kept)
-        array = np.asarray(picture)
-    except (ValueError, EOFError, SyntaxError, RuntimeError, OSError) as error:
-        reason = (str(error).strip().splitlines() or ["unknown"])[0]
-        raise UserError(f"{name}: not a whole picture that we can read ({reason})") from error
+    picture = pillow_heif.open_heif(bytes(data), **kept)
+    array = np.asarray(picture)
     if array.dtype == np.uint16:
         array = spread_over_16_bits(array, picture.info["bit_depth"])
+    array = array.reshape(*array.shape[:2], -1)
+    if array.shape[-1] < 3:
+        array = _widen(array, picture.info["bit_depth"], data)
     gain_map = any("gainmap" in kind for kind in picture.info["aux"])
-    return array.reshape(*array.shape[:2], -1), gain_map
+    return array, gain_map, image
 
 
-def has_other_colours(image: pyvips.Image, source: bytes | str | os.PathLike) -> bool:
+def describe_rest(image: pyvips.Image, data: Data) -> str:
+    """What a file holds beside its picture, in words: tiles, thumbnails and masks do not count."""
+    items, refers, hidden = _read_items(data)
+    seen = {item for item, kind in items.items() if kind in _PICTURES} - hidden
+    seen -= {item for kind, item, _ in refers if kind in (b"thmb", b"auxl")}
+    tiles = {item for kind, _, to in refers if kind == b"dimg" for item in to}
+    left = max(len(seen - tiles), 1) - 1  # the picture itself may be one that another is made of
+    words = ["second picture" if left == 1 else f"{left} other pictures"] if left else []
+    return " and the ".join(words + ["film"] * _name_boxes(data)[1])
+
+
+def has_other_colours(image: pyvips.Image, data: Data) -> bool:
     """Whether those of a HEIC's or AVIF's `pyvips.Image` differ from sRGB, with no ICC profile.
 
     Then they are HDR, by the curves PQ or HLG, or of wider primaries, and the file says so in a
@@ -74,12 +91,40 @@ def has_other_colours(image: pyvips.Image, source: bytes | str | os.PathLike) ->
     """
     if image.get_typeof("icc-profile-data"):
         return False
-    data = source if isinstance(source, bytes) else pathlib.Path(source).read_bytes()
     found = _NCLX.search(data)  # the first is the primary image's
     if not found:
         return False
-    primaries, curve = (int.from_bytes(number, "big") for number in found.groups())
+    primaries, curve, _ = (int.from_bytes(number, "big") for number in found.groups())
+    return differ_from_srgb(primaries, curve)
+
+
+def differ_from_srgb(primaries: int, curve: int) -> bool:
+    """Whether colours do, by the numbers of ITU-T H.273."""
     return primaries not in (_SRGB, _UNKNOWN) or curve in _CURVES_OF_HDR
+
+
+def _widen(array, bits, data):
+    """Grey as libheif gives it -> over its full range, which it does of colours alone."""
+    if not _is_limited(data):
+        return array
+    most = np.iinfo(array.dtype).max
+    black, white = ((level << (bits - 8)) / (2**bits - 1) for level in (16, 235))
+    shares = (np.linspace(0, 1, most + 1) - black) / (white - black)
+    levels = np.rint(shares.clip(0, 1) * most).astype(array.dtype)
+    return np.concatenate([_look_up(levels, array[..., :1]), array[..., 1:]], axis=-1)
+
+
+def _is_limited(data):
+    """Whether black is 16 and white 235 of 8 bits, as the file says or its first picture does."""
+    if colours := _NCLX.search(data):
+        return not colours[3][0] & _FULL
+    try:
+        import av
+
+        with av.open(io.BytesIO(data)) as file:
+            return next(file.decode(video=0)).color_range == av.video.reformatter.ColorRange.MPEG
+    except Exception:  # without FFmpeg, or what it does not read: as libheif has it
+        return False
 
 
 def spread_over_16_bits(array: np.ndarray, bits: int) -> np.ndarray:
@@ -104,3 +149,49 @@ def _look_up(levels, array):
     for row, into in zip(array, made):  # all at once, NumPy makes indices of 64 bits
         np.take(levels, row, mode="clip", out=into)
     return made
+
+
+def _name_boxes(data):
+    """(kinds of a file's boxes, whether a film follows, which has the same)."""
+    kinds = []
+    for kind, _, _ in _read_boxes(data, 0, len(data)):
+        if kind == b"mpvd" or kind == b"ftyp" and kinds:
+            return kinds, True
+        kinds.append(kind)
+    return kinds, False
+
+
+def _read_items(data):
+    """({item: its kind}, [(kind, item, to which others it refers)], {hidden items})."""
+    items, refers, hidden = {}, [], set()
+    metas = (place for kind, *place in _read_boxes(data, 0, len(data)) if kind == b"meta")
+    begin, stop = next(metas, (0, 0))
+    for kind, start, end in _read_boxes(data, begin + 4, stop):
+        if kind == b"iinf":
+            for _, at, _ in _read_boxes(data, start + (8 if data[start] else 6), end):
+                item, _, name = struct.unpack_from(
+                    ">LH4s" if data[at] > 2 else ">HH4s", data, at + 4
+                )
+                items[item] = name
+                hidden |= {item} if data[at + 3] & _HIDDEN else set()
+        elif kind == b"iref":
+            head, letter = (">LH", "L") if data[start] else (">HH", "H")
+            for name, at, _ in _read_boxes(data, start + 4, end):
+                item, count = struct.unpack_from(head, data, at)
+                to = struct.unpack_from(f">{count}{letter}", data, at + struct.calcsize(head))
+                refers.append((name, item, to))
+    return items, refers, hidden
+
+
+def _read_boxes(data, start, end):
+    """(kind, where it begins, where it ends) of each box."""
+    while start + 8 <= end:
+        size, kind = struct.unpack_from(">L4s", data, start)
+        head = 8
+        if size == 1 and start + 16 <= end:
+            size, head = struct.unpack_from(">Q", data, start + 8)[0], 16
+        stop = end if size == 0 else start + size
+        if size and size < head or stop > end:
+            return
+        yield kind, start + head, stop
+        start = stop

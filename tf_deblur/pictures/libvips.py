@@ -1,31 +1,96 @@
 """libvips, silent: pixels, metadata, and in words for people why it cannot do a file."""
 
+import io
 import logging
+import mmap
 import os
 import re
 import struct
+import typing
 import zlib
+
+import numpy as np
 
 # Read when it starts. pyvips hands warnings to `logging`, but not those of the process's end.
 os.environ.setdefault("VIPS_WARNING", "0")
 logging.getLogger("pyvips").setLevel(logging.CRITICAL)
 import pyvips  # noqa: E402
+from PIL import Image  # noqa: E402
 
+from tf_deblur.errors import UserError, quiet  # noqa: E402
+
+# of what libvips logs of damaged files, pyvips would print that it is no UTF-8
+pyvips._to_string = lambda text: pyvips.ffi.string(text).decode(errors="replace")
 pyvips.cache_set_max(0)  # by name: a file written anew would be the old one
+pyvips.block_untrusted_set(True)  # their readers are not made for files of strangers
 
 GAIN_MAP = "gainmap-data"
-_KEPT = ("icc-profile-data", "xmp-data", "iptc-data", "resolution-unit")
+Data = bytes | mmap.mmap  # a file, in memory or where it lies
+_TYPES = ("uchar", "ushort")
+EXIF, XMP, PROFILE = "exif-data", "xmp-data", "icc-profile-data"  # names of its fields
+_KEPT = [PROFILE, XMP, "iptc-data", "resolution-unit", "xmp-extended", "png-texts", "png-colours"]
+_UNSUPPORTED = re.compile(r"not (configured|supported|implemented)|unsupported", re.IGNORECASE)
 _SHORT = re.compile(
     r"premature end|unexpected end|end of file|too small|no image|missing SOS|outside of file"
-    r"|not enough|read error",
+    r"|not enough|read error|truncated",
     re.IGNORECASE,
 )
 
 
-def decode(image: pyvips.Image, source: bytes | str | os.PathLike, name: object) -> tuple:
-    """An opened file's pixels, (height, width, channels), and whether it has a gain map too."""
+def open(data: Data, loader: str, **options) -> pyvips.Image:
+    """A file of one picture, its pixels not decoded yet; what is not whole fails then."""
+    options = {"fail_on": "error"} | options
+    image = getattr(pyvips.Image, f"{loader}load_buffer")(data, **options)
+    refuse_pages(image.get("n-pages") if image.get_typeof("n-pages") else 1)
+    return image
+
+
+def refuse_pages(count: int) -> None:
+    """UserError if a file holds more than one picture of the same rank."""
+    if count > 1:
+        raise UserError(f"{count} pages or frames; one picture a file is wanted")
+
+
+def decode(image: pyvips.Image, data: Data) -> tuple:
+    """An opened file's pixels.
+
+    Args:
+      image: the file as its format opens it.
+      data: the file.
+
+    Returns:
+      (pixels, whether it has a gain map too, an image with what else it holds). Pixels are
+      (height, width, channels) uint8 or uint16, upright, grey or sRGB or as a profile says.
+    """
+    image = image.autorot()
+    if image.interpretation == "cmyk":
+        depth = 16 if image.format == "ushort" else 8
+        image = image.icc_transform("srgb", embedded=True, input_profile="cmyk", depth=depth)
+    if image.format not in _TYPES or image.bands > 4:
+        raise UserError(f"{image.bands} channels of {image.format}; 8 or 16 bits are read")
     pixels = image.numpy().reshape(image.height, image.width, image.bands)
-    return pixels, bool(image.get_typeof(GAIN_MAP))
+    return pixels, bool(image.get_typeof(GAIN_MAP)), image
+
+
+def open_file(data: Data) -> typing.Any:
+    """What reads a file's bytes from the first on, for libraries that want that."""
+    if isinstance(data, bytes):
+        return io.BytesIO(data)
+    data.seek(0)
+    return data
+
+
+def check_by_pillow(data: Data, loader: str) -> None:
+    """Raises what Pillow does if it knows a file, but not how to get whole pixels out of it.
+
+    Where libvips is content with less, of damaged files a second opinion counts.
+    """
+    with quiet():
+        try:
+            picture = Image.open(open_file(data))
+        except Exception:  # no kind of file that it knows
+            return
+        picture.load()
 
 
 def copy_metadata(image: pyvips.Image, header: pyvips.Image) -> pyvips.Image:
@@ -38,11 +103,51 @@ def copy_metadata(image: pyvips.Image, header: pyvips.Image) -> pyvips.Image:
     return image
 
 
-def explain_reading(error: pyvips.Error, data: bytes, kind: str | None) -> str:
-    """Why libvips cannot read a file.
+def get_bytes(image: pyvips.Image | None, field: str) -> bytes:
+    """What an image has of a field of metadata; empty for none."""
+    return bytes(image.get(field)) if image and image.get_typeof(field) else b""
+
+
+def has_resolution(image: pyvips.Image) -> bool:
+    """Whether a file tells how large its pixels are; if not, they are of libvips' millimetre."""
+    return image.xres != 1
+
+
+def to_srgb(pixels: np.ndarray, profile: bytes) -> np.ndarray:
+    """Pixels of a profile's colours -> of sRGB's, the same type; those of about sRGB stay.
 
     Args:
-      error: the `pyvips.Error`.
+      pixels: (height, width, channels) uint8 or uint16, one channel if the profile is of grey.
+      profile: an ICC profile.
+
+    Returns:
+      (height, width, 3), or what it was given where the profile is damaged.
+    """
+
+    def convert(array):
+        kind = ("b-w", "srgb", "grey16", "rgb16")[2 * (array.itemsize - 1) + (array.shape[-1] > 1)]
+        image = pyvips.Image.new_from_array(np.ascontiguousarray(array)).copy(interpretation=kind)
+        image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
+        middle = image.icc_import(embedded=True)  # at once, 16 bits go through a coarse table
+        return middle.icc_export(output_profile="srgb", depth=8 * array.itemsize).numpy()
+
+    try:
+        most = np.iinfo(pixels.dtype).max
+        steps = np.rint(np.linspace(0, most, 9)).astype(pixels.dtype)
+        axes = np.meshgrid(*[steps] * pixels.shape[-1])
+        colours = np.stack(axes, axis=-1).reshape(1, -1, pixels.shape[-1])
+        if np.abs(convert(colours).astype(int) - colours).max() <= most / 128:
+            return pixels
+        return convert(pixels)
+    except pyvips.Error:
+        return pixels
+
+
+def explain_reading(error: Exception, data: Data, kind: str | None) -> str:
+    """Why a file cannot be read.
+
+    Args:
+      error: what libvips, or another library, raised.
       data: the file's bytes.
       kind: the format that they begin like; None for none.
 
@@ -51,8 +156,13 @@ def explain_reading(error: pyvips.Error, data: bytes, kind: str | None) -> str:
     """
     if not data:
         return "it is empty"
-    lines = [line.partition(": ")[2] for line in error.detail.splitlines() if ": " in line]
-    if kind == "PNG":
+    if isinstance(error, pyvips.Error):
+        lines = [line.partition(": ")[2] for line in error.detail.splitlines() if ": " in line]
+    else:
+        lines = str(error).strip().splitlines()
+    if any(_UNSUPPORTED.search(line) for line in lines):
+        return f"a kind of {kind} that is not read: {lines[0]}"
+    if kind == "PNG" and isinstance(error, pyvips.Error):
         return f"its PNG data is {_find_damage_in_png(data)}"
     if kind == "WebP" and len(data) < (size := int.from_bytes(data[4:8], "little") + 8):
         return f"its WebP data is cut short: {len(data)} bytes of {size}"

@@ -4,23 +4,22 @@ libvips reads and writes: it knows every format that photographs come in, keeps 
 what else a file holds (EXIF, ICC profile, XMP), and says at once how large a file claims to be.
 """
 
+import contextlib
 import dataclasses
+import mmap
 import os
 import pathlib
 import struct
 
 import numpy as np
 
-from tf_deblur.errors import UserError
+from tf_deblur.errors import BadPicture, UserError
 from tf_deblur.files import whole
-from tf_deblur.pictures import arrays, bmp, exif, formats, heif, libvips
-from tf_deblur.pictures.libvips import pyvips
+from tf_deblur.pictures import arrays, exif, formats, jpeg, libvips, png, xmp
+from tf_deblur.pictures.libvips import EXIF, XMP, get_bytes, pyvips
 
 QUALITY = 95  # of JPEG, WebP and AVIF
 MEGAPIXELS = 150  # a file that claims more is refused, unless the user says otherwise
-_TYPES = {"uchar": np.uint8, "ushort": np.uint16}
-_EXIF = "exif-data"
-_MANY_TILES = "box contains"  # more than libheif's limit of 256, as phones' 200 megapixels have
 
 
 @dataclasses.dataclass
@@ -64,90 +63,57 @@ def open_photograph(
       A `Photograph`. CMYK becomes sRGB; what is kept in the file's own colours keeps its profile.
 
     Raises:
-      UserError: missing, a folder, not a whole picture, too large, animated, or of another
+      BadPicture: missing, a folder, not a whole picture, too large, animated, or of another
         kind than 8 or 16 bits a channel.
     """
-    name = name or ("picture" if isinstance(source, bytes) else source)
-    image = _open(source, name)
-    if image.width * image.height > megapixels * 1e6:
-        raise UserError(
-            f"{name}: {image.width}x{image.height} pixels, more than {megapixels:g} megapixels; "
-            "raise --max_megapixels if you trust it"
-        )
-    format = formats.find_by_image(image)
-    if not format:
-        raise UserError(f"{name}: a file for {image.get('vips-loader')}; use PNG or JPEG")
-    pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
-    if pages > 1:
-        raise UserError(f"{name}: {pages} pages or frames; one picture a file is wanted")
+    with _blame(source, name or ("picture" if isinstance(source, bytes) else source)) as data:
+        image, format = formats.open_image(data)
+        if image.width * image.height > megapixels * 1e6:
+            raise UserError(
+                f"{image.width}x{image.height} pixels, more than {megapixels:g} megapixels; "
+                "raise --max_megapixels if you trust it"
+            )
+        return _decode(image, format, data)
+
+
+@contextlib.contextmanager
+def _blame(source, name):
+    """Gives a file's bytes; whatever a library raises of them becomes a `BadPicture` here."""
+    data = b""
     try:
-        return _decode(image, format, source, name)
-    except pyvips.Error as error:
-        raise _unreadable(name, error, source) from error
+        data = source if isinstance(source, bytes) else _read_bytes(pathlib.Path(source))
+        yield data
+    except UserError as error:
+        raise BadPicture(str(error), name) from error
+    except Exception as error:  # of damaged files, libraries raise anything
+        reason = libvips.explain_reading(error, data, formats.name_by_start(data))
+        told = f"not a whole picture that we can read; use PNG or JPEG ({reason})"
+        raise BadPicture(told, name) from error
 
 
-def _open(source, name):
-    """A file as libvips opens it, its pixels not decoded yet."""
-    if not isinstance(source, bytes):
-        path = pathlib.Path(source)
-        try:
-            if path.is_dir():
-                raise UserError(f"{name}: a folder, not a picture; name the pictures in it")
-            if path.exists() and not path.is_file():
-                raise UserError(f"{name}: not a file")
-            with path.open("rb"):  # libvips does not say why it cannot
-                pass
-        except FileNotFoundError:
-            raise UserError(f"{name}: no such file") from None
-        except OSError as error:
-            raise UserError(f"{name}: cannot be read ({error.strerror})") from error
-        source = str(path)
-    if bmp.is_bmp(source):
-        return bmp.read_header(source, name)
+def _read_bytes(path):
+    """A file's bytes, read only where they are looked at, if the file system can do that."""
     try:
-        return _open_by_libvips(source)
-    except pyvips.Error as error:
-        raise _unreadable(name, error, source) from error
+        if path.is_dir():
+            raise UserError("a folder, not a picture; name the pictures in it")
+        if path.exists() and not path.is_file():
+            raise UserError("not a file")
+        with path.open("rb") as file:
+            try:
+                return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            except (OSError, ValueError):  # empty, or a file system that does not map
+                return file.read()
+    except FileNotFoundError:
+        raise UserError("no such file") from None
+    except OSError as error:
+        raise UserError(f"cannot be read ({error.strerror})") from error
 
 
-def _open_by_libvips(source):
-    in_memory = isinstance(source, bytes)
-    options = {"fail_on": "truncated"}
-    try:
-        if in_memory:
-            image = pyvips.Image.new_from_buffer(source, "", **options)
-        else:
-            image = pyvips.Image.new_from_file(source, **options)
-    except pyvips.Error as error:
-        if _MANY_TILES not in str(error):
-            raise
-        tiled = pyvips.Image.heifload_buffer if in_memory else pyvips.Image.heifload
-        return tiled(source, unlimited=True, **options)
-    if image.get_typeof(libvips.GAIN_MAP):  # read so, a JPEG comes without XMP and resolution
-        plain = pyvips.Image.jpegload_buffer if in_memory else pyvips.Image.jpegload
-        image = plain(source, **options).copy()
-        image.set_type(pyvips.GValue.gint_type, libvips.GAIN_MAP, 1)
-    return image
-
-
-def _unreadable(name, error, source):
-    data = _read_bytes(source)
-    reason = libvips.explain_reading(error, data, formats.name_by_start(data))
-    return UserError(f"{name}: not a whole picture that we can read; use PNG or JPEG ({reason})")
-
-
-def _read_bytes(source):
-    return source if isinstance(source, bytes) else pathlib.Path(source).read_bytes()
-
-
-def _decode(image, format, source, name):
+def _decode(image, format, data):
     """An opened file's pixels, split into what `Photograph` tells apart, and all else."""
-    image = image.autorot()
-    if image.interpretation == "cmyk":
-        image = image.icc_transform("srgb", embedded=True, input_profile="cmyk")
-    if image.format not in _TYPES or image.bands > 4:
-        raise UserError(f"{name}: {image.bands} channels of {image.format}; 8 or 16 bits are read")
-    array, gain_map = format.decode(image, source, name)
+    image = _find_orientation(image, format)
+    array, gain_map, image = format.decode(image, data)
+    format.check(data, format.loader)
     color, alpha = array, None
     if array.shape[-1] in (2, 4):
         color, alpha = array[..., :-1], array[..., -1]
@@ -155,33 +121,54 @@ def _decode(image, format, source, name):
     in_heif = image.get_typeof("heif-compression")
     return Photograph(
         np.repeat(color, 3, axis=-1) if grey else np.ascontiguousarray(color),
-        *(alpha, grey, format.suffix, _collect_metadata(image, source), gain_map),
+        *(alpha, grey, format.suffix, _collect_metadata(image, data), gain_map),
         bits=image.get("bits-per-sample") if in_heif else 16,
-        behind=format.describe_rest(_read_bytes(source), gain_map) if format.describe_rest else "",
-        other_colours=bool(in_heif) and heif.has_other_colours(image, source),
+        behind=format.describe_rest(image, data) if format.describe_rest else "",
+        other_colours=format.other_colours(image, data),
     )
 
 
-def _collect_metadata(image, source):
+def _find_orientation(image, format):
+    """An image with the orientation that its XMP tells, if its EXIF tells none."""
+    turn = xmp.read_orientation(get_bytes(image, XMP))
+    if (
+        turn and not image.get_typeof("orientation") and format.loader != "heif"
+    ):  # which has its own
+        image = image.copy()
+        image.set_type(pyvips.GValue.gint_type, "orientation", turn)
+    return image
+
+
+def _collect_metadata(image, data):
     """An image of one pixel with all that a file says of its picture."""
     # of a picture of its own: the decoded one would stay in memory with it
     header = libvips.copy_metadata(pyvips.Image.black(1, 1), image)
-    if block := exif.read(image, source):
-        header.set_type(pyvips.GValue.blob_type, _EXIF, block)
+    if block := exif.read(image, data):
+        header.set_type(pyvips.GValue.blob_type, EXIF, block)
     else:
-        header.remove(_EXIF)
+        header.remove(EXIF)
     return header
 
 
 def count_pixels(path: str | os.PathLike) -> int:
-    """How many pixels a file's header claims; UserError as `open_photograph`."""
-    image = _open(path, path)
-    return image.width * image.height
+    """How many pixels a file's header claims; BadPicture as `open_photograph`."""
+    with _blame(path, path) as data:
+        image, _ = formats.open_image(data)
+        return image.width * image.height
 
 
 def strip_metadata(photograph: Photograph) -> Photograph:
-    """A photograph without its metadata."""
-    return dataclasses.replace(photograph, header=None)
+    """A photograph without its metadata, its colours those of sRGB if a profile says others."""
+    header, pixels = photograph.header, photograph.pixels
+    if profile := get_bytes(header, libvips.PROFILE):
+        pixels = libvips.to_srgb(pixels[..., :1] if photograph.grey else pixels, profile)
+        pixels = pixels.repeat(3, axis=-1) if pixels.shape[-1] == 1 else pixels
+    kept = None
+    colours = get_bytes(header, png.COLOURS)
+    if photograph.other_colours and colours:  # nothing else says what they are
+        kept = pyvips.Image.black(1, 1).copy()
+        kept.set_type(pyvips.GValue.blob_type, png.COLOURS, colours)
+    return dataclasses.replace(photograph, pixels=pixels, header=kept)
 
 
 def read(path: str | os.PathLike) -> np.ndarray:
@@ -219,8 +206,17 @@ def write(
     try:
         with whole(path) as part:
             part.write_bytes(data)
+            if path.exists():  # what is replaced is gone: so look at what lies on the disk
+                _check_written(part, path, array)
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def _check_written(part, path, array):
+    """BadPicture if a file is not whole, or not of the size of these pixels."""
+    again = open_photograph(part, path, megapixels=np.inf).pixels
+    if again.shape[:2] != array.shape[:2]:
+        raise BadPicture("was not written whole; the file is as it was", path)
 
 
 def encode(
@@ -236,7 +232,9 @@ def encode(
         )
     pixels = _fit(array, format, like)
     header = like.header if like else None
-    block = exif.update(_get_exif(header), array.shape[1], array.shape[0])
+    block = exif.update(get_bytes(header, EXIF), array.shape[1], array.shape[0])
+    if get_bytes(header, XMP):
+        header = _update_xmp(header, format, array.shape[1], array.shape[0])
     options = format.options | ({"Q": quality} if format.lossy else {})
     try:
         return format.save(
@@ -259,9 +257,17 @@ def _fit(array, format, like):
     return array
 
 
-def _get_exif(header):
-    """The EXIF block that an opened photograph's header has; empty for none."""
-    return bytes(header.get(_EXIF)) if header and header.get_typeof(_EXIF) else b""
+def _update_xmp(header, format, width, height):
+    """A header whose XMP is true of a picture of this size in this format, if it fits."""
+    header, text = header.copy(), xmp.update(get_bytes(header, XMP), width, height)
+    if format.name != "JPEG":
+        text = xmp.drop_extension(text)
+    if len(text) > (format.longest_xmp or len(text)):
+        header.remove(XMP)
+        header.remove(jpeg.EXTENDED_XMP)
+    else:
+        header.set_type(pyvips.GValue.blob_type, XMP, text)
+    return header
 
 
 def describe_losses(suffix: str, photograph: Photograph) -> str:
@@ -271,14 +277,22 @@ def describe_losses(suffix: str, photograph: Photograph) -> str:
         losses.append("without its transparency")
     if photograph.pixels.dtype == np.uint16 and format.bits < photograph.bits:
         losses.append(f"in {format.bits} bits")
-    block = _get_exif(photograph.header)
+    header = photograph.header
+    block = get_bytes(header, EXIF)
     if reason := block and format.refuse_exif(block):
         losses.append(f"without its EXIF, {reason}")
+    size = len(get_bytes(header, XMP))
+    if size > (format.longest_xmp or size):
+        losses.append("without its XMP, more than a JPEG holds")
+    elif get_bytes(header, jpeg.EXTENDED_XMP) and format.name != "JPEG":
+        losses.append("without its extended XMP")
+    if get_bytes(header, png.TEXTS) and format.name != "PNG":
+        losses.append("without its texts")
     if photograph.behind:
         losses.append(f"without the {photograph.behind} behind it")
     if photograph.gain_map:
         losses.append("without its gain map")
-    if photograph.other_colours:
+    if photograph.other_colours and not (format.name == "PNG" and get_bytes(header, png.COLOURS)):
         losses.append("its HDR or wide colours taken for sRGB")
     return ", ".join(losses)
 

@@ -62,7 +62,10 @@ class ServingRestorer(restorer.Restorer):
             data = base64.b64decode(answer[0]["b64"])
         except (ValueError, LookupError, TypeError) as error:
             raise self._odd() from error
-        result = photographs.open_photograph(data, self.url, megapixels + 1).pixels
+        try:
+            result = photographs.open_photograph(data, self.url, megapixels + 1).pixels
+        except BadPicture as error:  # the server's fault, not this picture's
+            raise UserError(str(error)) from error
         return self._check_shape(result, image.shape)
 
     def _send_numbers(self, batch):

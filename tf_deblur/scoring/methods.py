@@ -121,10 +121,7 @@ def open_folder(named: str, pictures: "Pictures") -> Method:
 
     def restore(pair):
         path = found[join_names(pair["sequence"], pair["frame"])]
-        try:
-            picture = photographs.read(path)
-        except UserError as error:
-            raise BadPicture(str(error)) from error
+        picture = photographs.read(path)
         if picture.dtype != np.uint8:
             raise BadPicture(f"{path}: has 16 bits a channel; 8 are scored")
         return picture

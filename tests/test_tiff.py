@@ -1,0 +1,149 @@
+"""TIFF files: what another reader says that they show, or one line."""
+
+import io
+import struct
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from tf_deblur.errors import BadPicture
+from tf_deblur.pictures import photographs
+
+CODECS = ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "zstd", "lzma", "jpeg", "group4")
+
+
+def encoded(picture, mode="RGB", **more):
+    data = io.BytesIO()
+    Image.fromarray(picture).convert(mode).save(data, "TIFF", **more)
+    return data.getvalue()
+
+
+def by_tifffile(*pages):
+    """Each page is an array and how it is written."""
+    data = io.BytesIO()
+    with tifffile.TiffWriter(data) as file:
+        for array, how in pages:
+            file.write(array, metadata=None, **how)
+    return data.getvalue()
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1", "YCbCr"])
+def test_pixels_are_those_that_pillow_reads(picture, codec, mode):
+    if (codec == "group4") != (mode == "1") or codec == "jpeg" and mode == "P":
+        pytest.skip("not a kind of file")
+    data = encoded(picture(48, 64), mode, compression=codec)
+    photograph = photographs.open_photograph(data)
+    expected = np.asarray(Image.open(io.BytesIO(data)).convert("RGBA"))
+    np.testing.assert_array_equal(photograph.pixels, expected[..., :3])
+    if photograph.alpha is not None:
+        np.testing.assert_array_equal(photograph.alpha, expected[..., 3])
+    assert (photograph.alpha is not None) == (mode in ("RGBA", "LA"))
+    assert photograph.grey == (mode in ("L", "LA", "1"))
+
+
+@pytest.mark.parametrize("codec", ["zstd", "lzma"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_what_pillow_reads_is_upright_and_keeps_16_bits_of_grey(picture, codec, orientation):
+    array = picture(24, 32)[..., 0].astype(np.uint16) * 257 + 3
+    data = io.BytesIO()
+    Image.fromarray(array).save(data, "TIFF", compression=codec, tiffinfo={274: orientation})
+    photograph = photographs.open_photograph(data.getvalue())
+    expected = np.rot90(array, -1) if orientation == 6 else array
+    np.testing.assert_array_equal(photograph.pixels[..., 0], expected)
+
+
+@pytest.mark.parametrize("codec", [*CODECS[1:6], "jpeg"])
+def test_what_is_not_whole_is_refused(picture, codec):
+    data = encoded(picture(96, 64), compression=codec, strip_size=64 * 3 * 16)
+    assert photographs.open_photograph(data).pixels.shape == (96, 64, 3)
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        offsets = file.pages[0].dataoffsets
+    place = data.index(struct.pack("<6L", *offsets)) + 12
+    elsewhere = data[:place] + b"\xff\xff\xff\x7f" + data[place + 4 :]
+    begin = offsets[3]
+    if codec == "packbits":  # any bytes are pixels
+        damaged = [elsewhere]
+    else:
+        damaged = [elsewhere, data[:begin] + bytes(60) + data[begin + 60 :]]
+    for data in damaged:
+        with pytest.raises(BadPicture, match="photo: not a whole picture"):
+            photographs.open_photograph(data, "photo")
+
+
+def test_half_a_file_is_refused(picture):
+    data = encoded(picture(96, 64))
+    with pytest.raises(BadPicture, match="cut short"):
+        photographs.open_photograph(data[: len(data) // 2])
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("bigtiff", [False, True])
+def test_channels_that_are_missing_are_no_black(picture, order, bigtiff):
+    how = {"photometric": "rgb", "planarconfig": "separate"}
+    planes = np.ascontiguousarray(picture(48, 64).transpose(2, 0, 1))
+    data = io.BytesIO()
+    tifffile.imwrite(data, planes, bigtiff=bigtiff, byteorder=order, **how)
+    data = data.getvalue()
+    np.testing.assert_array_equal(photographs.open_photograph(data).pixels, picture(48, 64))
+    with pytest.raises(BadPicture, match="cut short"):
+        photographs.open_photograph(data[: len(data) - 48 * 64])
+
+
+def test_ycbcr_is_rgb_by_the_formula_of_jpeg(picture):
+    rgb = picture(24, 32).astype(float)
+    luma = rgb @ [0.299, 0.587, 0.114]
+    chroma = [128 + (rgb[..., 2] - luma) / 1.772, 128 + (rgb[..., 0] - luma) / 1.402]
+    array = np.rint(np.dstack([luma, *chroma])).clip(0, 255).astype(np.uint8)
+    more = [(530, 3, 2, (1, 1), True)]
+    data = by_tifffile((array, {"photometric": "ycbcr", "extratags": more}))
+    read = photographs.open_photograph(data).pixels
+    assert np.abs(read - rgb).max() <= 2 and np.abs(read - rgb).mean() < 0.7
+    levels = (532, 5, 6, (15, 1, 235, 1, 128, 1, 240, 1, 128, 1, 240, 1), True)
+    data = by_tifffile((array, {"photometric": "ycbcr", "extratags": [*more, levels]}))
+    with pytest.raises(BadPicture, match="limited range"):
+        photographs.open_photograph(data)
+
+
+def test_smaller_copies_behind_the_picture_are_left_and_said(picture):
+    page = (picture(48, 64), {"photometric": "rgb"})
+    small = (picture(24, 32), {"photometric": "rgb", "subfiletype": 1})
+    for more, words in (([], ""), ([small], "smaller page"), ([small] * 2, "2 smaller pages")):
+        photograph = photographs.open_photograph(by_tifffile(page, *more))
+        np.testing.assert_array_equal(photograph.pixels, page[0])
+        told = photographs.describe_losses(".tif", photograph)
+        assert told == (words and f"without the {words} behind it")
+    with pytest.raises(BadPicture, match="2 pages or frames"):
+        photographs.open_photograph(by_tifffile(page, small, page))
+    with pytest.raises(BadPicture, match="begins with a preview"):
+        photographs.open_photograph(by_tifffile(small, page))
+
+
+@pytest.mark.parametrize(
+    "reason, array, how",
+    [
+        ("Lab colours", lambda a: a, {"photometric": "cielab"}),
+        ("Lab colours", lambda a: a.astype(np.uint16), {"photometric": "cielab"}),
+        (
+            "tiles for each channel",
+            lambda a: a.transpose(2, 0, 1).copy(),
+            {"photometric": "rgb", "planarconfig": "separate", "tile": (16, 16)},
+        ),
+        ("3 channels of float", lambda a: a.astype(np.float32), {"photometric": "rgb"}),
+    ],
+)
+def test_what_is_not_supported_is_not_called_damaged(picture, reason, array, how):
+    with pytest.raises(BadPicture, match=reason) as raised:
+        photographs.open_photograph(by_tifffile((array(picture(48, 64)), how)))
+    assert "damaged" not in str(raised.value)
+
+
+@pytest.mark.parametrize("codec", [33004, 34712, 50001, 50002])
+def test_a_codec_that_no_library_here_has_is_named(picture, codec):
+    data = bytearray(encoded(picture(24, 32), compression="raw"))
+    place = data.index(struct.pack("<HHL", 259, 3, 1)) + 8
+    data[place : place + 2] = struct.pack("<H", codec)
+    with pytest.raises(BadPicture, match=f"compression {codec}, which is not read"):
+        photographs.open_photograph(bytes(data))

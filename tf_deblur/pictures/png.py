@@ -1,0 +1,122 @@
+"""PNG files, chunk by chunk, for libvips reads no texts and no EXIF behind the pixels."""
+
+import struct
+import zlib
+
+from tf_deblur.pictures import exif, heif, libvips
+from tf_deblur.pictures.libvips import Data, pyvips
+
+TEXTS, COLOURS = "png-texts", "png-colours"  # chunks as they lie in a file
+_TEXT_KINDS = (b"tEXt", b"zTXt", b"iTXt")
+_COLOUR_KINDS = (b"cICP", b"mDCV", b"cLLI", b"gAMA", b"cHRM", b"sRGB")
+_XMP, _RAW = b"XML:com.adobe.xmp", b"Raw profile type "  # the second as ImageMagick writes it
+_XMP_IN_JPEG = b"http://ns.adobe.com/xap/1.0/\0"
+_LONGEST = 1 << 24  # bytes that a text may unpack to
+_GAMMA = 45455  # of sRGB, and its white, red, green and blue
+_PRIMARIES = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
+
+
+def open(data: Data, loader: str) -> pyvips.Image:
+    """As `libvips.open`, with all metadata; an animation is refused as one of several pages."""
+    image = libvips.open(data, loader).copy(xres=1, yres=1)
+    kept: dict[str, list] = {TEXTS: [], COLOURS: []}
+    found: dict[str, bytes] = {}
+    for kind, content in _read_chunks(data):
+        if kind == b"acTL":
+            libvips.refuse_pages(int.from_bytes(content[:4], "big"))
+        elif kind == b"eXIf":
+            found["exif-data"] = content
+        elif kind in _COLOUR_KINDS:
+            kept[COLOURS].append(_pack(kind, content))
+        elif kind == b"pHYs" and content[8:] == b"\1":  # pixels a metre
+            across, down = struct.unpack_from(">LL", content)
+            image = image.copy(xres=across / 1000, yres=down / 1000)
+        elif kind in _TEXT_KINDS:
+            name, field, value = _read_text(kind, content)
+            if field:
+                found.setdefault(field, value)
+            elif not name.startswith(_RAW + b"exif"):
+                kept[TEXTS].append(_pack(kind, content))
+    found |= {name: b"".join(chunks) for name, chunks in kept.items() if chunks}
+    for field, value in found.items():
+        if value:
+            image.set_type(pyvips.GValue.blob_type, field, value)
+    turn = exif.read_orientation(exif.find(found.get("exif-data", b"")))
+    if turn:
+        image.set_type(pyvips.GValue.gint_type, "orientation", turn)
+    return image
+
+
+def has_other_colours(image: pyvips.Image, data: Data) -> bool:
+    """Whether a file's colours differ from sRGB, and no ICC profile says so."""
+    chunks = libvips.get_bytes(image, COLOURS)
+    told = dict(_read_chunks(bytes(8) + chunks))
+    if b"cICP" in told:
+        return heif.differ_from_srgb(*told[b"cICP"][:2])
+    if image.get_typeof("icc-profile-data") or b"sRGB" in told:
+        return False
+    gamma = int.from_bytes(told.get(b"gAMA", b""), "big") or _GAMMA
+    primaries = struct.unpack(">8L", told[b"cHRM"]) if len(told.get(b"cHRM", b"")) == 32 else ()
+    return abs(gamma - _GAMMA) > 1000 or any(
+        abs(one - other) > 1000 for one, other in zip(primaries, _PRIMARIES)
+    )
+
+
+def add_metadata(data: bytes, header: pyvips.Image, block: bytes) -> bytes:
+    """A PNG file as libvips writes it, with an EXIF block, texts and colours; none if empty."""
+    more = _pack(b"eXIf", block) if block else b""
+    for field in (COLOURS, TEXTS):
+        more += libvips.get_bytes(header, field)
+    rest = data[_HEAD:]
+    if (
+        not libvips.has_resolution(header)
+        and (place := rest.find(b"pHYs", 0, rest.find(b"IDAT"))) > 0
+    ):
+        rest = rest[: place - 4] + rest[place + 17 :]
+    return data[:_HEAD] + more + rest
+
+
+_HEAD = 33  # bytes of the signature and the first chunk
+
+
+def _read_text(kind, content):
+    """(its name, the field of metadata that it is, or None, value)."""
+    name, _, rest = content.partition(b"\0")
+    if kind == b"iTXt" and name == _XMP:
+        packed = rest[:1] == b"\1"
+        text = rest[2:].split(b"\0", 2)[-1]
+        return name, "xmp-data", _unpack(text) if packed else text
+    if not name.startswith(_RAW) or kind == b"iTXt":
+        return name, None, b""
+    text = _unpack(rest[1:]) if kind == b"zTXt" else rest
+    try:  # "\nexif\n    1234\n" and hexadecimal digits
+        value = bytes.fromhex(b"".join(text.split()[2:]).decode("ascii"))
+    except ValueError:
+        return name, None, b""
+    if name in (_RAW + b"APP1", _RAW + b"exif") and exif.find(value):
+        return name, "exif-data", value
+    if name in (_RAW + b"APP1", _RAW + b"xmp"):
+        return name, "xmp-data", value.removeprefix(_XMP_IN_JPEG)
+    return name, None, b""
+
+
+def _unpack(data):
+    try:
+        return zlib.decompressobj().decompress(data, _LONGEST)
+    except zlib.error:
+        return b""
+
+
+def _pack(kind, content):
+    checksum = zlib.crc32(kind + content)
+    return struct.pack(">L", len(content)) + kind + content + struct.pack(">L", checksum)
+
+
+def _read_chunks(data):
+    """(kind, content) of each chunk but the pixels."""
+    place = 8
+    while place + 12 <= len(data):
+        size, kind = struct.unpack_from(">L4s", data, place)
+        if kind not in (b"IDAT", b"fdAT"):
+            yield kind, data[place + 8 : place + 8 + size]
+        place += 12 + size
