@@ -117,6 +117,26 @@ def test_half_a_file_is_refused(picture):
         photographs.open_photograph(data[: len(data) // 2])
 
 
+@pytest.mark.parametrize("codec", [None, "zlib"])
+@pytest.mark.parametrize("bigtiff", [False, True])
+def test_tiles_that_are_missing_are_no_black(picture, codec, bigtiff):
+    sharp, file = picture(70, 100), io.BytesIO()
+    tifffile.imwrite(file, sharp, tile=(32, 32), compression=codec, bigtiff=bigtiff)
+    data = file.getvalue()
+    np.testing.assert_array_equal(photographs.open_photograph(data, "whole").pixels, sharp)
+    with tifffile.TiffFile(io.BytesIO(data)) as whole:
+        tags = whole.pages[0].tags
+        last = max(tags["TileOffsets"].value)
+        sizes = tags["TileByteCounts"]
+    for cut in (data[: len(data) // 3], data[: last + 1], data[:-1]):
+        with pytest.raises(BadPicture):
+            photographs.open_photograph(cut, "cut")
+    place = sizes.valueoffset
+    none = bytes({3: 2, 4: 4, 16: 8}[int(sizes.dtype)])
+    with pytest.raises(BadPicture, match="tiles are not all there"):
+        photographs.open_photograph(data[:place] + none + data[place + len(none) :], "no size")
+
+
 @pytest.mark.parametrize("order", "<>")
 @pytest.mark.parametrize("bigtiff", [False, True])
 def test_channels_that_are_missing_are_no_black(picture, order, bigtiff):

@@ -1,6 +1,7 @@
 """TIFF files: which of their pages is the picture, and what libvips reads wrongly or not at all."""
 
 import io
+import itertools
 import struct
 
 import numpy as np
@@ -11,7 +12,8 @@ from tf_deblur.pictures import libvips
 from tf_deblur.pictures.libvips import pyvips
 
 KIND, OLD_KIND, BITS, CODEC, COLOURS, CHANNELS = 254, 255, 258, 259, 262, 277
-PLANES, TILE_WIDTH, NUMBERS, BLACK_AND_WHITE = 284, 322, 339, 532
+PLANES, TILE_WIDTH, TILE_HEIGHT, TILES, TILE_SIZES = 284, 322, 323, 324, 325
+NUMBERS, BLACK_AND_WHITE = 339, 532
 _SMALLER, _MASK, _OLD_SMALLER = 1, 4, 2
 _WHITE_IS_0, _YCBCR, _LABS = 0, 6, {8, 9, 10}
 _UNSIGNED = 1
@@ -40,7 +42,19 @@ def open(data: bytes, loader: str) -> pyvips.Image:
         raise UserError("a TIFF of Lab colours, which are not read; use PNG or JPEG")
     if _get(tags, PLANES, 1) == 2 and TILE_WIDTH in tags:
         raise UserError("a TIFF of tiles for each channel, which is not read; use PNG or JPEG")
+    _refuse_missing_tiles(tags, len(data))
     return libvips.load(data, loader)
+
+
+def _refuse_missing_tiles(tags, size):
+    """UserError unless all tiles lie in the file whole: libvips makes up those that do not."""
+    least = 1
+    if _get(tags, CODEC, 1) == 1 and TILE_WIDTH in tags:
+        values = _get(tags, TILE_WIDTH, 0) * _get(tags, TILE_HEIGHT, 0) * _get(tags, CHANNELS, 1)
+        least = values * _get(tags, BITS, 1) // 8
+    for place, count in itertools.zip_longest(tags.get(TILES, ()), tags.get(TILE_SIZES, ())):
+        if not place or not count or count < least or place + count > size:
+            raise UserError("its tiles are not all there: cut short or damaged")
 
 
 def decode(image: pyvips.Image, data: bytes) -> tuple:
@@ -127,14 +141,14 @@ def _read_pages(data):
         tags = {}
         for at in range(place, end, size):
             tag, kind, number = struct.unpack_from(f"{order}HH{address}", data, at)
-            if tag in _WANTED and number <= 64:
+            if tag in _WANTED and number <= (len(data) if tag in (TILES, TILE_SIZES) else 64):
                 tags[tag] = _read_numbers(data, order, address, at + 4 + room, kind, number, room)
         yield tags
         (place,) = struct.unpack_from(f"{order}{address}", data, end)
 
 
 _WANTED = {KIND, OLD_KIND, BITS, CODEC, COLOURS, CHANNELS, PLANES, TILE_WIDTH, NUMBERS}
-_WANTED |= {BLACK_AND_WHITE}
+_WANTED |= {BLACK_AND_WHITE, TILE_HEIGHT, TILES, TILE_SIZES}
 
 
 def _read_numbers(data, order, address, at, kind, number, room):
