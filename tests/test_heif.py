@@ -213,6 +213,44 @@ def test_grey_is_over_the_full_range(levels, sides, mode, told):
     assert photograph.grey == (sides == "4:0:0")
 
 
+@pytest.mark.skipif(not features.check("avif"), reason="Pillow is without AVIF")
+@pytest.mark.parametrize("other", [b"av1C\x81\0\x1c\0", b"colrnclx\0\x09\0\x10\0\x09\0"])
+def test_properties_of_other_images_are_not_the_primary_ones(picture, other):
+    data = io.BytesIO()
+    Image.fromarray(picture(64, 96)).convert("RGBA").save(data, "AVIF", quality=100)
+    before = photographs.open_photograph(data.getvalue())
+    changed = put_first(data.getvalue(), other)
+    shown = np.asarray(Image.open(io.BytesIO(changed)).convert("RGB"))
+    np.testing.assert_array_equal(shown, Image.open(data).convert("RGB"))  # by libavif
+    photograph = photographs.open_photograph(changed)
+    assert not photograph.grey and not photograph.other_colours
+    np.testing.assert_array_equal(photograph.pixels, before.pixels)
+
+
+def put_first(data, content):
+    """An AVIF with another property before the others, which belongs to no image."""
+    box = (len(content) + 4).to_bytes(4, "big") + content
+    changed = bytearray(data)
+    place = data.index(b"ipco")
+    changed[place + 4 : place + 4] = box
+    for name in (b"meta", b"iprp", b"ipco"):
+        at = data.index(name) - 4
+        changed[at : at + 4] = (int.from_bytes(data[at : at + 4], "big") + len(box)).to_bytes(
+            4, "big"
+        )
+    at = changed.index(b"ipma")
+    at += 12
+    for _ in range(int.from_bytes(changed[at - 4 : at], "big")):  # numbers count from 1
+        for number in range(at + 3, at + 3 + changed[at + 2]):
+            changed[number] += 1
+        at += 3 + changed[at + 2]
+    at = changed.index(b"iloc") + 12  # where pixels lie
+    for entry in range(at, at + 14 * int.from_bytes(changed[at - 2 : at], "big"), 14):
+        start = int.from_bytes(changed[entry + 6 : entry + 10], "big") + len(box)
+        changed[entry + 6 : entry + 10] = start.to_bytes(4, "big")
+    return bytes(changed)
+
+
 @pytest.mark.parametrize("bits", [10, 12])
 def test_deep_grey_of_limited_range_is_over_all_16_bits(bits):
     levels = np.uint16([[[16], [125], [235]]]) << (bits - 8)

@@ -42,7 +42,7 @@ def decode_avif(image: pyvips.Image, data: bytes) -> tuple:
     bits = image.get("bits-per-sample")
     if array.dtype == np.uint16:
         array = from_upper_bits(array, bits)
-    codec = _AV1.search(data)
+    codec = _AV1.search(_read_properties(data))
     if codec and codec[1][0] & _MONOCHROME:  # three times the same, and alpha
         array = _widen(array[..., [0, 3] if array.shape[-1] == 4 else [0]], bits, data)
     return array, b"tmap" in _read_items(data)[0].values(), image
@@ -90,7 +90,7 @@ def has_other_colours(image: pyvips.Image, data: bytes) -> bool:
     """
     if image.get_typeof(libvips.PROFILE):
         return False
-    found = _NCLX.search(data)  # the first is the primary image's
+    found = _NCLX.search(_read_properties(data))
     if not found:
         return False
     primaries, curve, _ = (int.from_bytes(number, "big") for number in found.groups())
@@ -115,7 +115,7 @@ def _widen(array, bits, data):
 
 def _is_limited(data):
     """Whether black is 16 and white 235 of 8 bits, as the file says or its first picture does."""
-    if colours := _NCLX.search(data):
+    if colours := _NCLX.search(_read_properties(data)):
         return not colours[3][0] & _FULL
     try:
         import av
@@ -163,9 +163,7 @@ def _name_boxes(data):
 def _read_items(data):
     """({item: its kind}, [(kind, item, to which others it refers)], {hidden items})."""
     items, refers, hidden = {}, [], set()
-    metas = (place for kind, *place in _read_boxes(data, 0, len(data)) if kind == b"meta")
-    begin, stop = next(metas, (0, 0))
-    for kind, start, end in _read_boxes(data, begin + 4, stop):
+    for kind, start, end in _read_meta(data):
         if kind == b"iinf":
             for _, at, _ in _read_boxes(data, start + (8 if data[start] else 6), end):
                 item, _, name = struct.unpack_from(
@@ -180,6 +178,51 @@ def _read_items(data):
                 to = struct.unpack_from(f">{count}{letter}", data, at + struct.calcsize(head))
                 refers.append((name, item, to))
     return items, refers, hidden
+
+
+def _read_properties(data):
+    """The primary image's properties, then its first tile's; `data` if none are told.
+
+    Other images' (transparency, a gain map) may lie before them.
+    """
+    image, boxes, belong = None, [], {}
+    for kind, start, end in _read_meta(data):
+        if kind == b"pitm":
+            image = int.from_bytes(data[start + 4 : end], "big")
+        elif kind == b"iprp":
+            for inner, at, stop in _read_boxes(data, start, end):
+                if inner == b"ipco":
+                    boxes = [name + data[a:b] for name, a, b in _read_boxes(data, at, stop)]
+                elif inner == b"ipma":
+                    belong |= _read_associations(data, at)
+    parts = {item: to[0] for kind, item, to in _read_items(data)[1] if kind == b"dimg" and to}
+    numbers = []
+    while image is not None:
+        numbers += belong.get(image, [])
+        image = parts.pop(image, None)
+    return b"".join(boxes[number - 1] for number in numbers if 0 < number <= len(boxes)) or data
+
+
+def _read_associations(data, start):
+    """{item: the numbers of its properties, from 1 on}."""
+    item_letter, letter, most = "L" if data[start] else "H", "B", 0x7F
+    if data[start + 3] & 1:
+        letter, most = "H", 0x7FFF
+    (count,) = struct.unpack_from(">L", data, start + 4)
+    belong, place = {}, start + 8
+    for _ in range(count):
+        item, size = struct.unpack_from(f">{item_letter}B", data, place)
+        place += struct.calcsize(f">{item_letter}B")
+        numbers = struct.unpack_from(f">{size}{letter}", data, place)
+        place += struct.calcsize(f">{size}{letter}")
+        belong[item] = [number & most for number in numbers]
+    return belong
+
+
+def _read_meta(data):
+    metas = (place for kind, *place in _read_boxes(data, 0, len(data)) if kind == b"meta")
+    begin, stop = next(metas, (0, 0))
+    return _read_boxes(data, begin + 4, stop)
 
 
 def _read_boxes(data, start, end):
