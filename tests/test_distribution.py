@@ -17,6 +17,9 @@ from tf_deblur.training import patches, team
 # One step of Adam that moves nothing, whose moments hold the gradients; then eleven of SGD.
 STEPS = ["--steps=12", "--sgd_fraction=0.917", "--learning_rate=0", "--sgd_learning_rate=2e-4"]
 STEPS += ["--average_decay=0", "--adversarial_weight=0.01", "--batch_size=4"]
+# Its gradients are no sums that cancel, in which the order of the addends would show.
+NETWORK = {"filters": [8, 8, 8], "down": [1, 1], "middle": 1, "up": [1, 1]}
+STEPS += [f"--generator_arguments={json.dumps(NETWORK)}"]
 TWO_CPUS = """
 import runpy, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
@@ -67,7 +70,7 @@ def ended(processes, timeout=900):
 
 def trained(folder):
     """What a training ends with: the weights of G and D, and its optimisers' moments by name."""
-    gan = opened(folder).gan
+    gan = opened(folder, NETWORK).gan
     weights = gan.generator.get_weights() + gan.discriminator.get_weights()
     reader = tf.train.load_checkpoint(tf.train.latest_checkpoint(folder / "checkpoints"))
     names = [n for n in reader.get_variable_to_shape_map() if n.startswith(("adam_", "sgd_"))]

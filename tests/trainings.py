@@ -65,9 +65,9 @@ def checkpoints(folder):
     return [int(name.split("-")[-1]) for name in state.all_model_checkpoint_paths] if state else []
 
 
-def opened(folder):
+def opened(folder, network=SMALL):
     """A training's checkpoints, restored in this process; its optimisers are not needed."""
-    generator, average = (networks.build_generator("compact", **SMALL) for _ in range(2))
+    generator, average = (networks.build_generator("compact", **network) for _ in range(2))
     discriminator = networks.cut_at_logit(networks.build_discriminator(16))
     run = Checkpoints(folder, gan.DeblurGAN(generator, discriminator, average), {})
     run.restore()
