@@ -114,7 +114,7 @@ def _end(number, frame):
 
 @contextlib.contextmanager
 def end_by_signals() -> Iterator[None]:
-    """Inside, signals end the process as if it heard none: where C++ waits, no handler runs."""
+    """Inside, signals end the process by default: where C++ waits, no handler of Python's runs."""
     heard = [n for n in (signal.SIGINT, *ENDING) if callable(signal.getsignal(n))]
     handlers = [signal.signal(number, signal.SIG_DFL) for number in heard]
     try:
