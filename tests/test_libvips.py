@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tf_deblur.errors import UserError
+from tf_deblur.errors import BadPicture, UserError
 from tf_deblur.pictures import photographs
 
 
@@ -117,6 +117,14 @@ def test_a_thumbnail_inside_a_jpeg_lies_not_behind_it(picture):
     small = encoded("JPEG", picture(16, 16))
     data = encoded("JPEG", picture(48, 64), exif=b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0" + small)
     assert photographs.describe_losses(".jpg", photographs.open_photograph(data)) == ""
+
+
+def test_a_jpeg_that_ends_before_its_picture_does_is_refused_though_it_has_an_end(picture):
+    data = encoded("JPEG", picture(70, 100))
+    for keep in (0.5, 0.9):
+        cut = data[: int(keep * len(data))] + b"\xff\xd9"
+        with pytest.raises(BadPicture, match="end too early"):
+            photographs.open_photograph(cut, "cut.jpg")
 
 
 def test_a_picture_that_pillow_refuses_is_no_whole_one(picture):

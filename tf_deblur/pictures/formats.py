@@ -126,7 +126,7 @@ FORMATS = (
     ),
     Format(
         "JPEG", (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), loader="jpeg", starts=(b"\xff\xd8",),
-        open=jpeg.open, check=libvips.check_by_pillow,
+        open=jpeg.open, check=jpeg.check,
         save=_save_jpeg, lossy=True, longest=65500,
         longest_xmp=jpeg.LONGEST_XMP,
         refuse_exif=jpeg.refuse_exif, describe_rest=jpeg.describe_rest,

@@ -3,6 +3,7 @@
 import re
 import struct
 
+from tf_deblur.errors import UserError
 from tf_deblur.pictures import exif, libvips
 from tf_deblur.pictures.libvips import pyvips
 
@@ -36,6 +37,16 @@ def open(data: bytes, loader: str) -> pyvips.Image:
     if gain_map:
         image.set_type(pyvips.GValue.gint_type, libvips.GAIN_MAP, 1)
     return image
+
+
+def check(data: bytes, loader: str) -> None:
+    """As `libvips.check_by_pillow`, and of a file whose pixels end before its picture does."""
+    try:
+        libvips.load(data, loader, fail_on="warning", access="sequential").avg()
+    except pyvips.Error as error:
+        if "premature end of data segment" in str(error):  # the rest would be grey
+            raise UserError("its pixels end too early: cut short or damaged") from error
+    libvips.check_by_pillow(data, loader)
 
 
 def add_metadata(data: bytes, header: pyvips.Image, block: bytes) -> bytes:

@@ -37,7 +37,8 @@ _SHORT = re.compile(
 def load(data: bytes | pyvips.Source, loader: str, **options: object) -> pyvips.Image:
     """A file, its pixels not decoded yet; what is not whole fails then."""
     kind = "source" if isinstance(data, pyvips.Source) else "buffer"
-    return getattr(pyvips.Image, f"{loader}load_{kind}")(data, fail_on="error", **options)
+    options = {"fail_on": "error", **options}
+    return getattr(pyvips.Image, f"{loader}load_{kind}")(data, **options)
 
 
 def open(data: bytes, loader: str) -> pyvips.Image:
