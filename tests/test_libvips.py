@@ -71,18 +71,17 @@ def test_a_side_that_a_format_has_no_room_for_is_told(suffix, longest):
 
 
 def test_warnings_stay_off_the_terminal(tmp_path, picture):
-    for kind, more in (("TIFF", {"compression": "jpeg"}), ("JPEG", {"quality": 95})):
-        data = encoded(kind, picture(64, 64), **more)
-        place = data.rindex(b"\xff\xda") + 300
-        (tmp_path / f"a.{kind}").write_bytes(changed(data, place, b"\xff\xd5"))  # a restart marker
+    data = encoded("JPEG", picture(64, 64))
+    (tmp_path / "a.jpg").write_bytes(
+        data[:-2] + bytes(5) + data[-2:]
+    )  # extraneous bytes: a warning
     lines = [
         "import sys",
         "from tf_deblur.pictures import photographs",
         "kept = [photographs.open_photograph(name) for name in sys.argv[1:]]",
         "sys.kept = kept",  # until the process ends
     ]
-    names = [str(tmp_path / "a.TIFF"), str(tmp_path / "a.JPEG")]
-    line = [sys.executable, "-c", "\n".join(lines), *names]
+    line = [sys.executable, "-c", "\n".join(lines), str(tmp_path / "a.jpg")]
     done = subprocess.run(line, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
 
