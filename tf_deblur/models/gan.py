@@ -12,7 +12,7 @@ from tf_deblur.models.networks import recompute_blocks, restore
 split = tf.random.experimental.stateless_split
 
 LOSS_SCALE = 2.0**15  # where float16 begins
-LOSS_SCALE_GROWTH = 2 ** (1 / 2000)  # a step: twice as much in 2,000 without an overflow
+LOSS_SCALE_GROWTH = 2 ** (1 / 2000)  # an update: twice as much in 2,000 without an overflow
 
 
 class DeblurGAN(keras.Model):
