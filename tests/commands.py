@@ -92,6 +92,7 @@ def _become(line, folder, environment, streams):
     sys.stdin, sys.stdout = open(0, closefd=False), open(1, "w", closefd=False)
     sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also under `nohup`
     os.environ.clear()
     os.environ.update(environment)
     tempfile.tempdir = None  # TMPDIR is another

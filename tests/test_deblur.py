@@ -240,7 +240,7 @@ def test_a_wrong_command_line_is_one_line(run, tmp_path):
         (["--overwrite", "--output=out", "photo.png"], 1, "--overwrite and --output"),
         (["-", "photo.png"], 1, "goes alone"),
         (["", "--overwrite"], 1, "is empty"),
-        (["photo.png", "--output="], 1, "--output=: is empty"),
+        (["photo.png", "--output="], 2, "--output=: is empty"),
         (["--beam_runner=DirectRunner", "--threads=2", "--compare"], 1, "--compare, --threads"),
         (["--strength=2", "photo.png"], 2, "strength"),
     ]:

@@ -11,7 +11,6 @@ from skimage import metrics as skimage_metrics
 from skimage import restoration
 
 import tf_deblur
-from tf_deblur import evaluate
 from tf_deblur.pictures import photographs
 from tf_deblur.scoring import align, figures, metrics, report
 
@@ -396,11 +395,16 @@ def test_contact_sheets_and_plots(run, own_pairs, small_workdir, tmp_path):
 
 
 def test_a_damaged_list_of_what_was_drawn_names_nothing(tmp_path):
-    path = tmp_path / "drawn.json"
-    for text, names in {"": [], "[1": [], "{}": [], '["a.png", 2]': ["a.png"]}.items():
+    texts = {"": [], "[1": [], "{}": [], '["a.png", 2]': ["a.png"]}
+    paths = [tmp_path / f"{number}.json" for number in range(len(texts))]
+    for path, text in zip(paths, texts):
         path.write_text(text)
-        assert evaluate.read_drawn(path) == names
-    assert evaluate.read_drawn(tmp_path / "none.json") == []
+    code = (
+        "import json, pathlib, sys; from tf_deblur import evaluate; "
+        "print(json.dumps([evaluate.read_drawn(pathlib.Path(path)) for path in sys.argv[1:]]))"
+    )
+    done = python("-c", code, *paths, tmp_path / "none.json")
+    assert json.loads(done.stdout) == [*texts.values(), []]
 
 
 def test_a_wrong_command_line_is_one_line(run, own_pairs, tmp_path):
