@@ -4,6 +4,7 @@ import os
 import pathlib
 import shutil
 import signal
+import tempfile
 
 import cv2
 import numpy as np
@@ -26,6 +27,12 @@ def pytest_terminal_summary(terminalreporter):
 def interrupts_are_heard():
     """A shell's background jobs ignore Ctrl-C, and so would every command that a test starts."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_left(tmp_path_factory):
+    """What libraries leave in the folder for temporary files (TFDS does) goes with the tests'."""
+    tempfile.tempdir = str(tmp_path_factory.mktemp("t"))
 
 
 @pytest.fixture(scope="session")
