@@ -126,10 +126,10 @@ def run_file(file: str, pictures: str, restored: str) -> dict:
     _, runtime = tflite_backend.find_interpreter()
     before = read_memory("VmRSS")
     restore = restorer.TiledRestorer(file, tflite_backend.TFLiteEngine(file, "auto"))
-    if not restore.engine.fixed_size:  # else opening it takes what running takes
+    if not restore.engine.facts.fixed_size:  # else opening it takes what running takes
         before = read_memory("VmRSS")
     usual, restore.memory = restore.memory, math.inf
-    size = restore.engine.fixed_size or TILE
+    size = restore.engine.facts.fixed_size or TILE
     tile = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
     restore(tile)
     pixel_bytes = math.ceil((read_memory("VmHWM") - before) / math.prod(size))

@@ -19,8 +19,8 @@ class OpenVINOEngine(engine.Engine):
     def __init__(self, name, precision):
         precision, why = devices.choose_processor_precision(precision)
         steps, tensors = weights.read(name)
-        facts = generators.facts(steps, "openvino", precision)
-        facts["weights_sha256"] = weights.file_hash(name)
+        told = generators.facts(steps, "openvino", precision)
+        facts = engine.make_facts(told, weights_sha256=weights.file_hash(name))
         device = f"{devices.processor_name()}, OpenVINO"
         super().__init__(facts, precision, why, device)
         settings = {

@@ -77,10 +77,11 @@ class TiledRestorer(Restorer):
 
     def __init__(self, name, engine):
         super().__init__(
-            name, engine.channels, engine.precision, engine.device, engine.weights_sha256
+            *(name, engine.facts.channels, engine.precision, engine.device),
+            engine.facts.weights_sha256,
         )
         self.engine = engine
-        self.memory = min(memory.free() / 2, engine.most_memory)
+        self.memory = min(memory.free() / 2, engine.facts.most_memory)
 
     def restore(self, image: np.ndarray, progress: Callable) -> np.ndarray:
         height, width = image.shape[:2]
@@ -97,7 +98,7 @@ class TiledRestorer(Restorer):
                 return tiling.apply(self._restore_tile, padded, tiles, count)[:height, :width]
             except self.engine.ran_out:
                 count(-done)
-                self.memory = tiles.largest * self.engine.pixel_bytes / 2
+                self.memory = tiles.largest * self.engine.facts.pixel_bytes / 2
                 self.say(f"{self.device}: out of memory; from here on {self.describe_tiles()}")
 
     def _restore_tile(self, tile):
@@ -107,19 +108,19 @@ class TiledRestorer(Restorer):
 
     def plan_tiles(self, height: int, width: int) -> tiling.Tiles | tiling.EqualTiles:
         """The `tiling.Tiles`, or `EqualTiles`, in which a picture of this size is restored."""
-        engine = self.engine
-        multiple, margin = engine.size_multiple, self._margin()
+        facts = self.engine.facts
+        multiple, margin = facts.size_multiple, self._margin()
         height, width = (side + -side % multiple for side in (height, width))
-        if engine.fixed_size:
+        if facts.fixed_size:
             return self._plan_equal_tiles(height, width)
         try:
-            limits = {"radius": engine.radius, "multiple": multiple}
+            limits = {"radius": facts.radius, "multiple": multiple}
             return tiling.plan(height, width, **limits, most_pixels=int(self._largest()))
         except ValueError as error:
             raise self._too_little((2 * margin + multiple) ** 2) from error
 
     def _plan_equal_tiles(self, height, width):
-        size, margin = self.engine.fixed_size, self._margin()
+        size, margin = self.engine.facts.fixed_size, self._margin()
         try:
             tiles = tiling.EqualTiles(height, width, size, margin)
         except ValueError as error:
@@ -128,19 +129,21 @@ class TiledRestorer(Restorer):
                 f"{self.name} takes pictures of {least} {size[1]}x{size[0]} pixels; one that is "
                 "exported with --sizes=any takes all"
             ) from error
-        if tiles.largest * self.engine.pixel_bytes > self.memory:
+        if tiles.largest * self.engine.facts.pixel_bytes > self.memory:
             raise self._too_little(tiles.largest)
         return tiles
 
     def _margin(self):
-        return tiling.compute_margin(self.engine.radius, self.engine.size_multiple)
+        return tiling.compute_margin(self.engine.facts.radius, self.engine.facts.size_multiple)
 
     def _largest(self):
-        return min(self.memory / self.engine.pixel_bytes, LARGEST_TILE, self.engine.most_pixels)
+        return min(
+            self.memory / self.engine.facts.pixel_bytes, LARGEST_TILE, self.engine.facts.tile_pixels
+        )
 
     def _too_little(self, pixels):
         """The UserError for a memory in which no tile of so many pixels can be restored."""
-        needed = math.ceil(pixels * self.engine.pixel_bytes / GIGABYTE * 1000) / 1000
+        needed = math.ceil(pixels * self.engine.facts.pixel_bytes / GIGABYTE * 1000) / 1000
         return UserError(
             f"{self.memory / GIGABYTE:.3f} GB of memory are too few for a tile; "
             f"{self.name} wants at least {needed:.3f}, see --memory_gb"
@@ -148,7 +151,7 @@ class TiledRestorer(Restorer):
 
     def measure_seconds_a_pixel(self) -> float:
         """How long restoring takes, measured on a small tile, once everything is warm."""
-        size = self.engine.fixed_size
+        size = self.engine.facts.fixed_size
         if not size:
             return self._time_tile(256, 256) / 256**2
         margins = 2 * self._margin()
@@ -164,7 +167,7 @@ class TiledRestorer(Restorer):
 
     def pad(self, image: np.ndarray) -> np.ndarray:
         """Mirrors a picture at its lower and right border up to the size multiple."""
-        more = [(0, -side % self.engine.size_multiple) for side in image.shape[:2]]
+        more = [(0, -side % self.engine.facts.size_multiple) for side in image.shape[:2]]
         if not any(after for _, after in more):
             return image
         return np.pad(image, [*more, (0, 0)], mode="reflect")
@@ -175,9 +178,9 @@ class TiledRestorer(Restorer):
     def describe_tiles(self) -> str:
         """How pictures are cut: radius and largest tile, in words."""
         largest = f"at most {self._largest() / 1e6:.1f} megapixels"
-        if size := self.engine.fixed_size:
+        if size := self.engine.facts.fixed_size:
             largest = f"{size[1]}x{size[0]}"
-        return f"radius {self.engine.radius} pixels, tiles of {largest}"
+        return f"radius {self.engine.facts.radius} pixels, tiles of {largest}"
 
 
 def apply_to_floats(run: Callable, tile: np.ndarray) -> np.ndarray:

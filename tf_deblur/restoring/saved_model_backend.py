@@ -15,13 +15,12 @@ class SavedModelEngine(engine.Engine):
 
     def __init__(self, name, precision):
         folder = weights.find_saved_model(name)
-        facts = engine.read_facts(folder / "assets.extra/model.json")
-        if devices.gpus():  # its layers are made already
-            super().__init__(facts)
-        else:
-            super().__init__(facts, *devices.choose_precision(precision))
-        if self.precision == "bfloat16":
-            self.pixel_bytes = facts.get("pixel_bytes_bfloat16", self.pixel_bytes)
+        told = engine.read_facts(folder / "assets.extra/model.json")
+        # on a GPU its layers are made already
+        chosen = () if devices.gpus() else devices.choose_precision(precision)
+        if "bfloat16" in chosen:
+            told["pixel_bytes"] = told.get("pixel_bytes_bfloat16", told["pixel_bytes"])
+        super().__init__(engine.make_facts(told), *chosen)
         try:
             with errors.quiet():
                 self._loaded = tf.saved_model.load(str(folder))

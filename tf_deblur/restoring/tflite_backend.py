@@ -22,27 +22,29 @@ class TFLiteEngine(engine.Engine):
         path = pathlib.Path(name)
         if not path.is_file():
             raise UserError(f"{path}: no such file")
-        facts = engine.read_facts(path.with_suffix(".json"), FACTS)
-        if hashlib.sha256(path.read_bytes()).hexdigest() != facts["sha256"]:
+        told = engine.read_facts(path.with_suffix(".json"), FACTS)
+        if hashlib.sha256(path.read_bytes()).hexdigest() != told["sha256"]:
             # the interpreter checks nothing: what is cut short ends the process
             engine.refuse(path, "another file than its .json tells of")
         make, runtime = find_interpreter()
         threads = threads or devices.cores()
         where = f"{threads} thread{'s' * (threads > 1)} of {runtime}"
-        super().__init__(facts, facts["variant"], "its only one", where)
-        self.fixed_size = tuple(facts["fixed_size"] or ()) or None
-        if not self.fixed_size:
-            self.most_memory = MEMORY
-        self._image, self._restored = facts["inputs"][0], facts["outputs"][0]
+        size = tuple(told["fixed_size"] or ()) or None
+        facts = engine.make_facts(
+            told, fixed_size=size, **({} if size else {"most_memory": MEMORY})
+        )
+        super().__init__(facts, told["variant"], "its only one", where)
+        self._image, self._restored = told["inputs"][0], told["outputs"][0]
         self.takes_bytes = _is_bytes(self._image) and _is_bytes(self._restored)
         try:
             with errors.quiet():  # it says its delegate
                 opened = make(str(path), num_threads=threads)
-                if self.fixed_size:
+                if size:
                     opened.allocate_tensors()
-                self._runner = _find_runner(opened, facts)
-                if not self.fixed_size:
-                    self.run(np.zeros((1, *[self.size_multiple] * 2, self.channels), np.float32))
+                self._runner = _find_runner(opened, told)
+                if not size:
+                    side = facts.size_multiple
+                    self.run(np.zeros((1, side, side, facts.channels), np.float32))
         except (ValueError, RuntimeError) as error:
             engine.refuse(path, error)
 
