@@ -89,6 +89,12 @@ _BACKEND = flags.DEFINE_enum(
     "Run a preset or weights on this engine; auto takes OpenVINO where that is installed and no "
     "GPU is there.",
 )
+_MODEL_FACTS = flags.DEFINE_string(
+    "model_facts",
+    None,
+    'Say what the file of another\'s network does not: JSON such as {"range": [0, 1]}, or a file '
+    "of it; docs/restoring.md lists the keys.",
+)
 _THREADS = flags.DEFINE_integer(
     "threads",
     None,
@@ -150,7 +156,7 @@ def restore_collection(patterns: list[str], runner: str) -> int:
         ) from error
     if not patterns or not _OUTPUT.value:
         raise UserError("--beam_runner: name the photographs, and --output, a folder for them")
-    network = (_MODEL.value, _PRECISION.value, _MEMORY_GB.value)
+    network = (_MODEL.value, _PRECISION.value, _MEMORY_GB.value, "auto", None, _MODEL_FACTS.value)
     settings, options = read_settings(), _BEAM_OPTIONS.value
     counts = collection.restore(patterns, _OUTPUT.value, network, settings, runner, options)
     say(", ".join(f"{count} {name}" for name, count in counts.items()))
@@ -202,7 +208,8 @@ def load_network() -> "Restorer":
     if loading.ENGINES[loading.choose(_MODEL.value, _BACKEND.value)].needs == "tensorflow":
         errors.load_tensorflow()
     restore = loading.load(
-        _MODEL.value, _PRECISION.value, _MEMORY_GB.value, _BACKEND.value, _THREADS.value
+        *(_MODEL.value, _PRECISION.value, _MEMORY_GB.value, _BACKEND.value, _THREADS.value),
+        _MODEL_FACTS.value,
     )
     restore.say = say
     say(f"restoring with {restore}")

@@ -18,22 +18,26 @@ class Facts:
 
     Attributes:
       size_multiple: what heights and widths given to `run` are multiples of, in pixels.
-      radius: how far a restored pixel sees, in pixels to each side.
+      radius: how far a restored pixel sees, in pixels to each side; None: as far as a tile is.
       channels: of a picture.
       pixel_bytes: memory that running takes for each pixel of a tile.
       fixed_size: (height, width) of the tiles, if it takes no others.
       tile_pixels: of a tile at most, as its graph cuts them itself: larger ones are cut twice.
       most_memory: bytes that running may take, however much is free.
+      held_bytes: that it takes whatever a tile's size.
+      parameters: how many numbers were trained; None if that is not known.
       weights_sha256: of the file of weights that it was made from; None if that is not known.
     """
 
     size_multiple: int
-    radius: int
+    radius: int | None
     channels: int
     pixel_bytes: int
     fixed_size: tuple[int, int] | None = None
     tile_pixels: float = math.inf
     most_memory: float = math.inf
+    held_bytes: float = 0
+    parameters: int | None = None
     weights_sha256: str | None = None
 
 
@@ -62,6 +66,10 @@ class Engine:
         """(n, h, w, c) float32 in [0, 1], sides multiples of the size multiple -> the same."""
         raise NotImplementedError
 
+    def count_multiply_adds(self) -> float | None:
+        """For each pixel, a pair as one; None where that is not known."""
+        return None
+
 
 def read_facts(path: pathlib.Path, more: tuple[str, ...] = ()) -> dict:
     """What an export's JSON says of its network; UserError where it is missing or damaged.
@@ -88,8 +96,12 @@ def make_facts(told: dict, **others) -> Facts:
     return Facts(**{name: told[name] for name in names if name in told} | others)
 
 
-def refuse(path: pathlib.Path, problem: Exception | str) -> NoReturn:
-    """Raises the UserError for an export that does not open, because of an exception or words."""
+def refuse(
+    path: pathlib.Path,
+    problem: Exception | str,
+    what: str = "damaged, or not made by `tf-deblur export`",
+) -> NoReturn:
+    """Raises the UserError for a file that does not open, because of an exception or words."""
     reason = str(problem).strip().splitlines() or [type(problem).__name__]
     cause = problem if isinstance(problem, Exception) else None
-    raise UserError(f"{path}: damaged, or not made by `tf-deblur export` ({reason[0]})") from cause
+    raise UserError(f"{path}: {what} ({reason[0][:200]})") from cause

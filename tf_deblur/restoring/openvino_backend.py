@@ -23,18 +23,22 @@ class OpenVINOEngine(engine.Engine):
         facts = engine.make_facts(told, weights_sha256=weights.file_hash(name))
         device = f"{devices.processor_name()}, OpenVINO"
         super().__init__(facts, precision, why, device)
-        settings = {
-            "INFERENCE_PRECISION_HINT": HINTS[precision],
-            "INFERENCE_NUM_THREADS": devices.cores(),
-            "PERFORMANCE_HINT": "LATENCY",
-        }
         network = build(steps, tensors)
-        self._network = openvino.Core().compile_model(network, "CPU", settings)
+        self._network = openvino.Core().compile_model(network, "CPU", make_settings(precision))
         self._one_at_a_time = threading.Lock()  # it refuses a second one, and uses all cores
 
     def run(self, batch: np.ndarray) -> np.ndarray:
         with self._one_at_a_time:
             return self._network([batch])[0]
+
+
+def make_settings(precision: str) -> dict:
+    """How a network is compiled that runs on all cores, one picture at a time."""
+    return {
+        "INFERENCE_PRECISION_HINT": HINTS[precision],
+        "INFERENCE_NUM_THREADS": devices.cores(),
+        "PERFORMANCE_HINT": "LATENCY",
+    }
 
 
 def build(steps: list, tensors: dict) -> openvino.Model:
