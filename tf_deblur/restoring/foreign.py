@@ -108,8 +108,9 @@ class ForeignEngine(engine.Engine):
         if len(shape) != 4:
             raise self._refuse(f"takes {_show(shape)}, which is no batch of pictures")
         fit = [name for name, (*_, channels) in LAYOUTS.items() if shape[channels] == 3]
-        maybe = [name for name, (*_, channels) in LAYOUTS.items() if shape[channels] is None]
-        found = [told] if told in (fit or maybe) else fit or maybe
+        if not fit and shape[1] is shape[3] is None:
+            fit = [*LAYOUTS]
+        found = [told] if told in fit else fit
         if not found:
             raise self._refuse(f"takes {_show(shape)}; pictures of 3 channels are restored")
         if len(found) > 1:

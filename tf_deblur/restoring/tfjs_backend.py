@@ -30,15 +30,22 @@ class TFJSEngine(graph_backend.GraphEngine):
     def __init__(self, name, precision, model_facts=None):
         path, told = pathlib.Path(name), foreign.read_told(name, model_facts)
         try:
-            model, read, said = _open(path)
-            signature = model.get("signature") or model["userDefinedMetadata"]["signature"]
-            [image] = (it["name"] for it in signature["inputs"].values())
-            outputs = {key: it["name"] for key, it in signature["outputs"].items()}
-            graph = read_graph(model, read)
+            graph, image, outputs, said = _read(path)
         except (*PROBLEMS, json_format.ParseError) as error:
             engine.refuse(path, error, WRONG)
         restored = foreign.choose_output(name, outputs, told)
         super().__init__(name, precision, graph, image, restored, said | told)
+
+
+def _read(path):
+    """(graph, the name of what goes in, those of what comes out, what is said of both)."""
+    model, read, said = _open(path)
+    if model.get("format") != "graph-model":
+        raise ValueError(f"its format is {model.get('format')}; graph-model is wanted")
+    signature = model.get("signature") or model["userDefinedMetadata"]["signature"]
+    [image] = (it["name"] for it in signature["inputs"].values())
+    outputs = {key: it["name"] for key, it in signature["outputs"].items()}
+    return read_graph(model, read), image, outputs, said
 
 
 def _open(path):
@@ -84,8 +91,6 @@ def read_graph(model: dict, read: Callable) -> graph_backend.GRAPH:
     Raises:
       ValueError, LookupError, TypeError, OSError: something of it lacks, or is cut.
     """
-    if model.get("format") != "graph-model":
-        raise ValueError(f"its format is {model.get('format')}; graph-model is wanted")
     constants = {}
     for group in model["weightsManifest"]:
         for name in group["paths"]:
