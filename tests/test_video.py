@@ -407,6 +407,35 @@ def test_an_avis_header_counts_its_sound_in_packets(clips, restored):
     assert (length, sample) == (len(sound), 0)
 
 
+@pytest.mark.parametrize("codec", ["aac", "ac3", "mp2", "pcm_s16le"])
+def test_sound_of_an_avi_keeps_its_times(codec, tmp_path):
+    make(tmp_path / "clip.avi", "mpeg4", frames=25, sound=[codec])
+    video.restore(lambda rgb: rgb, tmp_path / "clip.avi", tmp_path / "kept.avi")
+    *_, sound = told(tmp_path / "clip.avi")
+    assert len(sound) > 9 and told(tmp_path / "kept.avi")[3] == sound
+
+
+def test_a_cameras_data_make_its_film_no_longer(tmp_path):
+    """Twelve frames are 0.48 s, for all that a last packet of GoPro's is told to take 1 s."""
+    with av.open(tmp_path / "clip.mp4", "w") as film:
+        picture = film.add_stream("libx264", 25, width=160, height=120)
+        positions = film.add_data_stream("bin_data")
+        for number in range(12):
+            image = av.VideoFrame(160, 120, "yuv420p")
+            image.pts = number
+            film.mux(picture.encode(image))
+        film.mux(picture.encode(None))
+        packet = av.Packet(b"DEVC")
+        packet.stream, packet.time_base, packet.dts, packet.pts = positions, Fraction(1, 1000), 0, 0
+        packet.duration = 1001
+        film.mux(packet)
+    video.restore(lambda rgb: rgb, tmp_path / "clip.mp4", tmp_path / "kept.mp4")
+    data = (tmp_path / "kept.mp4").read_bytes()
+    scale, duration = np.frombuffer(data, ">u4", 2, data.index(b"mvhd") + 16)
+    assert duration / scale == 0.48
+    assert [packet[2] for packet in told(tmp_path / "kept.mp4")[3]] == [b"DEVC"]
+
+
 def test_a_matroska_files_cover_stays_one(picture, tmp_path):
     from tf_deblur.pictures import photographs
 

@@ -6,8 +6,10 @@ a file has that holds no ICC profile, and what other pictures.
 """
 
 import io
+import mmap
 import re
 import struct
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -153,7 +155,7 @@ def _look_up(levels, array):
 def _name_boxes(data):
     """(kinds of a file's boxes, whether a film follows, which has the same)."""
     kinds = []
-    for kind, _, _ in _read_boxes(data, 0, len(data)):
+    for kind, _, _ in read_boxes(data, 0, len(data)):
         if kind == b"mpvd" or kind == b"ftyp" and kinds:
             return kinds, True
         kinds.append(kind)
@@ -165,7 +167,7 @@ def _read_items(data):
     items, refers, hidden = {}, [], set()
     for kind, start, end in _read_meta(data):
         if kind == b"iinf":
-            for _, at, _ in _read_boxes(data, start + (8 if data[start] else 6), end):
+            for _, at, _ in read_boxes(data, start + (8 if data[start] else 6), end):
                 item, _, name = struct.unpack_from(
                     ">LH4s" if data[at] > 2 else ">HH4s", data, at + 4
                 )
@@ -173,7 +175,7 @@ def _read_items(data):
                 hidden |= {item} if data[at + 3] & _HIDDEN else set()
         elif kind == b"iref":
             head, letter = (">LH", "L") if data[start] else (">HH", "H")
-            for name, at, _ in _read_boxes(data, start + 4, end):
+            for name, at, _ in read_boxes(data, start + 4, end):
                 item, count = struct.unpack_from(head, data, at)
                 to = struct.unpack_from(f">{count}{letter}", data, at + struct.calcsize(head))
                 refers.append((name, item, to))
@@ -190,9 +192,9 @@ def _read_properties(data):
         if kind == b"pitm":
             image = int.from_bytes(data[start + 4 : end], "big")
         elif kind == b"iprp":
-            for inner, at, stop in _read_boxes(data, start, end):
+            for inner, at, stop in read_boxes(data, start, end):
                 if inner == b"ipco":
-                    boxes = [name + data[a:b] for name, a, b in _read_boxes(data, at, stop)]
+                    boxes = [name + data[a:b] for name, a, b in read_boxes(data, at, stop)]
                 elif inner == b"ipma":
                     belong |= _read_associations(data, at)
     parts = {item: to[0] for kind, item, to in _read_items(data)[1] if kind == b"dimg" and to}
@@ -220,12 +222,12 @@ def _read_associations(data, start):
 
 
 def _read_meta(data):
-    metas = (place for kind, *place in _read_boxes(data, 0, len(data)) if kind == b"meta")
+    metas = (place for kind, *place in read_boxes(data, 0, len(data)) if kind == b"meta")
     begin, stop = next(metas, (0, 0))
-    return _read_boxes(data, begin + 4, stop)
+    return read_boxes(data, begin + 4, stop)
 
 
-def _read_boxes(data, start, end):
+def read_boxes(data: bytes | mmap.mmap, start: int, end: int) -> Iterator[tuple]:
     """(kind, where it begins, where it ends) of each box."""
     while start + 8 <= end:
         size, kind = struct.unpack_from(">L4s", data, start)
