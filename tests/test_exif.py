@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tf_deblur.pictures import containers, exif, photographs
+from tf_deblur.pictures import directories, exif, heif, photographs, tiff
 from tf_deblur.pictures.libvips import pyvips
 
 try:
@@ -104,10 +104,10 @@ def saved(path, array, block):
     if path.suffix == ".tif":
         data = io.BytesIO()
         Image.fromarray(array).save(data, "TIFF")
-        path.write_bytes(exif.add_to_tiff(data.getvalue(), block))
+        path.write_bytes(tiff.add_exif(data.getvalue(), block))
     elif path.suffix == ".avif":  # into which Pillow writes EXIF anew
         data = pyvips.Image.new_from_array(array).write_to_buffer(".avif")
-        path.write_bytes(containers.add_to_avif(data, block))
+        path.write_bytes(heif.add_exif(data, block))
     else:
         Image.fromarray(array).save(path, exif=exif.PREFIX + block)
     return path
@@ -179,7 +179,7 @@ def test_orientation_and_sides_are_those_of_the_result(tmp_path, picture, suffix
     source = saved(tmp_path / "before.jpg", picture(24, 32), block)
     path = restored(tmp_path, source, suffix)
     made = block_of(path)
-    entries = exif._read_entries(made, 400, "<")
+    entries = directories.read_entries(made, 400, "<")
     assert struct.unpack("<H", entries[0xA002][3][:2]) == (24,)  # it stands upright now
     assert struct.unpack("<L", entries[0xA003][3]) == (32,)
     assert Image.open(path).getexif().get(0x112, 1) == 1 and Image.open(path).size == (24, 32)
@@ -187,7 +187,11 @@ def test_orientation_and_sides_are_those_of_the_result(tmp_path, picture, suffix
 
 def test_a_side_above_65535_becomes_a_long_number():
     made = exif.update(camera_block()[0], 70_000, 3)
-    assert exif._read_entries(made, 400, "<")[0xA002][1:] == (LONG, 1, struct.pack("<L", 70_000))
+    assert directories.read_entries(made, 400, "<")[0xA002][1:] == (
+        LONG,
+        1,
+        struct.pack("<L", 70_000),
+    )
 
 
 @pytest.mark.parametrize("behind", [b"", b"more of the maker's"])

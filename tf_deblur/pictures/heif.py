@@ -12,9 +12,10 @@ import struct
 from collections.abc import Iterator
 
 import numpy as np
+from PIL import Image
 
 from tf_deblur.errors import UserError
-from tf_deblur.pictures import libvips
+from tf_deblur.pictures import exif, libvips, pillow
 from tf_deblur.pictures.libvips import pyvips
 
 # primaries, transfer and matrix by ITU-T H.273, and whether black is 0 and white the largest value
@@ -23,6 +24,7 @@ _AV1 = re.compile(rb"av1C\x81.(.)", re.DOTALL)
 _MONOCHROME, _FULL, _HIDDEN = 0x10, 0x80, 1  # bits
 _PICTURES = {b"hvc1", b"av01", b"grid", b"iden", b"iovl", b"jpeg", b"avc1", b"j2k1", b"vvc1"}
 _MANY_TILES = "box contains"  # more than libheif's limit of 256, as phones' 200 megapixels have
+BITS = 12  # that an AVIF holds
 _UNKNOWN, _SRGB, _CURVES_OF_HDR = 2, 1, {8, 16, 18}  # the numbers: linear, PQ and HLG
 
 
@@ -47,6 +49,8 @@ def decode_avif(image: pyvips.Image, data: bytes) -> tuple:
     codec = _AV1.search(_read_properties(data))
     if codec and codec[1][0] & _MONOCHROME:  # three times the same, and alpha
         array = _widen(array[..., [0, 3] if array.shape[-1] == 4 else [0]], bits, data)
+    if Image.registered_extensions().get(".avif"):  # which Pillow has for some years
+        pillow.check(data)
     return array, b"tmap" in _read_items(data)[0].values(), image
 
 
@@ -73,7 +77,7 @@ def decode_heic(image: pyvips.Image, data: bytes) -> tuple:
     return array, gain_map, image
 
 
-def describe_rest(image: pyvips.Image, data: bytes) -> str:
+def describe_rest(image: pyvips.Image, data: bytes) -> list[str]:
     """What a file holds beside its picture, in words: tiles, thumbnails and masks do not count."""
     items, refers, hidden = _read_items(data)
     seen = {item for item, kind in items.items() if kind in _PICTURES} - hidden
@@ -81,7 +85,8 @@ def describe_rest(image: pyvips.Image, data: bytes) -> str:
     tiles = {item for kind, _, to in refers if kind == b"dimg" for item in to}
     left = max(len(seen - tiles), 1) - 1  # the picture itself may be one that another is made of
     words = ["second picture" if left == 1 else f"{left} other pictures"] if left else []
-    return " and the ".join(words + ["film"] * _name_boxes(data)[1])
+    words += ["film"] * _name_boxes(data)[1]
+    return [f"the {' and the '.join(words)} behind it"] if words else []
 
 
 def has_other_colours(image: pyvips.Image, data: bytes) -> bool:
@@ -143,6 +148,36 @@ def to_upper_bits(array: np.ndarray, bits: int) -> np.ndarray:
     """uint16 -> what libvips, which cuts the lower ones off, writes in 10 or 12 bits."""
     levels = np.rint(np.linspace(0, 2**bits - 1, 65536)).astype(np.uint16)
     return _look_up(levels << (16 - bits), array)
+
+
+def save_avif(
+    pixels: np.ndarray, header: pyvips.Image | None, block: bytes, options: dict
+) -> bytes:
+    """As `libvips.save`, with an EXIF block, of an AVIF."""
+    options = options | {"effort": 1}
+    if pixels.dtype == np.uint16:
+        pixels = to_upper_bits(pixels, BITS)
+        options["bitdepth"] = BITS
+    if not block:
+        return libvips.save(".avif", pixels, header, options)
+    # with some EXIF, for the block to replace
+    return add_exif(libvips.save(".avif", pixels, header, options, keep="all"), block)
+
+
+def add_exif(data: bytes, block: bytes) -> bytes:
+    """An AVIF file with an EXIF block in place of the one that it has, at the file's end."""
+    item = re.search(rb"infe\x02...(..)..Exif", data, re.DOTALL)
+    places = data.find(b"iloc\0\0\0\0\x44\x40")  # how libheif writes it: all numbers of 32 bits
+    if not item or places < 0:
+        return data
+    (count,) = struct.unpack_from(">H", data, places + 10)
+    changed = bytearray(data)
+    content = struct.pack(">L", len(exif.PREFIX)) + exif.PREFIX + block
+    for place in range(places + 12, places + 12 + 18 * count, 18):
+        if data[place : place + 2] == item[1]:
+            extent = (len(data) + 8, 1, 0, len(content))
+            struct.pack_into(">LHLL", changed, place + 4, *extent)
+    return bytes(changed) + struct.pack(">L4s", len(content) + 8, b"mdat") + content
 
 
 def _look_up(levels, array):
