@@ -205,3 +205,26 @@ def test_a_codec_that_no_library_here_has_is_named(picture, codec):
     data[place : place + 2] = struct.pack("<H", codec)
     with pytest.raises(BadPicture, match=f"compression {codec}, which is not read"):
         photographs.open_photograph(bytes(data))
+
+
+@pytest.mark.parametrize("extra, alpha", [(0, False), (1, True), (2, True)])
+def test_a_fourth_channel_is_transparency_where_the_file_says_so(extra, alpha):
+    """As Pillow reads it: of no stated meaning, it is nothing."""
+    array = np.full((16, 16, 4), (90, 60, 30, 120), np.uint8)
+    data = by_tifffile((array, {"photometric": "rgb", "extrasamples": [extra]}))
+    photograph = photographs.open_photograph(data)
+    expected = np.asarray(Image.open(io.BytesIO(data)).convert("RGBA"))
+    np.testing.assert_array_equal(photograph.pixels, expected[..., :3])
+    assert (photograph.alpha is not None) == alpha == (expected[0, 0, 3] < 255)
+    told = photographs.describe_losses(".tif", photograph)
+    assert told == "" if alpha else told == "without a channel of no known meaning"
+
+
+def test_a_palette_that_was_cut_off_is_refused(picture):
+    data = encoded(picture(48, 64), "P")
+    place = data.rindex(struct.pack("<HHL", 320, 3, 768)) + 8
+    (colours,) = struct.unpack_from("<L", data, place)
+    moved = struct.pack("<L", len(data) - 600)
+    for broken in (data[: colours + 600], data[:place] + moved + data[place + 4 :]):
+        with pytest.raises(BadPicture, match="cut short|damaged"):
+            photographs.open_photograph(broken)

@@ -415,6 +415,16 @@ def test_sound_of_an_avi_keeps_its_times(codec, tmp_path):
     assert len(sound) > 9 and told(tmp_path / "kept.avi")[3] == sound
 
 
+@pytest.mark.parametrize("suffix", [".avi", ".mkv", ".mp4"])
+def test_words_of_old_films_stay_the_bytes_that_they_are(suffix, tmp_path):
+    path, kept = tmp_path / f"clip{suffix}", tmp_path / f"kept{suffix}"
+    make(path, "mpeg4", frames=3)
+    latin = "Übung ".encode("latin-1")
+    path.write_bytes(path.read_bytes().replace("Übung".encode(), latin))
+    video.restore(lambda rgb: rgb, path, kept)
+    assert latin in kept.read_bytes()
+
+
 def test_a_cameras_data_make_its_film_no_longer(tmp_path):
     """Twelve frames are 0.48 s, for all that a last packet of GoPro's is told to take 1 s."""
     with av.open(tmp_path / "clip.mp4", "w") as film:

@@ -6,7 +6,7 @@ import struct
 import numpy as np
 
 from tf_deblur.errors import UserError
-from tf_deblur.pictures import exif, libvips, pillow
+from tf_deblur.pictures import exif, iptc, libvips, pillow
 from tf_deblur.pictures.libvips import COMMENTS, EXTENDED_XMP, pyvips
 
 LONGEST = 65535 - 2  # bytes of a segment, which counts its own length
@@ -62,6 +62,9 @@ def decode(image: pyvips.Image, data: bytes) -> tuple:
 
 def save(pixels: np.ndarray, header: pyvips.Image | None, block: bytes, options: dict) -> bytes:
     """As `libvips.save`, with resolution, EXIF, XMP and comments, of which that drops some."""
+    if header:
+        words = iptc.wrap(libvips.get_bytes(header, libvips.IPTC))
+        header = libvips.set_bytes(header, libvips.IPTC, words)
     data = libvips.save(".jpg", pixels, header, options, keep="icc|iptc")
     if not header:
         return data

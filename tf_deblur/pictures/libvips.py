@@ -101,6 +101,16 @@ def copy_metadata(image: pyvips.Image, header: pyvips.Image) -> pyvips.Image:
     return image
 
 
+def set_bytes(image: pyvips.Image, field: str, data: bytes) -> pyvips.Image:
+    """An image with another value of a field of metadata; without it for none."""
+    image = image.copy()
+    if data:
+        image.set_type(pyvips.GValue.blob_type, field, data)
+    else:
+        image.remove(field)
+    return image
+
+
 def get_bytes(image: pyvips.Image | None, field: str) -> bytes:
     """What an image has of a field of metadata; empty for none."""
     return bytes(image.get(field)) if image and image.get_typeof(field) else b""

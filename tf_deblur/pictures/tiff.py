@@ -8,7 +8,7 @@ import numpy as np
 from PIL import TiffImagePlugin
 
 from tf_deblur.errors import UserError, quiet
-from tf_deblur.pictures import arrays, exif, libvips, pillow
+from tf_deblur.pictures import arrays, exif, iptc, libvips, pillow
 from tf_deblur.pictures.directories import (
     BYTES,
     find_any,
@@ -22,7 +22,7 @@ from tf_deblur.pictures.directories import (
 from tf_deblur.pictures.libvips import pyvips
 
 KIND, OLD_KIND, BITS, CODEC, COLOURS, CHANNELS = 254, 255, 258, 259, 262, 277
-PLANES, TILE_WIDTH, TILE_HEIGHT, TILES, TILE_SIZES = 284, 322, 323, 324, 325
+PLANES, COLOUR_MAP, TILE_WIDTH, TILE_HEIGHT, TILES, TILE_SIZES = 284, 320, 322, 323, 324, 325
 EXTRA, NUMBERS, BLACK_AND_WHITE = 338, 339, 532
 _NO_ALPHA = 0  # of EXTRA: a channel that means nothing known
 _SMALLER, _MASK, _OLD_SMALLER = 1, 4, 2
@@ -53,6 +53,8 @@ def open(data: bytes, loader: str) -> pyvips.Image:
         raise UserError("begins with a preview, as raw files do; develop it to a picture first")
     libvips.refuse_pages(1 + sum(not _is_extra(page) for page in pages[1:]))
     tags = pages[0]
+    if () in tags.values():
+        raise UserError("its tags are not all there: cut short or damaged")
     codec = _get(tags, CODEC, 1)
     if codec not in _BY_LIBVIPS | _BY_PILLOW.keys():
         raise UserError(f"a TIFF of compression {codec}, which is not read; use PNG or JPEG")
@@ -113,6 +115,10 @@ def save(pixels: np.ndarray, header: pyvips.Image | None, block: bytes, options:
     if swapped:  # its numbers are in the order of the EXIF's, which libvips would not write
         pixels = arrays.subtract_left(pixels).byteswap()
         options["predictor"] = "none"
+    if header:
+        words = iptc.unwrap(libvips.get_bytes(header, libvips.IPTC))
+        # of which libvips writes a quarter, for it takes bytes for numbers of 32 bits
+        header = libvips.set_bytes(header, libvips.IPTC, words.ljust(4 * len(words), b"\0"))
     data = libvips.save(".tif", pixels, header, options)
     if not header or not libvips.has_resolution(header):  # which libvips writes none the less
         data = _drop_resolution(data)
@@ -244,5 +250,17 @@ def _read_pages(data):
         start = link
 
 
-_WANTED = {KIND, OLD_KIND, BITS, CODEC, COLOURS, CHANNELS, PLANES, TILE_WIDTH, EXTRA, NUMBERS}
-_WANTED |= {BLACK_AND_WHITE, TILE_HEIGHT, TILES, TILE_SIZES}
+_WANTED = {
+    KIND,
+    OLD_KIND,
+    BITS,
+    CODEC,
+    COLOURS,
+    CHANNELS,
+    PLANES,
+    COLOUR_MAP,
+    TILE_WIDTH,
+    EXTRA,
+    NUMBERS,
+}
+_WANTED |= {COLOUR_MAP, BLACK_AND_WHITE, TILE_HEIGHT, TILES, TILE_SIZES}

@@ -72,7 +72,9 @@ class Writer:
         self.metadata, self.scaled = metadata, 0
         self.last = None  # time of the latest frame
         self.moved = {}  # by track: how far its times are moved, and the latest
-        self.container = av.open(f"file:{path}", "w", container_options=_choose_options(film, path))
+        words = {"metadata_errors": "surrogateescape"}  # as they were, UTF-8 or not
+        options = _choose_options(film, path)
+        self.container = av.open(f"file:{path}", "w", container_options=options, **words)
         self.matrix = _find_display_matrix(first)
         self.turns = self.matrix is not None and self.container.format.name not in TURNING
         self.picture = self._open_picture(quality)
