@@ -85,6 +85,13 @@ def test_every_patch_size_ends_in_a_4_by_4_map(size):
     assert np.all(np.abs(model(np.ones((1, size, size, 3), "float32")) - 0.5) <= 0.5)
 
 
+def test_a_narrower_discriminator_keeps_table_2s_ratios():
+    model = networks.build_discriminator(32, filters=64)
+    stages = [model.get_layer(f"stage{stage}_conv1").output.shape[1:] for stage in range(3)]
+    assert [tuple(shape) for shape in stages] == [(16, 16, 32), (8, 8, 32), (4, 4, 64)]
+    assert model.get_layer("dense").output.shape[-1] == 128
+
+
 @pytest.mark.parametrize("size", [4, 100])
 def test_other_patch_sizes_are_refused(size):
     with pytest.raises(UserError, match=f"patch size {size}"):

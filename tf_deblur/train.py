@@ -82,6 +82,9 @@ _SPECTRAL_WEIGHT = flags.DEFINE_float(
 _ADVERSARIAL_WEIGHT = flags.DEFINE_float(
     "adversarial_weight", 1e-4, "Weight the adversarial loss by this; 0 trains no discriminator.", 0
 )
+_DISCRIMINATOR_FILTERS = flags.DEFINE_integer(
+    "discriminator_filters", 512, "Give D's last stage so many filters, its dense layer twice.", 1
+)
 _DISCRIMINATOR_STEPS = flags.DEFINE_integer(
     "discriminator_steps", 1, "Update D so many times for each update of G.", 1
 )
@@ -314,7 +317,8 @@ def build() -> tuple["DeblurGAN", dict[str, Optimizers]]:
 
     keras.utils.set_random_seed(_SEED.value)
     generator, average = build_generator(), build_generator()
-    discriminator = networks.cut_at_logit(networks.build_discriminator(_PATCH_SIZE.value))
+    side, filters = _PATCH_SIZE.value, _DISCRIMINATOR_FILTERS.value
+    discriminator = networks.cut_at_logit(networks.build_discriminator(side, filters))
     both = generator, discriminator
 
     def make(kind, rate, scheduled, **options):
@@ -358,8 +362,10 @@ def open_run(gan: "DeblurGAN", optimizers: dict[str, Optimizers], team: "Team") 
 
     folder, saved = None, checkpoints.Checkpoints(_WORKDIR.value, gan, optimizers)
     if team.chief:
-        network = weights.describe_network(gan.generator)
-        folder = workdir.Workdir(saved.path, {**network, "patch_size": _PATCH_SIZE.value})
+        architecture = weights.describe_network(gan.generator)
+        for flag in (_PATCH_SIZE, _DISCRIMINATOR_FILTERS):
+            architecture[flag.name] = flag.value
+        folder = workdir.Workdir(saved.path, architecture)
         folder.lock()
         if not saved.restore() and _INIT_FROM.value:
             weights.load_into(gan.generator, _INIT_FROM.value)

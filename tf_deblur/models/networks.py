@@ -64,12 +64,14 @@ def _apply(layer, *inputs):
     return kind(layer.size, **named)(*inputs)
 
 
-def build_discriminator(patch_size: int = 128) -> keras.Model:
+def build_discriminator(patch_size: int = 128, filters: int = 512) -> keras.Model:
     """Table 2: (n, s, s, 3) in [0, 1] -> (n, 1), the probability of a real sharp patch.
 
     Args:
       patch_size: side s, a power of two from 8 up. A stride-2 stage for each halving
         down to 4×4; a smaller patch leaves out the stages at the top of the table.
+      filters: of the last stage; each one above has half as many, 32 at the least, and the
+        dense layer below twice as many.
 
     Returns:
       A `keras.Model` that ends in the sigmoid; 13,102,881 parameters at 128.
@@ -83,12 +85,12 @@ def build_discriminator(patch_size: int = 128) -> keras.Model:
     patch = keras.Input((patch_size, patch_size, 3), name="patch")
     x = patch
     for stage in range(stages):
-        filters = max(32, 512 >> (stages - 1 - stage))
+        own = max(32, filters >> (stages - 1 - stage))
         for strides in (1, 2):
-            x = conv(x, filters, 3, strides=strides, name=f"stage{stage}_conv{strides - 1}")
+            x = conv(x, own, 3, strides=strides, name=f"stage{stage}_conv{strides - 1}")
             x = layers.LeakyReLU(0.2, name=f"stage{stage}_leaky{strides - 1}")(x)
     x = layers.Flatten(name="flatten")(x)
-    x = layers.Dense(1024, name="dense")(x)
+    x = layers.Dense(2 * filters, name="dense")(x)
     x = layers.LeakyReLU(0.2, name="dense_leaky")(x)
     x = layers.Dense(1, name="logit", dtype="float32")(x)
     probability = layers.Activation("sigmoid", name="probability", dtype="float32")(x)

@@ -20,6 +20,8 @@ from collections.abc import Iterator
 from tf_deblur.errors import UserError
 from tf_deblur.files import whole
 
+BEFORE = {"discriminator_filters": 512}  # where a run.json says nothing of it
+
 
 class Workdir:
     """Opens the folder of a new or an earlier training. Nothing is written before `begin`.
@@ -44,7 +46,7 @@ class Workdir:
                 raise UserError(f"{self.path}: a folder of something else; name a new --workdir")
             return
         try:
-            before = json.loads(description.read_text())
+            before = BEFORE | json.loads(description.read_text())
         except (OSError, ValueError) as error:
             raise UserError(
                 f"{description}: cannot be read ({error}); name a new --workdir and "
