@@ -28,7 +28,7 @@ def split(seed: Tensor, count: int) -> Iterator[Tensor]:
 
 def random_walk(seed: Tensor, extent: Tensor, roughness: float) -> Tensor:
     """`motion.random_walk`, in closed form: (n,) extents -> (n, FINE, 2) positions."""
-    seeds, count = split(seed, 4), len(extent)
+    seeds, count = split(seed, 4), tf.shape(extent)[0]
     push = 0.2 * roughness * spread(next(seeds), [count, 1, 1])
     first = tf.random.stateless_normal([count, 1, 2], next(seeds))
     kicks = push * tf.random.stateless_normal([count, FINE - 1, 2], next(seeds))
@@ -42,7 +42,7 @@ def random_walk(seed: Tensor, extent: Tensor, roughness: float) -> Tensor:
 
 def camera_motion(seed: Tensor, extent: Tensor, focal: Tensor, roughness: float) -> Tensor:
     """`motion.camera_motion`: (n,) extents and focal lengths in pixels -> (n, FINE, 6)."""
-    seeds, count = split(seed, 7), len(extent)
+    seeds, count = split(seed, 7), tf.shape(extent)[0]
     share = spread(next(seeds), [count], 0.0, 0.5)
     turned = random_walk(next(seeds), 1 - share, roughness)
     shifted = random_walk(next(seeds), share, roughness)
@@ -56,7 +56,7 @@ def camera_motion(seed: Tensor, extent: Tensor, focal: Tensor, roughness: float)
 
 def object_motion(seed: Tensor, extent: Tensor, focal: Tensor, roughness: float) -> Tensor:
     """`motion.object_motion`: straight in six cases of ten, else on a curve."""
-    seeds, count = split(seed, 3), len(extent)
+    seeds, count = split(seed, 3), tf.shape(extent)[0]
     angle = spread(next(seeds), [count, 1], 0.0, 2 * math.pi)
     direction = tf.stack([tf.cos(angle), tf.sin(angle)], -1)
     line = tf.linspace(0.0, 1.0, FINE)[:, None] * direction
@@ -213,14 +213,16 @@ def blur(
     Returns:
       (n, side, side, 3) float32; beyond the border a picture is mirrored.
     """
-    mean = tf.zeros([len(light), side, side, 3])
-    for pose in tf.range(tf.shape(path)[1]):
+
+    def add(pose, mean):
         frame = _warp(light, path[:, pose], side)
         if moving is not None:
             front = _warp(tf.concat([light, moving[0]], -1), moving[1][:, pose], side)
             frame += (front[..., :3] - frame) * front[..., 3:]
-        mean += shares[:, pose, None, None, None] * frame
-    return mean
+        return pose + 1, mean + shares[:, pose, None, None, None] * frame
+
+    nothing = tf.zeros([tf.shape(light)[0], side, side, 3])
+    return tf.while_loop(lambda pose, _: pose < tf.shape(path)[1], add, [0, nothing])[1]
 
 
 def _warp(images, pose, side):

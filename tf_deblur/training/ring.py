@@ -151,7 +151,7 @@ class Ring:
         drawn = cut(self.pairs, *own, self.patch)
         return tuple(tf.split(tf.cast(drawn, tf.float32) / 255, 2, -1))
 
-    @tf.function  # with AutoGraph, for blur is a loop over poses
+    @tf.function(autograph=False)
     def make(self, number):
         """The pairs of a making: (count * side², 6) uint8, blurred and sharp."""
         seeds = on_device.split(tf.stack([tf.constant(self.seed, tf.int64), number]), 8)
