@@ -203,7 +203,7 @@ def blur_photographs(folder):
     from tf_deblur import datasets
     from tf_deblur.training.ring import Ring
 
-    paths, _ = datasets.photographs(folder)
+    paths, _ = datasets.divide_photographs(folder)
     return Ring([(paths, 1.0)], PATCHES, count=BATCH_SIZE, seed=SEED).batches(0)
 
 

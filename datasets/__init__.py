@@ -63,7 +63,7 @@ def prepare(spec: str, data_dir: str, manual_dir: str | None = None, **fields):
     return builder
 
 
-def photographs(folder: str) -> tuple[list, list]:
+def divide_photographs(folder: str) -> tuple[list, list]:
     """Sharp photographs below a folder, divided by name as `synthetic_blur` divides them.
 
     Returns:

@@ -80,6 +80,8 @@ class Checkpoints:
         counts = [self.gan.step, self._seconds, self.gan.loss_scale]
         team.take_chiefs(counts + [v for owner in self._owners.values() for v in owner.variables])
         self._read_progress()
+        if self.progress.step:
+            print(f"{self.path}: going on from step {self.progress.step}", flush=True)
 
     def _read_progress(self):
         step, seconds = int(self.gan.step.numpy()), float(self._seconds)
@@ -118,6 +120,9 @@ class Checkpoints:
     def weights(self) -> pathlib.Path:
         """The file to restore with."""
         return self.path / weights.IN_WORKDIR
+
+    def describe(self) -> str:
+        return f"after {self.progress.step} steps; its weights are {self.weights}"
 
     @property
     def best(self) -> float:

@@ -6,6 +6,7 @@ reduction as a step's scalars, so that none waits for a step that another will n
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import threading
@@ -16,7 +17,7 @@ from collections.abc import Callable, Iterator
 import tensorflow as tf
 
 from tf_deblur import devices
-from tf_deblur.errors import UserError, end_by_signals, quiet
+from tf_deblur.errors import HERE, UserError, end_by_signals, quiet
 from tf_deblur.models.layers import tf_variables
 
 WAIT_MINUTES = 10  # for workers that have not started yet
@@ -89,6 +90,12 @@ class Team:
                 if one != chiefs:
                     wrong = f"worker {worker} has another {name} than the chief"
                     raise UserError(f"{wrong}; start all with the same")
+
+    def compare_code(self) -> None:
+        """All processes together: UserError unless all run the same source of this package."""
+        sources = sorted(HERE.rglob("*.py"))
+        code = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+        self.compare({"code": code})
 
     def take_chiefs(self, variables: list) -> None:
         """All processes together: gives `variables` the chief's values everywhere."""
