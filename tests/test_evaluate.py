@@ -281,10 +281,10 @@ def test_lai_is_scored_as_it_lies_and_after_the_best_shift(run, picture, tmp_pat
     assert "at most" not in done.stdout and "though" in done.stdout, done.stderr
     assert "13.952" in done.stdout
     for way, expected in [
-        ("realblur", align.realblur(moved["01"], sharp)[0]["psnr"]),
+        ("realblur", align.score_by_realblur(moved["01"], sharp)[0]["psnr"]),
         (
             "euclidean",
-            metrics.psnr(*align.euclidean(moved["01"], sharp, (-3, 2))[:2], data_range=255),
+            metrics.psnr(*align.turn(moved["01"], sharp, (-3, 2))[:2], data_range=255),
         ),
     ]:
         done = run("evaluate", *data, "--restored=theirs=theirs", f"--align={way}", "--output", way)
@@ -307,7 +307,7 @@ def test_kohlers_pictures_get_the_best_of_their_sharp_frames(run, picture, tmp_p
     assert "split blurred, partial: 1 of 48 pairs" in done.stdout
     (record,) = json.loads((tmp_path / "scores/result.json").read_text())["frames"]
     assert (record["sequence"], record["frame"]) == ("2", "07")
-    alone = align.kohler(blurred, [frames[1]])
+    alone = align.score_by_kohler(blurred, [frames[1]])
     scores = record["scores"]["kohler"]["theirs"]
     assert scores == {"psnr_luma": alone["psnr"], "ms_ssim": alone["ms_ssim"]}
     done = run("evaluate", *data, "--align=shift")

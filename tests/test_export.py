@@ -56,7 +56,7 @@ def test_the_files_are_those_that_are_promised(exported, small_workdir):
     assert facts["training_flags"] is None  # of weights that no training of ours made
     assert facts["preset"] == "compact" and facts["arguments"]["filters"] == [8, 16, 32]
     assert facts["size_multiple"] == 8 and facts["channels"] == 3
-    assert facts["weights_sha256"] == weights.file_hash(small_workdir)
+    assert facts["weights_sha256"] == weights.hash_file(small_workdir)
     variables = exported / "compact/1/variables/variables.data-00000-of-00001"
     weight_bytes = (small_workdir / "generator.safetensors").stat().st_size
     assert variables.stat().st_size < 1.5 * weight_bytes  # each weight is there once
@@ -160,7 +160,7 @@ def test_the_graphs_tiles_give_the_whole_pictures_result(small_workdir, keras_re
     from tf_deblur.restoring import tiling
 
     model = weights.load(small_workdir)
-    radius, multiple = networks.receptive_radius(model), networks.size_multiple(model)
+    radius, multiple = networks.compute_radius(model), networks.compute_size_multiple(model)
     most_pixels = (2 * radius + 80) ** 2
     tiles = tiling.plan(208, 304, radius=radius, multiple=multiple, most_pixels=most_pixels)
     assert len(tiles) > 3

@@ -164,11 +164,11 @@ def test_in_float16_an_overflow_changes_nothing_and_halves_the_scale():
     step(model), step(plain)
     for a, b in zip(values(model.generator), values(plain.generator)):
         np.testing.assert_allclose(a, b, atol=2e-4)
-    model.loss_scale.assign(1e30)
+    model.loss_scale.value.assign(1e30)
     before = values(model.generator) + values(model.discriminator)
     step(model)
     assert not changed(before, values(model.generator) + values(model.discriminator))
-    assert float(model.loss_scale) == pytest.approx(0.25e30)  # G's and D's overflow
+    assert float(model.loss_scale.value) == pytest.approx(0.25e30)  # G's and D's overflow
 
 
 def test_d_learns_to_tell_sharp_patches_from_a_frozen_gs():

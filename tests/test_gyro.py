@@ -27,7 +27,7 @@ def test_lais_camera_is_ours(shared):
     target = lai(shared, "nonuniform/manmade_01_gyro_01")
     sharp = bordered(lai(shared, "ground_truth/manmade_01"), 20)
     recorded = gyro.read(shared / "data/lai/trajectories/gyro_01/gyro.txt") / 2
-    path = motion.homographies(recorded, focal=max(sharp.shape))
+    path = motion.compute_homographies(recorded, focal=max(sharp.shape))
     blurred = motion.blur(sharp, path, linear=False)[20:-20, 20:-20]
     assert len(path) == 40
     assert psnr(blurred, target) > 44  # all that is left is their noise, and its mean most of it:
@@ -52,7 +52,7 @@ def test_all_of_lais_recordings_play(shared, picture, number, poses):
     """Of 117 to 174 ms, and 10 more, sampled every 3.3 to 3.6 ms."""
     recorded = gyro.read(shared / f"data/lai/trajectories/gyro_{number:02d}/gyro.txt")
     assert recorded.shape == (poses, 6) and not recorded[0].any() and not recorded[:, 3:].any()
-    (path,), shares = motion.paths([recorded / 2], 160, (96, 160))
+    (path,), shares = motion.trace_paths([recorded / 2], 160, (96, 160))
     blurred = motion.blur(arrays.to_float(picture(96, 160)), path, shares)
     assert 0 <= blurred.min() < blurred.max() <= 1
 
@@ -84,7 +84,7 @@ def test_only_the_exposure_is_read(tmp_path):
 
 
 def test_what_is_written_is_read_again(tmp_path):
-    shake = motion.camera_motion(np.random.default_rng(0), 20, 1000)
+    shake = motion.draw_camera_motion(np.random.default_rng(0), 20, 1000)
     gyro.write(tmp_path / "new" / "gyro.txt", shake)
     samples = np.loadtxt(tmp_path / "new" / "gyro.txt")
     assert samples.shape == (motion.FINE, 7) and samples[-1, 6] == pytest.approx(0.1)

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import pathlib
 import typing
+from collections.abc import Iterable
 
 from absl import flags
 
@@ -201,7 +202,7 @@ def train(team: "Team") -> None:
             gan.compile(own.generator, own.discriminator, **read_losses(phase))
             if watch:
                 watch.begin(phase)
-            training.train(phase, own, data.batches(saved.progress.step))
+            training.train(phase, own, data.make_batches(saved.progress.step))
     print(f"{saved.path}: finished {saved.describe()}")
 
 
@@ -288,7 +289,9 @@ def open_run(gan: "DeblurGAN", optimizers: dict[str, Optimizers], team: "Team") 
     return folder, saved
 
 
-def begin_run(folder: "Workdir", saved: "Checkpoints", plan: Schedule, frames) -> "Monitor":
+def begin_run(
+    folder: "Workdir", saved: "Checkpoints", plan: Schedule, frames: Iterable | None
+) -> "Monitor":
     """The chief's `Monitor`, and all that it writes to."""
     from tf_deblur.training import monitor, scalars, sources
 

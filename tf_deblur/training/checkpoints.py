@@ -46,7 +46,7 @@ class Checkpoints:
             step=gan.step,
             seconds=self._seconds,
             best=self._best,
-            **({"loss_scale": gan.loss_scale} if gan.scaled else {}),
+            **({"loss_scale": gan.loss_scale.value} if gan.loss_scale.active else {}),
             **self._owners,
         )
 
@@ -77,7 +77,7 @@ class Checkpoints:
 
     def share(self, team: Team) -> None:
         """All processes together: what the chief has restored, or begun with, everywhere."""
-        counts = [self.gan.step, self._seconds, self.gan.loss_scale]
+        counts = [self.gan.step, self._seconds, self.gan.loss_scale.value]
         team.take_chiefs(counts + [v for owner in self._owners.values() for v in owner.variables])
         self._read_progress()
         if self.progress.step:

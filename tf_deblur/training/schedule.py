@@ -5,6 +5,7 @@ import math
 import sys
 import typing
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 if typing.TYPE_CHECKING:  # loads TensorFlow
     import keras
@@ -61,7 +62,7 @@ class Optimizers:
 
     @classmethod
     def build(
-        cls, kind: Callable, networks: Iterable, rate: float, scheduled: bool, **options
+        cls, kind: Callable, networks: Iterable, rate: float, scheduled: bool, **options: Any
     ) -> "Optimizers":
         """Of a `kind` of Keras', for a generator and a discriminator; a checkpoint fits them."""
         first, second = (kind(rate, **options) for _ in networks)
