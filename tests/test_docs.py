@@ -29,11 +29,11 @@ CODE, DOCS = files(".py"), files(".md")
 HOUSE = [path for path in CODE if path.parts[0] in ("tf_deblur", "datasets", "export")]
 
 
-def defined(tree):
+def list_defined(tree):
     """The names at the top of a module, and those in its classes as Class.name."""
     for node in tree.body:
         if isinstance(node, ast.ClassDef):
-            yield from (f"{node.name}.{name}" for name in defined(node))
+            yield from (f"{node.name}.{name}" for name in list_defined(node))
         if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             yield node.name
         elif isinstance(node, ast.Import | ast.ImportFrom):
@@ -42,15 +42,15 @@ def defined(tree):
             yield from (n.id for n in ast.walk(node) if isinstance(n, ast.Name))
 
 
-def dotted():
+def list_dotted():
     for path in HOUSE:
         module = ".".join(path.with_suffix("").parts).removesuffix(".__init__")
         yield module
-        for name in defined(ast.parse((REPOSITORY / path).read_text())):
+        for name in list_defined(ast.parse((REPOSITORY / path).read_text())):
             yield f"{module}.{name}"
 
 
-NAMES = {f"tf_deblur.{name}".replace("tf_deblur.tf_deblur", "tf_deblur") for name in dotted()}
+NAMES = {f"tf_deblur.{name}".replace("tf_deblur.tf_deblur", "tf_deblur") for name in list_dotted()}
 
 
 def has(package, name):

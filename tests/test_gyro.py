@@ -18,14 +18,14 @@ def lai(folder, name):
     return arrays.to_float(photographs.read(folder / "data/lai" / f"{name}.png"))
 
 
-def bordered(sharp, width):
+def add_border(sharp, width):
     return cv2.copyMakeBorder(sharp, *[width] * 4, cv2.BORDER_REPLICATE)
 
 
 def test_lais_camera_is_ours(shared):
     """Encoded values averaged, half of the recording, a border of 20 pixels repeated."""
     target = lai(shared, "nonuniform/manmade_01_gyro_01")
-    sharp = bordered(lai(shared, "ground_truth/manmade_01"), 20)
+    sharp = add_border(lai(shared, "ground_truth/manmade_01"), 20)
     recorded = gyro.read(shared / "data/lai/trajectories/gyro_01/gyro.txt") / 2
     path = motion.compute_homographies(recorded, focal=max(sharp.shape))
     blurred = motion.blur(sharp, path, linear=False)[20:-20, 20:-20]
@@ -40,7 +40,7 @@ def test_lais_uniform_pictures_follow_from_their_kernels(shared, number):
     down, right = np.nonzero(kernel)
     path = np.tile(np.eye(3), (len(down), 1, 1))
     path[:, 0, 2], path[:, 1, 2] = len(kernel) // 2 - right, len(kernel) // 2 - down
-    sharp = bordered(lai(shared, "ground_truth/manmade_01"), 40)
+    sharp = add_border(lai(shared, "ground_truth/manmade_01"), 40)
     blurred = motion.blur(sharp, path, kernel[down, right], linear=False)[40:-40, 40:-40]
     target = lai(shared, f"uniform/manmade_01_kernel_{number:02d}")
     assert psnr(blurred, target) > 44

@@ -104,7 +104,7 @@ def test_every_axis_moves_the_picture_in_its_own_way():
     down, right, roll, shift_right, shift_down, nearer = motion.compute_homographies(one, FOCAL)
     point = np.array([30.0, 20.0, 1.0])
 
-    def moved(pose):
+    def move(pose):
         x, y, z = pose @ point
         return x / z, y / z
 
@@ -112,12 +112,12 @@ def test_every_axis_moves_the_picture_in_its_own_way():
     assert down[:2, 2] / down[2, 2] == pytest.approx([0, -tangent])
     assert right[:2, 2] / right[2, 2] == pytest.approx([tangent, 0])
     angle = np.arctan2(30, FOCAL) + turn  # a turn carries a ray to the ray beside it
-    assert moved(right)[0] == pytest.approx(FOCAL * np.tan(angle))
+    assert move(right)[0] == pytest.approx(FOCAL * np.tan(angle))
     cos, sin = np.cos(turn), np.sin(turn)
-    assert moved(roll) == pytest.approx((30 * cos - 20 * sin, 30 * sin + 20 * cos))
-    assert moved(shift_right) == pytest.approx((30 + FOCAL * turn, 20))
-    assert moved(shift_down) == pytest.approx((30, 20 + FOCAL * turn))
-    assert moved(nearer) == pytest.approx((30 / 1.02, 20 / 1.02))
+    assert move(roll) == pytest.approx((30 * cos - 20 * sin, 30 * sin + 20 * cos))
+    assert move(shift_right) == pytest.approx((30 + FOCAL * turn, 20))
+    assert move(shift_down) == pytest.approx((30, 20 + FOCAL * turn))
+    assert move(nearer) == pytest.approx((30 / 1.02, 20 / 1.02))
 
 
 def test_a_camera_moves_along_all_six_axes_and_a_thing_only_shifts():

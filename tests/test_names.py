@@ -54,7 +54,7 @@ def is_participle(word):
     return word in IRREGULAR or (word.endswith("ed") and word not in ENDS_IN_ED)
 
 
-def participles(source):
+def list_participles(source):
     """The functions of a file that begin with one; what is asked for as a value may."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -65,7 +65,7 @@ def participles(source):
 
 @pytest.mark.parametrize("place", FILES)
 def test_functions_say_what_they_do(place):
-    assert list(participles(FILES[place].read_text())) == []
+    assert list(list_participles(FILES[place].read_text())) == []
 
 
 def list_public(source):
@@ -77,7 +77,7 @@ def list_public(source):
             yield node
 
 
-def nouns(source):
+def list_nouns(source):
     """The public ones that begin with no verb, and are no properties."""
     for node in list_public(source):
         asked = any("property" in ast.unparse(each) for each in node.decorator_list)
@@ -87,10 +87,10 @@ def nouns(source):
 
 @pytest.mark.parametrize("place", PACKAGE)
 def test_public_functions_begin_with_a_verb(place):
-    assert set(nouns(FILES[place].read_text())) == set(NOUNS.get(place, "").split())
+    assert set(list_nouns(FILES[place].read_text())) == set(NOUNS.get(place, "").split())
 
 
-def unannotated(source):
+def list_unannotated(source):
     """The public ones that do not say all their types."""
     for node in list_public(source):
         own = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
@@ -101,7 +101,7 @@ def unannotated(source):
 
 @pytest.mark.parametrize("place", PACKAGE)
 def test_public_functions_say_their_types(place):
-    assert list(unannotated(FILES[place].read_text())) == []
+    assert list(list_unannotated(FILES[place].read_text())) == []
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_public_functions_say_their_types(place):
     ],
 )
 def test_what_lacks_a_type_is_found(line, found):
-    assert list(unannotated(line)) == found
+    assert list(list_unannotated(line)) == found
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_what_lacks_a_type_is_found(line, found):
     ],
 )
 def test_a_noun_is_found(line, found):
-    assert list(nouns(line)) == found
+    assert list(list_nouns(line)) == found
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_a_noun_is_found(line, found):
     ],
 )
 def test_a_participle_is_found(line, found):
-    assert list(participles(line)) == found
+    assert list(list_participles(line)) == found
 
 
 def test_load_names_what_it_passes_on():

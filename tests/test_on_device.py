@@ -9,19 +9,19 @@ from tf_deblur.pictures import arrays
 SIDE, INNER, FOCAL = 160, 64, 200.0
 
 
-def drawn(seed, extent):
+def draw(seed, extent):
     rng = np.random.default_rng(seed)
     makers = motion.draw_camera_motion, motion.draw_object_motion
     return [make(rng, extent, FOCAL) for make in makers]
 
 
-def batched(motions):
+def stack(motions):
     return [tf.constant(one[None], tf.float32) for one in motions]
 
 
 def paths(motions, middle=False, step=0.5, frames=0):
     told = tf.constant([FOCAL]), SIDE, tf.constant([middle]), tf.constant([frames]), step
-    return on_device.trace_paths(batched(motions), *told)
+    return on_device.trace_paths(stack(motions), *told)
 
 
 def corners(path):
@@ -35,7 +35,7 @@ def corners(path):
 def test_blur_is_that_of_the_processor(picture, seed, linear):
     rng = np.random.default_rng(seed)
     sharp = arrays.to_float(picture(SIDE, SIDE, seed))
-    (camera, thing), shares = motion.trace_paths(drawn(seed, 24), FOCAL, (SIDE, SIDE))
+    (camera, thing), shares = motion.trace_paths(draw(seed, 24), FOCAL, (SIDE, SIDE))
     region = motion.draw_region(rng, SIDE, SIDE)
     wanted = motion.blur(sharp, camera, shares, (region, thing), linear)
     light = sharp**motion.GAMMA if linear else sharp
@@ -52,7 +52,7 @@ def test_blur_is_that_of_the_processor(picture, seed, linear):
 @pytest.mark.parametrize("middle", [True, False])
 @pytest.mark.parametrize("extent", [0.5, 8, 46])
 def test_paths_are_those_of_the_processor(extent, middle):
-    motions = drawn(1, extent)
+    motions = draw(1, extent)
     wanted, wanted_shares = motion.trace_paths(motions, FOCAL, (SIDE, SIDE), middle)
     found, shares = paths(motions, middle)
     assert found[0].shape[1] == len(wanted[0])
@@ -62,7 +62,7 @@ def test_paths_are_those_of_the_processor(extent, middle):
 
 
 def test_light_of_seven_moments_comes_from_seven_places():
-    (path, _), shares = paths(drawn(2, 30), frames=7)
+    (path, _), shares = paths(draw(2, 30), frames=7)
     places, which = np.unique(path[0].numpy().round(6), axis=0, return_inverse=True)
     weights = np.bincount(which.ravel(), shares[0].numpy())
     assert len(places) == 7 and weights == pytest.approx(1 / 7)

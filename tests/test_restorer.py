@@ -222,14 +222,14 @@ def test_with_weights_that_reach_every_corner_no_smaller_margin_would_do(preset,
     def run(tile):
         return model(tile[None], training=False).numpy()[0]
 
-    def joined(margin):
+    def join(margin):
         tiles = tiling.Tiles(*image.shape[:2], core=(64, 64), margin=margin)
         return tiling.apply(run, image, tiles)
 
     whole, margin = run(image), -(-radius // multiple) * multiple
     scale = np.abs(whole).max()
-    assert np.abs(joined(margin) - whole).max() < 1e-5 * scale
-    assert np.abs(joined(margin - multiple) - whole).max() > 1e-4 * scale
+    assert np.abs(join(margin) - whole).max() < 1e-5 * scale
+    assert np.abs(join(margin - multiple) - whole).max() > 1e-4 * scale
 
 
 def test_a_gpu_that_runs_out_gets_smaller_tiles_and_no_pixel_counts_twice(picture, capsys):

@@ -185,6 +185,20 @@ def quiet() -> Iterator[None]:
         os.close(nowhere)
 
 
+@contextlib.contextmanager
+def explain_unwritable(path: str | pathlib.Path, *others: type[Exception]) -> Iterator[None]:
+    """UserError where a file or folder cannot be written, for a full disk most often.
+
+    OSError says so, and so do `others`: TensorFlow has its own.
+    """
+    unwritable: tuple[type[Exception], ...] = (OSError, *others)
+    try:
+        yield
+    except unwritable as error:
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise UserError(f"{path}: cannot be written ({reason})") from error
+
+
 def is_wordy() -> bool:
     """Whether the user asked for dependencies' log lines: --verbosity, any."""
     return flags.FLAGS.is_parsed() and bool(flags.FLAGS["verbosity"].present)

@@ -6,8 +6,7 @@ python -m tf_deblur.train --flagfile=configs/paper.flags --workdir=runs/paper
 import dataclasses
 import json
 import pathlib
-import typing
-from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -17,7 +16,7 @@ from tf_deblur.training import patches
 from tf_deblur.training.patches import PatchSettings
 from tf_deblur.training.schedule import DECAYS, Optimizers, Phase, Schedule
 
-if typing.TYPE_CHECKING:  # they load TensorFlow
+if TYPE_CHECKING:  # they load TensorFlow
     import keras
 
     from tf_deblur.models.gan import DeblurGAN
@@ -289,9 +288,7 @@ def open_run(gan: "DeblurGAN", optimizers: dict[str, Optimizers], team: "Team") 
     return folder, saved
 
 
-def begin_run(
-    folder: "Workdir", saved: "Checkpoints", plan: Schedule, frames: Iterable | None
-) -> "Monitor":
+def begin_run(folder: "Workdir", saved: "Checkpoints", plan: Schedule, frames: Any) -> "Monitor":
     """The chief's `Monitor`, and all that it writes to."""
     from tf_deblur.training import monitor, scalars, sources
 

@@ -14,17 +14,18 @@ ONCE = tf.VariableAggregation.ONLY_FIRST_REPLICA  # all replicas assign the same
 
 
 class LossScale:
-    """What losses are multiplied by in float16, which holds nothing below 6e-8; elsewhere nothing.
+    """What losses are multiplied by: in float16, which holds nothing below 6e-8; elsewhere 1.
 
     It doubles in 2,000 updates, and is halved by gradients that overflow, which count as zero.
     """
 
     def __init__(self):
         self.active = keras.mixed_precision.global_policy().compute_dtype == "float16"
-        self.value = tf.Variable(2.0**15, trainable=False, name="loss_scale", aggregation=ONCE)
+        start = 2.0**15 if self.active else 1.0
+        self.value = tf.Variable(start, trainable=False, name="loss_scale", aggregation=ONCE)
 
     def scale(self, loss: tf.Tensor) -> tf.Tensor:
-        return loss * self.value if self.active else loss
+        return loss * self.value
 
     def unscale(self, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
         """The gradients of the loss itself, of those of the scaled one; all replicas' mean."""

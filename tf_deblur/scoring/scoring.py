@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 
 from tf_deblur import devices
-from tf_deblur.errors import BadPicture, UserError
+from tf_deblur.errors import BadPicture, UserError, explain_unwritable
 from tf_deblur.files import whole
 from tf_deblur.restoring import guard
 from tf_deblur.scoring import metrics
@@ -151,20 +151,16 @@ class Log:
                 f"{self.path}: of a run that was stopped; add --resume, remove it, or use "
                 "another --output"
             )
-        try:
+        with explain_unwritable(folder):
             with whole(self.path) as part:
                 lines = [settings, *self.records]
                 part.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
             self._file = self.path.open("a")
-        except OSError as error:
-            raise UserError(f"{folder}: cannot be written in ({error.strerror})") from error
 
     def add(self, record: dict) -> None:
-        try:
+        with explain_unwritable(self.path):
             self._file.write(f"{json.dumps(record)}\n")
             self._file.flush()
-        except OSError as error:
-            raise UserError(f"{self.path}: cannot be written ({error.strerror})") from error
 
     def finish(self) -> None:
         self._file.close()

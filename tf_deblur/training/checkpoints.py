@@ -7,12 +7,11 @@ import shutil
 import numpy as np
 import tensorflow as tf
 
-from tf_deblur.errors import UserError
+from tf_deblur.errors import UserError, explain_unwritable
 from tf_deblur.models import weights
 from tf_deblur.models.gan import DeblurGAN
 from tf_deblur.training.schedule import Optimizers, Progress
 from tf_deblur.training.team import Team
-from tf_deblur.training.workdir import explain_unwritable
 
 # What TensorFlow raises of a checkpoint that is cut short, by where it is cut.
 UNREADABLE = (tf.errors.OpError, IndexError, RuntimeError, ValueError)

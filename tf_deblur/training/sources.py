@@ -112,12 +112,8 @@ def group(sources: list[Source]) -> tuple[list, list]:
 
 def read_frames(sources: list[Source], limit: int) -> Iterable[tuple] | None:
     """Whole pairs, each (1, h, w, 3) in [0, 1], of the first source that holds some out."""
-    for source in sources:
-        if isinstance(source.held_out, Pairs) and len(source.held_out):
-            return prepared.read_frames(source.held_out, limit)
-        if source.held_out:
-            return prepared.make_frames(source.held_out, limit)
-    return None
+    held_out = [source.held_out for source in sources if len(source.held_out)]
+    return prepared.read_frames(held_out[0], limit) if held_out else None
 
 
 def leave_folders(dataset: str) -> str:
