@@ -31,8 +31,8 @@ def test_every_preset_has_its_weight_count():
 @pytest.mark.parametrize("preset", generators.PRESETS)
 def test_radius_and_size_multiple_follow_from_the_layers(preset):
     model = networks.build_generator(preset)
-    assert networks.receptive_radius(model) == RADIUS[preset]
-    assert networks.size_multiple(model) == MULTIPLE[preset]
+    assert networks.compute_radius(model) == RADIUS[preset]
+    assert networks.compute_size_multiple(model) == MULTIPLE[preset]
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_the_gradient_reaches_exactly_as_far_as_the_radius(preset, arguments):
     model = networks.build_generator(preset, **arguments)
     for layer in model.layers:  # weights that reach every corner: all of them positive
         layer.set_weights([np.abs(w) + 0.1 for w in layer.get_weights()])
-    radius, multiple = networks.receptive_radius(model), networks.size_multiple(model)
+    radius, multiple = networks.compute_radius(model), networks.compute_size_multiple(model)
     side = -(-(2 * radius + 2 * multiple) // multiple) * multiple
     image = tf.ones((1, side, side, 3))
     farthest = 0

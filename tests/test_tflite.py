@@ -304,15 +304,15 @@ def test_a_file_that_loses_more_than_a_tenth_of_a_decibel_is_marked(
     pair = measuring.Judge(model, real_pictures.Pictures("one", [blurred], [sharp]), None)
     unpaired = measuring.Judge(model, real_pictures.Pictures("one", [blurred]), None)
 
-    def judged(judge, restored):
+    def judge_worse(judge, restored):
         monkeypatch.setattr(measuring, "run_apart", lambda *_: ({"measured": {}}, [restored]))
         return judge(files["compact-int8"])["worse_than_float32"]
 
-    assert judged(pair, keras) is False
-    assert judged(pair, keras - np.float32(2 / 255)) is True  # 20 log10(10 / 8) is 1.9 dB
-    assert judged(unpaired, keras - np.float32(2 / 255)) is None
+    assert judge_worse(pair, keras) is False
+    assert judge_worse(pair, keras - np.float32(2 / 255)) is True  # 20 log10(10 / 8) is 1.9 dB
+    assert judge_worse(unpaired, keras - np.float32(2 / 255)) is None
     with pytest.raises(UserError, match="numbers that are none"):
-        judged(unpaired, keras * np.nan)
+        judge_worse(unpaired, keras * np.nan)
 
 
 def test_what_must_not_leave_is_found():
