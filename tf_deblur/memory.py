@@ -4,7 +4,7 @@ import math
 import pathlib
 
 
-def free(root: str | pathlib.Path = "/") -> float:
+def measure_free(root: str | pathlib.Path = "/") -> float:
     """Bytes that this process may still take, by the machine and by its control groups.
 
     Args:

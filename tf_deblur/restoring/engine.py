@@ -42,7 +42,7 @@ class Engine:
         self.most_pixels = facts.get("tile_pixels", math.inf)
         self.weights_sha256 = facts.get("weights_sha256")
         self.precision, self.why = precision, why
-        self.device = device or devices.device_name()
+        self.device = device or devices.name_device()
 
     def run(self, batch: np.ndarray) -> np.ndarray:
         """(n, h, w, c) float32 in [0, 1], sides multiples of `size_multiple` -> the same."""

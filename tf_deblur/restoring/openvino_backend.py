@@ -19,13 +19,13 @@ class OpenVINOEngine(engine.Engine):
     def __init__(self, name, precision):
         precision, why = devices.choose_processor_precision(precision)
         steps, tensors = weights.read(name)
-        facts = generators.facts(steps, "openvino", precision)
-        facts["weights_sha256"] = weights.file_hash(name)
-        device = f"{devices.processor_name()}, OpenVINO"
+        facts = generators.list_facts(steps, "openvino", precision)
+        facts["weights_sha256"] = weights.hash_file(name)
+        device = f"{devices.name_processor()}, OpenVINO"
         super().__init__(facts, precision, why, device)
         settings = {
             "INFERENCE_PRECISION_HINT": HINTS[precision],
-            "INFERENCE_NUM_THREADS": devices.cores(),
+            "INFERENCE_NUM_THREADS": devices.count_cores(),
             "PERFORMANCE_HINT": "LATENCY",
         }
         network = build(steps, tensors)

@@ -80,7 +80,7 @@ class TiledRestorer(Restorer):
             name, engine.channels, engine.precision, engine.device, engine.weights_sha256
         )
         self.engine = engine
-        self.memory = min(memory.free() / 2, engine.most_memory)
+        self.memory = min(memory.measure_free() / 2, engine.most_memory)
 
     def restore(self, image: np.ndarray, progress: Callable) -> np.ndarray:
         height, width = image.shape[:2]

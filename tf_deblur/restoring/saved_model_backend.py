@@ -16,7 +16,7 @@ class SavedModelEngine(engine.Engine):
     def __init__(self, name, precision):
         folder = weights.find_saved_model(name)
         facts = engine.read_facts(folder / "assets.extra/model.json")
-        if devices.gpus():  # its layers are made already
+        if devices.list_gpus():  # its layers are made already
             super().__init__(facts)
         else:
             super().__init__(facts, *devices.choose_precision(precision))
@@ -30,5 +30,5 @@ class SavedModelEngine(engine.Engine):
             engine.refuse(folder, error)
 
     def run(self, batch: np.ndarray) -> np.ndarray:
-        with devices.bfloat16_graphs(self.precision == "bfloat16"):
+        with devices.use_bfloat16_graphs(self.precision == "bfloat16"):
             return self._float32(image=tf.constant(batch))["restored"].numpy()

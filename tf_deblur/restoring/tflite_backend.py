@@ -27,7 +27,7 @@ class TFLiteEngine(engine.Engine):
             # the interpreter checks nothing: what is cut short ends the process
             engine.refuse(path, "another file than its .json tells of")
         make, runtime = find_interpreter()
-        threads = threads or devices.cores()
+        threads = threads or devices.count_cores()
         where = f"{threads} thread{'s' * (threads > 1)} of {runtime}"
         super().__init__(facts, facts["variant"], "its only one", where)
         self.fixed_size = tuple(facts["fixed_size"] or ()) or None
