@@ -51,7 +51,7 @@ def open_keras(folder, precision):
     function = tf.function(lambda x: model(x, training=False), [batch]).get_concrete_function()
 
     def run(batch):
-        with devices.bfloat16_graphs(precision == "bfloat16"):
+        with devices.use_bfloat16_graphs(precision == "bfloat16"):
             return function(tf.constant(batch)).numpy()
 
     return run

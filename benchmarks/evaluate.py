@@ -45,7 +45,7 @@ def main(argv):
             model.restore(frames.read(number))
 
     def score():
-        metrics.scores(*(frames.pair[half] for half in ("blurred", "sharp")), data_range=255)
+        metrics.score(*(frames.pair[half] for half in ("blurred", "sharp")), data_range=255)
 
     restore(), score()  # warm
     times = np.array(

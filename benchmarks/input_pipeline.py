@@ -44,7 +44,7 @@ def main(argv):
     pairs = prepared.open_pairs(
         datasets.prepare(_DATASET.value, _DATA_DIR.value, _MANUAL_DIR.value), "train"
     )
-    cores = devices.cores()
+    cores = devices.count_cores()
     print(f"{_DATASET.value}: {len(pairs)} pairs; {cores} cores; best of {_ROUNDS.value} rounds")
     print(f"load of the machine before: {os.getloadavg()[0]:.1f}; 0 is quiet")
     print(f"\n| patches a second | 1 core | {cores} cores | core time a patch |\n|---|---|---|---|")
@@ -113,7 +113,7 @@ def batches_of(pairs, **options):
     from tf_deblur.training import stream
 
     batches = {"batch_size": BATCH_SIZE, "seed": SEED, **options}
-    return stream.training_batches([(pairs, 1.0)], PATCHES, **batches)
+    return stream.make_batches([(pairs, 1.0)], PATCHES, **batches)
 
 
 def window_batches():
@@ -203,8 +203,8 @@ def blur_photographs(folder):
     from tf_deblur import datasets
     from tf_deblur.training.ring import Ring
 
-    paths, _ = datasets.photographs(folder)
-    return Ring([(paths, 1.0)], PATCHES, count=BATCH_SIZE, seed=SEED).batches(0)
+    paths, _ = datasets.divide_photographs(folder)
+    return Ring([(paths, 1.0)], PATCHES, count=BATCH_SIZE, seed=SEED).make_batches(0)
 
 
 def compile_network(preset):

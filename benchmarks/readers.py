@@ -2,6 +2,8 @@
 
 python benchmarks/readers.py FOLDER ... [--show=different,refused]
 python benchmarks/readers.py --damage=1000 FOLDER ...
+
+Of damaged copies, films' too, only what Pillow or PyAV reads may be restored.
 """
 
 import collections
@@ -15,15 +17,17 @@ import resource
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 
+import av
 import numpy as np
 from absl import app, flags
 from PIL import Image, ImageCms, ImageOps
 
 from tf_deblur import errors
-from tf_deblur.errors import BadPicture
-from tf_deblur.pictures import arrays, formats, photographs
+from tf_deblur.errors import BadPicture, UserError
+from tf_deblur.pictures import arrays, formats, photographs, video
 
 _SHOW = flags.DEFINE_list("show", ["different"], "List these files: equal, refused, different.")
 _LEVELS = flags.DEFINE_float("levels", 3, "Of 255, what equal pixels differ by on average.")
@@ -45,7 +49,8 @@ def main(argv):
     Image.MAX_IMAGE_PIXELS = None
     signal.signal(signal.SIGALRM, stop)
     paths = [path for name in argv[1:] for path in sorted(pathlib.Path(name).rglob("*"))]
-    paths = [p for p in paths if p.suffix.lower() in formats.READ and p.is_file()]
+    wanted = (*formats.READ, *video.SUFFIXES) if _DAMAGE.value else formats.READ
+    paths = [p for p in paths if p.suffix.lower() in wanted and p.is_file()]
     if _DAMAGE.value:
         damage(paths)
         return
@@ -159,8 +164,9 @@ def damage(paths):
     for number, path in enumerate(small):  # of all formats by turns
         small[number] = (rank[path.suffix], number, path)
         rank[path.suffix] += 1
-    equal = (path for *_, path in sorted(small) if compare(path)[0] == "equal")
-    good = list(itertools.islice(equal, 200))
+    whole = (path for *_, path in sorted(small) if is_whole(path))
+    good = list(itertools.islice(whole, 200))
+    print(dict(collections.Counter(path.suffix for path in good)), flush=True)
     counts, slowest = collections.Counter(), 0
     for number in range(_DAMAGE.value):
         path = good[number % len(good)]
@@ -171,7 +177,7 @@ def damage(paths):
             for place in rng.integers(0, len(data), rng.integers(1, 20)):
                 data[place] = rng.integers(256)
         begin = time.monotonic()
-        kind = read_damaged(bytes(data))
+        kind = read_damaged(bytes(data), path.suffix)
         slowest = max(slowest, time.monotonic() - begin)
         counts[kind.partition(":")[0]] += 1
         if kind not in ("restored", "refused"):
@@ -181,26 +187,48 @@ def damage(paths):
     print(f"slowest {slowest:.1f} s, peak {peak:.2f} GB")
 
 
-def read_damaged(data):
+def is_whole(path):
+    if video.is_video(path):
+        return read_damaged(path.read_bytes(), path.suffix) == "restored"
+    return compare(path)[0] == "equal"
+
+
+def read_damaged(data, suffix):
     """ "restored", "refused", or what must not be."""
-    signal.alarm(SECONDS)
-    try:
-        with errors.quiet():
-            photograph = photographs.open_photograph(data, "damaged")
-    except BadPicture as error:
-        if isinstance(error.__cause__, TimeoutError):
-            return "slow: more than 10 s"
-        return "refused"
-    except BaseException as error:
-        return f"failed: {type(error).__name__}: {error}"
-    finally:
-        signal.alarm(0)
-    try:
-        with errors.quiet(), Image.open(io.BytesIO(data)) as picture:
-            picture.load()
-    except Exception as error:
-        return f"restored though Pillow refuses: {photograph.suffix}: {error}"
+    with tempfile.TemporaryDirectory() as folder, errors.quiet():
+        path = pathlib.Path(folder, f"damaged{suffix}")
+        path.write_bytes(data)
+        signal.alarm(SECONDS)
+        try:
+            if video.is_video(path):
+                video.restore(lambda rgb: rgb, path, path.with_name(f"restored{suffix}"))
+            else:
+                photographs.open_photograph(path)
+        except UserError as error:
+            return "slow" if isinstance(error.__cause__, TimeoutError) else "refused"
+        except BaseException as error:
+            return f"failed: {type(error).__name__}: {error}"
+        finally:
+            signal.alarm(0)
+        try:
+            if video.is_video(path):
+                with av.open(path) as film:
+                    if not any(map(decode, film.demux(video=0))):
+                        raise ValueError("no frame")
+            else:
+                with Image.open(path) as picture:
+                    picture.load()
+        except Exception as error:
+            return f"restored though refused: {type(error).__name__}: {error}"
     return "restored"
+
+
+def decode(packet):
+    """Its frames; none where it is damaged, as a player leaves them out."""
+    try:
+        return packet.decode()
+    except av.FFmpegError:
+        return []
 
 
 if __name__ == "__main__":

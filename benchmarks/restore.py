@@ -69,7 +69,7 @@ def sizes(folder):
     slower, most = {}, 0
     for model in _MODELS.value:
         file = model
-        if model not in weights.presets():  # random ones take as long
+        if model not in weights.list_presets():  # random ones take as long
             file = folder / f"{model}.safetensors"
             alone(write_random, model, file)
         for size in _PAPER_SIZES.value if model == "paper" else _SIZES.value:
@@ -134,7 +134,7 @@ class Restoring:
         self.told = {
             "tiles": len(self.restore.plan_tiles(height, width)),
             "megapixels": height * width / 1e6,
-            "fits": self.restore.engine.facts.pixel_bytes * pixels < memory.free(),
+            "fits": self.restore.engine.facts.pixel_bytes * pixels < memory.measure_free(),
         }
         del padded
         pathlib.Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here

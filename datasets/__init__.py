@@ -17,8 +17,13 @@ import importlib
 import json
 import pathlib
 import sys
+import typing
+from typing import Any
 
 from tf_deblur.errors import UserError, quiet
+
+if typing.TYPE_CHECKING:
+    import tensorflow_datasets as tfds
 
 NAMES = ("gopro", "image_pairs", "kohler", "lai", "synthetic_blur")
 ALONE = ("blurred", "sharp")  # splits of pictures whose other half is not there
@@ -26,7 +31,9 @@ DOWNLOAD = "download"  # said instead of a folder
 FORMAT = "array_record"  # records are read by number, in the training's own order
 
 
-def prepare(spec: str, data_dir: str, manual_dir: str | None = None, **fields):
+def prepare(
+    spec: str, data_dir: str, manual_dir: str | None = None, **fields: Any
+) -> "tfds.core.DatasetBuilder":
     """Opens a prepared data set, or prepares it now.
 
     Other fields or other source files are another data set: hashes of the fields and of
@@ -63,7 +70,7 @@ def prepare(spec: str, data_dir: str, manual_dir: str | None = None, **fields):
     return builder
 
 
-def photographs(folder: str) -> tuple[list, list]:
+def divide_photographs(folder: str) -> tuple[list, list]:
     """Sharp photographs below a folder, divided by name as `synthetic_blur` divides them.
 
     Returns:
@@ -159,7 +166,7 @@ def _find_source(module, config, folder):
     wanted = module.Builder.MANUAL_DOWNLOAD_INSTRUCTIONS
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; name {wanted}")
-    root, files = module.source(folder, config)
+    root, files = module.find_source(folder, config)
     if not files:
         raise UserError(f"{folder}: no pictures in it; name {wanted}")
     return root, files

@@ -4,6 +4,7 @@ import io
 import os
 import pathlib
 import struct
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -16,7 +17,9 @@ PNG_RGB = 2  # colour type in a PNG file's header
 ABSENT = np.zeros((1, 1, 3), np.uint8)  # for a half that there is not: no size to score with
 
 
-def info(builder, official: dict | None = None, registered=True) -> tfds.core.DatasetInfo:
+def make_info(
+    builder: tfds.core.DatasetBuilder, official: dict | None = None, registered: bool = True
+) -> tfds.core.DatasetInfo:
     """A builder's `DatasetInfo`: the features that all of them have, in the order of writing.
 
     Args:
@@ -45,7 +48,9 @@ def info(builder, official: dict | None = None, registered=True) -> tfds.core.Da
     )
 
 
-def match(folder: pathlib.Path, blurred_name="blur", sharp_name="sharp") -> list[tuple]:
+def match(
+    folder: pathlib.Path, blurred_name: str = "blur", sharp_name: str = "sharp"
+) -> list[tuple]:
     """Pairs the files of every `blur` folder below `folder` with the `sharp` one's, by name.
 
     Before anything is built it looks at every file's header (JPEG: at the whole file).
@@ -141,14 +146,16 @@ def _size(path):
     return width, height
 
 
-def splits(builder, found: dict[str, list]) -> dict:
+def make_splits(builder: tfds.core.DatasetBuilder, found: dict[str, list]) -> dict:
     """What `_split_generators` returns: {split: pairs} without the empty ones, each counted."""
     found = {split: pairs for split, pairs in found.items() if pairs}
     builder.info.metadata["sequences"] = {s: count_sequences(pairs) for s, pairs in found.items()}
     return {split: builder._generate_examples(pairs) for split, pairs in found.items()}
 
 
-def examples(builder, pairs):
+def make_examples(
+    builder: tfds.core.DatasetBuilder, pairs: Iterable[tuple]
+) -> Iterator[tuple[int, dict]]:
     """Reads matched pairs and yields them as TFDS wants them, keyed by their number.
 
     PNG files keep their own bytes; others are decoded, so that nothing more is lost. A path
@@ -158,9 +165,9 @@ def examples(builder, pairs):
       UserError: a file that cannot be decoded to its end.
     """
     for number, (sequence, frame, *paths) in enumerate(pairs):
-        halves, shapes = zip(*map(read_half, paths))
-        shape = max(shapes)  # that of the half which is there
-        yield number, example(builder, *halves, sequence, frame, shape)
+        (blurred, shape), (sharp, other) = map(read_half, paths)
+        shape = max(shape, other)  # that of the half which is there
+        yield number, make_example(builder, blurred, sharp, sequence, frame, shape)
 
 
 def read_half(path: pathlib.Path | None) -> tuple[bytes, tuple]:
@@ -171,7 +178,14 @@ def read_half(path: pathlib.Path | None) -> tuple[bytes, tuple]:
     return encode_png(image), image.shape
 
 
-def example(builder, blurred: bytes, sharp: bytes, sequence: str, frame: str, shape: tuple) -> dict:
+def make_example(
+    builder: tfds.core.DatasetBuilder | None,
+    blurred: bytes,
+    sharp: bytes,
+    sequence: str,
+    frame: str,
+    shape: tuple,
+) -> dict:
     """One example, its smallest side noted in the builder's metadata.
 
     Args:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import tensorflow as tf
@@ -100,27 +100,24 @@ def _hold_out(builder, sequences):
     return named or (sequences[::EVERY] if len(sequences) > 1 else [])
 
 
-def read_frames(pairs: Pairs, limit: int | None = None) -> tf.data.Dataset:
-    """Whole pairs for scoring: a dataset of (blurred, sharp), each (1, h, w, 3) in [0, 1].
+def read_frames(held_out: Pairs | list[Callable], limit: int | None = None) -> Iterable[tuple]:
+    """Whole pairs for scoring: (blurred, sharp), each (1, h, w, 3) in [0, 1].
 
-    With a `limit` at most so many, evenly spaced.
+    Args:
+      held_out: `Pairs`, read as they are asked for; or functions that make a pair of (h, w, 3)
+        uint8 each, which are called now.
+      limit: at most so many, evenly spaced.
     """
+    count = min(limit or len(held_out), len(held_out))
+    chosen = np.linspace(0, len(held_out) - 1, count).round().astype(np.int64)
+    if not isinstance(held_out, Pairs):
+        made = (held_out[index]() for index in chosen)
+        return [tuple(tf.constant(arrays.to_float(half)[None]) for half in pair) for pair in made]
 
     @tf.autograph.experimental.do_not_convert
     def read(index):
-        example = tf.numpy_function(pairs.read, [index], tf.string, stateful=False)
-        features = pairs.decode(tf.ensure_shape(example, []))
+        example = tf.numpy_function(held_out.read, [index], tf.string, stateful=False)
+        features = held_out.decode(tf.ensure_shape(example, []))
         return tuple(tf.cast(features[key], tf.float32)[None] / 255 for key in ("blurred", "sharp"))
 
-    return tf.data.Dataset.from_tensor_slices(_choose(pairs, limit)).map(read).prefetch(1)
-
-
-def make_frames(makers: list[Callable], limit: int | None = None) -> list[tuple]:
-    """As `read_frames`, a list of what functions make now: a pair of (h, w, 3) uint8 each."""
-    pairs = (makers[index]() for index in _choose(makers, limit))
-    return [tuple(tf.constant(arrays.to_float(half)[None]) for half in pair) for pair in pairs]
-
-
-def _choose(pairs, limit):
-    count = min(limit or len(pairs), len(pairs))
-    return np.linspace(0, len(pairs) - 1, count).round().astype(np.int64)
+    return tf.data.Dataset.from_tensor_slices(chosen).map(read).prefetch(1)

@@ -21,11 +21,11 @@ def describe(model: "keras.Model", name: str) -> dict:
     notes = weights.describe(name)
     return {
         **json.loads(model.description),
-        **networks.facts(model),
-        "pixel_bytes_bfloat16": networks.facts(model, precision="bfloat16")["pixel_bytes"],
+        **networks.list_facts(model),
+        "pixel_bytes_bfloat16": networks.list_facts(model, precision="bfloat16")["pixel_bytes"],
         "parameters": model.count_params(),
         "licence": notes.get("licence"),
-        "weights_sha256": weights.file_hash(name),
+        "weights_sha256": weights.hash_file(name),
         "weights_notes": notes,
         "training_flags": read_training_flags(weights.find(name).parent),
         "code_version": __version__,

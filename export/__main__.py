@@ -101,7 +101,7 @@ def main(argv: list[str]) -> None:
         "tflite": write_tflite,
         "web": write_web,
     }
-    with devices.layers_in("float32"):
+    with devices.make_layers_in("float32"):
         model = weights.load(_MODEL.value)
     facts = describe(model, _MODEL.value)
     for name in _FORMATS.value:

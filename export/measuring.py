@@ -138,7 +138,7 @@ def run_file(file: str, pictures: str, restored: str) -> dict:
         np.savez(restored, *(restore(picture) for picture in given.values()))
     measured = {
         "by": runtime,
-        "on": f"{platform.machine()}, {devices.cores()} threads",
+        "on": f"{platform.machine()}, {devices.count_cores()} threads",
         "milliseconds_a_megapixel": round(seconds * 1e9 / math.prod(size), 1),
     }
     return {"pixel_bytes": pixel_bytes, "measured": measured}

@@ -27,8 +27,8 @@ def restore(model: keras.Model, pictures: tf.Tensor, most_pixels: int) -> tf.Ten
     Returns:
       The same shape and type.
     """
-    multiple = networks.size_multiple(model)
-    margin = tiling.compute_margin(networks.receptive_radius(model), multiple)
+    multiple = networks.compute_size_multiple(model)
+    margin = tiling.compute_margin(networks.compute_radius(model), multiple)
     if (2 * margin + multiple) ** 2 > most_pixels:
         raise ValueError(f"{most_pixels} pixels: too few for a tile with a margin of {margin}")
     size = tf.shape(pictures, out_type=tf.int64)

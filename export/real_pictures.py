@@ -60,10 +60,10 @@ def read_blurred(named: str, data_dir: str | None, most: int) -> Pictures:
 
 def read_pairs(named: str, data_dir: str | None, most: int) -> Pictures:
     """Pairs to score on, of a data set's test split where it has one: `Pictures`."""
-    from tf_deblur.scoring import scoring
+    from tf_deblur.scoring import pictures
 
     builder = datasets.prepare(named, data_dir)
-    found = scoring.Pictures(builder, None)
+    found = pictures.Pictures(builder, None)
     read = [found.read(number) for number in _take_evenly(range(len(found)), most)]
     halves = ([pair[half] for pair in read] for half in ("blurred", "sharp"))
     return Pictures(f"{builder.name}, {found.split}", *halves)

@@ -6,6 +6,7 @@ flags, folder, environment and standard streams, and can be signalled and killed
 to know of the start itself, or of a bare environment, it asks `subprocess`.
 """
 
+import gc
 import multiprocessing
 import os
 import pathlib
@@ -85,6 +86,7 @@ def python(*arguments, timeout=300, **more):
 
 def _become(line, folder, environment, streams):
     """In the fork: what Python does with its command line."""
+    gc.freeze()  # what was imported is not looked through again, and so not copied
     for number, path in enumerate(streams):
         file = os.open(path, os.O_WRONLY | os.O_APPEND if number else os.O_RDONLY)
         os.dup2(file, number)

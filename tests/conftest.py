@@ -1,5 +1,8 @@
 import collections
+import contextlib
+import fcntl
 import json
+import multiprocessing.util
 import os
 import pathlib
 import shutil
@@ -30,8 +33,40 @@ def interrupts_are_heard():
 
 
 @pytest.fixture(scope="session", autouse=True)
+def together(tmp_path_factory):
+    """A folder that all workers share, which the last of them removes."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "together"
+    folder.mkdir(exist_ok=True)
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        yield folder
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def once(together):
+    """once("name", make): the folder of that name, made by make(folder) in one of the workers."""
+
+    def once(name, make):
+        folder = together / name
+        with open(f"{folder}.lock", "a+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not os.path.getsize(lock.name):
+                folder.mkdir()
+                make(folder)
+                lock.write("made")
+        return folder
+
+    return once
+
+
+@pytest.fixture(scope="session", autouse=True)
 def nothing_is_left(tmp_path_factory):
     """What libraries leave in the folder for temporary files (TFDS does) goes with the tests'."""
+    multiprocessing.util.get_temp_dir()  # its own, which it removes after the tests' has gone
     tempfile.tempdir = str(tmp_path_factory.mktemp("t"))
 
 
@@ -90,25 +125,30 @@ def small_workdir(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def exported(small_workdir, tmp_path_factory):
+def exported(small_workdir, once):
     """What `tf-deblur export` writes of the small network."""
-    output = tmp_path_factory.mktemp("exported")
-    few = ["--sizes=any", "--variants=float32"]  # the others are test_tflite.py's
-    line = ["-m", "tf_deblur.export", "--model", small_workdir, "--output", output, *few]
-    done = python(*line, cwd=output)
-    assert (done.returncode, done.stderr) == (0, "")
-    return output
+
+    def make(output):
+        few = ["--sizes=any", "--variants=float32"]  # the others are test_tflite.py's
+        line = ["-m", "tf_deblur.export", "--model", small_workdir, "--output", output, *few]
+        done = python(*line, cwd=output)
+        assert (done.returncode, done.stderr) == (0, "")
+
+    return once("exported", make)
 
 
 @pytest.fixture(scope="session")
-def pairs(picture, tmp_path_factory):
-    """A folder with pairs of two sequences; the first by name is held out."""
+def pairs(picture, once):
+    """A folder with pairs of two sequences, prepared; the first by name is held out."""
     from trainings import write_pairs
 
-    folder = tmp_path_factory.mktemp("pairs")
-    write_pairs(folder / "pictures", picture)
-    (folder / "prepared").mkdir()
-    return folder
+    from tf_deblur import datasets
+
+    def make(folder):
+        write_pairs(folder / "pictures", picture)
+        datasets.prepare("image_pairs", folder / "prepared", folder / "pictures")
+
+    return once("pairs", make)
 
 
 @pytest.fixture
@@ -120,15 +160,19 @@ def place(pairs, tmp_path):
 
 
 @pytest.fixture(scope="session")
-def whole(pairs):
+def whole(pairs, once):
     """A training of three phases, begun and finished at once: its folder."""
     from trainings import PHASES, TINY, train
 
-    status, out, err = train(pairs, *TINY, *PHASES, "--workdir=whole")
-    assert status == 0, err
-    assert "2 pairs to train on, 2 to validate on" in out and "finished after" in out
-    assert "validation" in err and "error" not in err
-    return pairs / "whole"
+    def make(folder):
+        own = [f"--manual_dir={pairs / 'pictures'}", f"--data_dir={pairs / 'prepared'}"]
+        line = [*TINY, *PHASES, *own, f"--workdir={folder.name}"]
+        status, out, err = train(folder.parent, *line)
+        assert status == 0, err
+        assert "2 pairs to train on, 2 to validate on" in out and "finished after" in out
+        assert "validation" in err and "error" not in err
+
+    return once("whole", make)
 
 
 @pytest.fixture(scope="session")

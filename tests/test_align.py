@@ -22,7 +22,7 @@ def test_a_whole_shift_is_found_and_undone_exactly(picture, down, right):
     sharp = window(scene, 20, 20, 80, 90)
     # what sharp shows at y lies in restored at y + down
     restored = window(scene, 20 - down, 20 - right, 80, 90)
-    found = align.best_shift(restored, sharp, limit=10, crop=15)
+    found = align.find_best_shift(restored, sharp, limit=10, crop=15)
     assert (found.down, found.right) == (down, right)
     assert found.restored.shape == (50, 60, 3)
     np.testing.assert_array_equal(found.sharp, sharp[15:-15, 15:-15])
@@ -33,11 +33,11 @@ def test_a_whole_shift_is_found_and_undone_exactly(picture, down, right):
 def test_a_shift_between_pixels_is_the_mean_of_neighbours(picture):
     scene = picture(100, 100).astype(float)
     half_right = (scene[:, :-1] + scene[:, 1:]) / 2
-    found = align.best_shift(scene[:90, :90], half_right[2:92, :90], limit=5, crop=6)
+    found = align.find_best_shift(scene[:90, :90], half_right[2:92, :90], limit=5, crop=6)
     assert (found.down, found.right) == (2, 0.5)
     assert metrics.psnr(found.restored, found.sharp, data_range=255) == math.inf
     quarter_up = (3 * scene[1:] + scene[:-1]) / 4  # read a quarter above the second row
-    found = align.best_shift(scene[:90, :90], quarter_up[:90, :90], limit=5, crop=6)
+    found = align.find_best_shift(scene[:90, :90], quarter_up[:90, :90], limit=5, crop=6)
     assert (found.down, found.right) == (0.75, 0)
 
 
@@ -49,14 +49,15 @@ def test_no_other_shift_fits_better(picture, seed):
     sharp = window(scene, 10, 10, 34, 39)
     moved = ndimage.shift(scene, (*rng.uniform(-2, 2, 2), 0), order=1)
     restored = window(moved, 10, 10, 34, 39) + rng.normal(0, 5, sharp.shape)
-    y_restored, y_sharp = metrics.luma(restored), metrics.luma(sharp)[crop:-crop, crop:-crop]
+    y_restored, y_sharp = (metrics.compute_luma(picture) for picture in (restored, sharp))
+    y_sharp = y_sharp[crop:-crop, crop:-crop]
     rows, columns = np.mgrid[crop : 34 - crop, crop : 39 - crop]
     errors = {}
     for down in np.arange(-limit, limit + 0.25, 0.25):
         for right in np.arange(-limit, limit + 0.25, 0.25):
             read = ndimage.map_coordinates(y_restored, (rows + down, columns + right), order=1)
             errors[down, right] = np.sum((read - y_sharp) ** 2)
-    found = align.best_shift(restored, sharp, limit=limit, crop=crop)
+    found = align.find_best_shift(restored, sharp, limit=limit, crop=crop)
     assert (found.down, found.right) == min(errors, key=errors.get)
     theirs = ndimage.map_coordinates(
         restored[..., 1], (rows + found.down, columns + found.right), order=1
@@ -66,17 +67,17 @@ def test_no_other_shift_fits_better(picture, seed):
 
 def test_of_equal_shifts_the_shortest_is_taken():
     grey = np.full((50, 50, 3), 90, np.uint8)
-    found = align.best_shift(grey, grey + 7, limit=10, crop=15)
+    found = align.find_best_shift(grey, grey + 7, limit=10, crop=15)
     assert (found.down, found.right, found.at_limit) == (0, 0, False)
 
 
 def test_what_leaves_no_room_is_refused(picture):
     with pytest.raises(ValueError, match="crop 9 and limit 10"):
-        align.best_shift(picture(64, 64), picture(64, 64), limit=10, crop=9)
+        align.find_best_shift(picture(64, 64), picture(64, 64), limit=10, crop=9)
     with pytest.raises(ValueError, match="40 pixels; 41 are needed"):
-        align.best_shift(picture(64, 40), picture(64, 40), limit=10, crop=15)
+        align.find_best_shift(picture(64, 40), picture(64, 40), limit=10, crop=15)
     with pytest.raises(ValueError, match="shapes"):
-        align.best_shift(picture(64, 64), picture(64, 65), limit=10, crop=15)
+        align.find_best_shift(picture(64, 64), picture(64, 65), limit=10, crop=15)
 
 
 # The data's README, kernels 1-4: where to read the ground truth, down and right in whole pixels,
@@ -101,7 +102,7 @@ def test_lai_pictures_are_found_where_their_readme_says(shared, kernel):
         )
     down, right, psnr = LAI[kernel - 1]
     for search in ({"limit": 40, "crop": 60}, *alignments.SHIFTS.values()):
-        found = align.best_shift(blurred, sharp, **search)
+        found = align.find_best_shift(blurred, sharp, **search)
         if max(abs(down), abs(right)) > search["limit"]:
             assert found.at_limit
         else:  # ours is where to read the blurred one
@@ -128,7 +129,7 @@ def test_euclidean_undoes_a_rotation_and_leaves_no_border(picture):
     warp = np.column_stack([turn, offset])
     read = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
     sharp = cv2.warpAffine(scene, warp, (220, 200), flags=read, borderMode=cv2.BORDER_REPLICATE)
-    restored, cropped, found = align.euclidean(scene, sharp, start=(-9, 12))
+    restored, cropped, found = align.turn(scene, sharp, start=(-9, 12))
     corners = np.array([[0, 0, 1], [219, 0, 1], [0, 199, 1], [219, 199, 1]]).T
     np.testing.assert_allclose(found @ corners, warp @ corners, atol=0.2)
     # the corners read furthest outside decide: by about 12 pixels and 110 sin 1.5°
@@ -141,7 +142,7 @@ def test_euclidean_undoes_a_rotation_and_leaves_no_border(picture):
 
 def test_euclidean_says_that_it_found_nothing(picture):
     flat, sharp = np.full((64, 64, 3), 90, np.uint8), picture(64, 64)
-    restored, whole, warp = align.euclidean(flat, sharp)
+    restored, whole, warp = align.turn(flat, sharp)
     assert warp is None
     np.testing.assert_array_equal(restored, flat)
     np.testing.assert_array_equal(whole, sharp)
@@ -150,9 +151,9 @@ def test_euclidean_says_that_it_found_nothing(picture):
 def test_euclidean_wants_an_overlap_that_ssim_can_score(picture):
     scene = smooth(picture, 70, 120)
     # 30 pixels apart: 64 less 30 on either side are fewer than 11
-    _, whole, warp = align.euclidean(scene[:64, :64], scene[:64, 30:94], start=(0, 30))
+    _, whole, warp = align.turn(scene[:64, :64], scene[:64, 30:94], start=(0, 30))
     assert warp is None and whole.shape == (64, 64, 3)
-    restored, _, warp = align.euclidean(scene[:64, :64], scene[:64, 20:84], start=(0, 20))
+    restored, _, warp = align.turn(scene[:64, :64], scene[:64, 20:84], start=(0, 20))
     assert warp is not None and 64 - 2 * 22 <= restored.shape[0] <= 64 - 2 * 20
 
 
@@ -161,7 +162,7 @@ def test_euclidean_wants_an_overlap_that_ssim_can_score(picture):
 
 def test_kohler_undoes_the_intensity_exactly(picture):
     sharp = picture(170, 180) // 2 * 2
-    scores = align.kohler(sharp // 2, [sharp])
+    scores = align.score_by_kohler(sharp // 2, [sharp])
     assert scores == {"psnr": math.inf, "ms_ssim": pytest.approx(1, abs=1e-12)}
 
 
@@ -176,7 +177,7 @@ def test_kohler_counts_the_border_that_a_shift_leaves(picture, down, right):
     luma = sharp[rows, columns] @ [0.299, 0.587, 0.114]
     # the overlap differs by the scale alone, found before the shift; the rest is 0 in both
     error = np.sum((luma - scale * luma) ** 2) / (170 * 180)
-    scores = align.kohler(restored, [sharp])
+    scores = align.score_by_kohler(restored, [sharp])
     assert scores["psnr"] == pytest.approx(10 * math.log10(255**2 / error), abs=1e-9)
 
 
@@ -186,23 +187,23 @@ def test_kohler_takes_each_metric_from_its_own_best_frame(picture):
     specks = np.kron(np.random.default_rng(0).normal(0, 9, (43, 43, 3)), np.ones((4, 4, 1)))
     shading = 25 * np.sin(np.linspace(0, np.pi, 170))[:, None, None]
     frames = sharp + specks[:170, :170], sharp + shading
-    one, other = (align.kohler(sharp, [frame]) for frame in frames)
+    one, other = (align.score_by_kohler(sharp, [frame]) for frame in frames)
     assert one["psnr"] > other["psnr"] + 1 and one["ms_ssim"] < other["ms_ssim"] - 0.01
-    both = align.kohler(sharp, iter(frames))
+    both = align.score_by_kohler(sharp, iter(frames))
     assert both == {"psnr": one["psnr"], "ms_ssim": other["ms_ssim"]}
 
 
 def test_kohler_scores_a_black_picture_and_refuses_what_it_cannot(picture):
     sharp = picture(170, 170)
     luma = sharp @ [0.299, 0.587, 0.114]
-    scores = align.kohler(np.zeros_like(sharp), [sharp])
+    scores = align.score_by_kohler(np.zeros_like(sharp), [sharp])
     assert scores["psnr"] == pytest.approx(10 * math.log10(255**2 / np.mean(luma**2)), abs=1e-9)
     with pytest.raises(ValueError, match="no frames"):
-        align.kohler(sharp, [])
+        align.score_by_kohler(sharp, [])
     with pytest.raises(ValueError, match="160 pixels; five scales need 161"):
-        align.kohler(sharp[:160], [sharp[:160]])
+        align.score_by_kohler(sharp[:160], [sharp[:160]])
     with pytest.raises(ValueError, match="shapes"):
-        align.kohler(sharp, [sharp[1:]])
+        align.score_by_kohler(sharp, [sharp[1:]])
 
 
 # ---- RealBlur ------------------------------------------------------------------------------
@@ -266,7 +267,7 @@ def official_realblur(restored, sharp):
 
 
 def test_realblur_agrees_with_the_official_steps(two_cameras):
-    scores, warp = align.realblur(*two_cameras)
+    scores, warp = align.score_by_realblur(*two_cameras)
     psnr, ssim, theirs = official_realblur(*two_cameras)
     np.testing.assert_allclose(warp, theirs, atol=1e-4)
     assert scores["psnr"] == pytest.approx(psnr, abs=1e-3)
@@ -275,7 +276,7 @@ def test_realblur_agrees_with_the_official_steps(two_cameras):
 
 def test_realblur_finds_the_other_camera(two_cameras):
     restored, sharp = two_cameras
-    scores, warp = align.realblur(restored, sharp)
+    scores, warp = align.score_by_realblur(restored, sharp)
     corners = np.array([[0, 0, 1], [189, 0, 1], [0, 149, 1], [189, 149, 1]], float).T
     found, true = warp @ corners, WARP @ corners
     np.testing.assert_allclose(found[:2] / found[2], true[:2] / true[2], atol=0.3)
@@ -288,21 +289,21 @@ def test_realblur_finds_the_other_camera(two_cameras):
 def test_realblur_scores_an_unregistered_picture_as_it_lies(picture):
     sharp = picture(64, 64)
     flat = np.full_like(sharp, 90)  # nothing to register by
-    scores, warp = align.realblur(flat, sharp)
+    scores, warp = align.score_by_realblur(flat, sharp)
     assert warp is None
     # the best multiple of a constant is the mean: what is left is the variance
     assert scores["psnr"] == pytest.approx(10 * math.log10(255**2 / np.var(sharp)), abs=1e-4)
     fitted = np.full(sharp.shape, sharp.mean())
     assert scores["ssim"] == pytest.approx(metrics.ssim(fitted, sharp, data_range=255), abs=1e-5)
     with pytest.raises(ValueError, match="the window has 11"):
-        align.realblur(sharp[:10], sharp[:10])
+        align.score_by_realblur(sharp[:10], sharp[:10])
     with pytest.raises(ValueError, match="shapes"):
-        align.realblur(sharp, sharp[1:])
+        align.score_by_realblur(sharp, sharp[1:])
 
 
 def test_realblur_scores_as_they_lie_what_a_wild_warp_would_not_leave(picture, monkeypatch):
     sharp = picture(64, 64)
     away = np.array([[1, 0, 1000], [0, 1, 0], [0, 0, 1]], np.float32)
     monkeypatch.setattr(align.cv2, "findTransformECC", lambda *_: (0.0, away))
-    scores, warp = align.realblur(sharp, sharp)
+    scores, warp = align.score_by_realblur(sharp, sharp)
     assert warp is None and scores["ssim"] == pytest.approx(1)

@@ -12,7 +12,7 @@ from tf_deblur.training import augment
 from tf_deblur.training.patches import PatchSettings
 
 PATCH = 32
-CROP = augment.crop_size(PATCH)
+CROP = augment.compute_crop_size(PATCH)
 PLAIN = PatchSettings(patch_size=PATCH, noise_stddev=0.0)
 IMAGE = np.random.default_rng(0).random((CROP, CROP, 3), "float32")
 MIDDLE = slice((CROP - PATCH) // 2, (CROP + PATCH) // 2)

@@ -104,6 +104,18 @@ def test_pixels_are_counted_without_reading_them(tmp_path, picture, suffix):
     assert count == 16 * 24 and peak < 1e6
 
 
+def test_what_begins_like_no_picture_is_not_read(tmp_path):
+    path = tmp_path / "film.jpg"
+    path.write_bytes(b"\x1aE\xdf\xa3 a Matroska film")
+    os.truncate(path, 200_000_000)
+    tracemalloc.start()
+    with pytest.raises(BadPicture, match="no format that we know"):
+        photographs.open_photograph(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1e6
+
+
 @pytest.mark.parametrize("write", [lambda path, data: None, lambda path, data: data[:-40]])
 def test_what_was_not_written_whole_replaces_nothing(tmp_path, picture, monkeypatch, write):
     path, real = tmp_path / "a.png", type(tmp_path).write_bytes

@@ -55,7 +55,7 @@ def assert_equal(found, expected):
             np.testing.assert_array_equal(half, other, strict=True)
 
 
-def written(folder):
+def list_files(folder):
     """The files below a folder, without TFDS's note of what it was asked for last."""
     return [p for p in folder.rglob("*") if p.is_file() and p.parent.name != ".config"]
 
@@ -235,7 +235,7 @@ def test_a_damaged_source_is_named_and_leaves_nothing_behind(
         prepare("image_pairs@pictures")
     assert capfd.readouterr().err.count("\n") <= 1  # that it is preparing; no library's word
     assert message in str(told.value) and "\n" not in str(told.value)
-    assert not written(tmp_path / "prepared")
+    assert not list_files(tmp_path / "prepared")
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,7 @@ def test_a_wrong_name_says_which_are_right(spec, message, prepare, tmp_path):
     assert not (tmp_path / "prepared").exists()
 
 
-def zipped(tmp_path):
+def zip_it(tmp_path):
     shutil.make_archive(tmp_path / "zip/GOPRO_Large", "zip", tmp_path, "GOPRO_Large")
     return tmp_path / "zip/GOPRO_Large.zip"
 
@@ -276,10 +276,10 @@ def test_an_archive_is_as_good_as_its_folder_and_another_one_is_another_build(
     make, prepare, tmp_path
 ):
     make("GOPRO_Large/train/GOPR0372_07_00", "000047")
-    zipped(tmp_path)
+    zip_it(tmp_path)
     assert_equal(read(prepare("gopro@zip"), "train"), read(prepare("gopro@"), "train"))
     make("GOPRO_Large/train/GOPR0372_07_00", "000048")
-    zipped(tmp_path)  # under the same name
+    zip_it(tmp_path)  # under the same name
     assert_equal(read(prepare("gopro@zip"), "train"), read(prepare("gopro@"), "train"))
 
 
@@ -288,17 +288,17 @@ def test_a_cut_archive_is_named_and_a_whole_one_in_its_place_is_taken(
     keep, make, prepare, tmp_path
 ):
     make("GOPRO_Large/train/GOPR0372_07_00", "000047")
-    cut(zipped(tmp_path), keep)
+    cut(zip_it(tmp_path), keep)
     with pytest.raises(UserError, match=r"GOPRO_Large\.zip"):
         prepare("gopro@zip")
     assert not list((tmp_path / "prepared").rglob("*.png"))
-    zipped(tmp_path)
+    zip_it(tmp_path)
     assert list(read(prepare("gopro@zip"), "train")) == ["GOPR0372_07_00/000047"]
 
 
 def test_an_archive_of_something_else_is_named(make, prepare, tmp_path):
     make("GOPRO_Large/elsewhere/GOPR0372_07_00", "000047")
-    zipped(tmp_path)
+    zip_it(tmp_path)
     with pytest.raises(UserError, match=r"GOPRO_Large\.zip: holds no GOPRO_Large/train/ or test/"):
         prepare("gopro@zip")
 
@@ -307,7 +307,7 @@ def test_an_archive_of_something_else_is_named(make, prepare, tmp_path):
 def published(make, tmp_path, monkeypatch):
     """A tiny GOPRO_Large.zip on a server of its own, in the published one's place."""
     make("GOPRO_Large/test/GOPR0384_11_00", "000001")
-    archive = zipped(tmp_path)
+    archive = zip_it(tmp_path)
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def __init__(self, *arguments):
@@ -336,7 +336,7 @@ def test_a_checksum_that_differs_is_an_error(published, prepare, tmp_path, monke
     monkeypatch.setattr(gopro.Builder, "url_infos", {published: other})
     with pytest.raises(UserError, match="wrong checksum"):
         prepare("gopro", manual_dir="download")
-    assert not written(tmp_path / "prepared/gopro")
+    assert not list_files(tmp_path / "prepared/gopro")
 
 
 @pytest.fixture

@@ -281,10 +281,10 @@ def test_lai_is_scored_as_it_lies_and_after_the_best_shift(run, picture, tmp_pat
     assert "at most" not in done.stdout and "though" in done.stdout, done.stderr
     assert "13.952" in done.stdout
     for way, expected in [
-        ("realblur", align.realblur(moved["01"], sharp)[0]["psnr"]),
+        ("realblur", align.score_by_realblur(moved["01"], sharp)[0]["psnr"]),
         (
             "euclidean",
-            metrics.psnr(*align.euclidean(moved["01"], sharp, (-3, 2))[:2], data_range=255),
+            metrics.psnr(*align.turn(moved["01"], sharp, (-3, 2))[:2], data_range=255),
         ),
     ]:
         done = run("evaluate", *data, "--restored=theirs=theirs", f"--align={way}", "--output", way)
@@ -307,22 +307,22 @@ def test_kohlers_pictures_get_the_best_of_their_sharp_frames(run, picture, tmp_p
     assert "split blurred, partial: 1 of 48 pairs" in done.stdout
     (record,) = json.loads((tmp_path / "scores/result.json").read_text())["frames"]
     assert (record["sequence"], record["frame"]) == ("2", "07")
-    alone = align.kohler(blurred, [frames[1]])
+    alone = align.score_by_kohler(blurred, [frames[1]])
     scores = record["scores"]["kohler"]["theirs"]
     assert scores == {"psnr_luma": alone["psnr"], "ms_ssim": alone["ms_ssim"]}
     done = run("evaluate", *data, "--align=shift")
     assert done.returncode == 1 and "a procedure of its own" in done.stderr
 
 
-def told_by_their_commands(sharp, restored):
+def ask_their_commands(sharp, restored):
     """SSIMULACRA2 and FLIP of two files, as the packages' own commands print them."""
 
-    def printed(module, *arguments):
+    def run_module(module, *arguments):
         return python("-m", module, *arguments).stdout
 
     flip = ["-r", sharp, "-t", restored, "--no-error-map"]
-    mean = printed("flip_evaluator.flip_python_api", *flip).split("Mean:")[1].split()[0]
-    return float(printed("ssimulacra2.cli", sharp, restored)), float(mean)
+    mean = run_module("flip_evaluator.flip_python_api", *flip).split("Mean:")[1].split()[0]
+    return float(run_module("ssimulacra2.cli", sharp, restored)), float(mean)
 
 
 def test_perceptual_measures_are_those_of_the_packages_own_commands(run, own_pairs, tmp_path):
@@ -336,7 +336,7 @@ def test_perceptual_measures_are_those_of_the_packages_own_commands(run, own_pai
     result = json.loads((tmp_path / "scores/result.json").read_text())
     scores = result["frames"][3]["scores"]["none"]
     for method, folder in {"blurred": "pictures/blur", "softer": "softer"}.items():
-        theirs = told_by_their_commands(tmp_path / "sharp/03.png", tmp_path / folder / "03.png")
+        theirs = ask_their_commands(tmp_path / "sharp/03.png", tmp_path / folder / "03.png")
         ours = [scores[method][name] for name in ("ssimulacra2", "flip")]
         assert ours == pytest.approx(theirs, abs=1e-6)
     table = result["tables"]["none"]
@@ -437,7 +437,7 @@ def test_a_wrong_command_line_is_one_line(run, own_pairs, tmp_path):
         (["--align=shift"], 1, "a side of 40 pixels, and scoring wants 91"),
         (["--baseline=richardson_lucy", "--kernel=kernels"], 1, "kernels: no kernel for 00"),
         (["--baseline=magic"], 2, "--baseline"),
-        (["--output=kernel.txt"], 1, "kernel.txt: cannot be written in"),
+        (["--output=kernel.txt"], 1, "kernel.txt: cannot be written ("),
         (["--figures=1"], 1, "--figures: wants --output"),
         (["--resume"], 1, "--resume: wants --output"),
         (["--output=x", "--place=99:1,1"], 1, "--place=99:1,1: no picture '99'"),

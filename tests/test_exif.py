@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tf_deblur.pictures import containers, exif, photographs
+from tf_deblur.pictures import directories, exif, heif, photographs, tiff
 from tf_deblur.pictures.libvips import pyvips
 
 try:
@@ -99,21 +99,21 @@ def camera_block(order="<", sides=(640, 480), thumbnail=b"", behind=b"", orienta
     return block + behind, written
 
 
-def saved(path, array, block):
+def save(path, array, block):
     """A file with an EXIF block just as it is."""
     if path.suffix == ".tif":
         data = io.BytesIO()
         Image.fromarray(array).save(data, "TIFF")
-        path.write_bytes(exif.add_to_tiff(data.getvalue(), block))
+        path.write_bytes(tiff.add_exif(data.getvalue(), block))
     elif path.suffix == ".avif":  # into which Pillow writes EXIF anew
         data = pyvips.Image.new_from_array(array).write_to_buffer(".avif")
-        path.write_bytes(containers.add_to_avif(data, block))
+        path.write_bytes(heif.add_exif(data, block))
     else:
         Image.fromarray(array).save(path, exif=exif.PREFIX + block)
     return path
 
 
-def restored(tmp_path, source, suffix):
+def restore(tmp_path, source, suffix):
     photograph = photographs.open_photograph(source)
     photographs.write(tmp_path / f"after{suffix}", photograph.pixels, photograph)
     return tmp_path / f"after{suffix}"
@@ -133,8 +133,8 @@ def block_of(path):
 @pytest.mark.parametrize("after", FORMATS)
 def test_a_makers_note_stays_byte_for_byte_where_it_was(tmp_path, picture, before, after, order):
     block, note = camera_block(order)
-    source = saved(tmp_path / f"before{before}", picture(24, 32), block)
-    made = block_of(restored(tmp_path, source, after))
+    source = save(tmp_path / f"before{before}", picture(24, 32), block)
+    made = block_of(restore(tmp_path, source, after))
     assert made[800 : 800 + len(note)] == note
     if ".tif" not in (before, after):
         changed = [i for i in range(len(block)) if made[i] != block[i]]
@@ -152,7 +152,7 @@ def with_chunk(data, block):
     return data[:33] + struct.pack(">L", len(block)) + chunk + checksum + data[33:]
 
 
-def told_by_exiftool(path):
+def ask_exiftool(path):
     line = [EXIFTOOL, "-j", "-G1", "-u", "-n", str(path)]
     (tags,) = json.loads(subprocess.run(line, capture_output=True, check=True).stdout)
     tags = {name: value for name, value in tags.items() if name.startswith(OF_EXIF)}
@@ -165,21 +165,21 @@ def told_by_exiftool(path):
 @pytest.mark.parametrize("after", FORMATS)
 def test_exiftool_reads_the_same_of_both(tmp_path, picture, before, after, order):
     block, _ = camera_block(order)
-    source = saved(tmp_path / f"before{before}", picture(24, 32), block)
-    first = told_by_exiftool(saved(tmp_path / "plain.jpg", picture(24, 32), block))
+    source = save(tmp_path / f"before{before}", picture(24, 32), block)
+    first = ask_exiftool(save(tmp_path / "plain.jpg", picture(24, 32), block))
     assert first["Canon:OwnerName"] == "An owner of this camera"
     assert first["ExifIFD:SensitivityType"] == 2 and "InteropIFD:InteropIndex" in first
-    made = told_by_exiftool(restored(tmp_path, source, after))
+    made = ask_exiftool(restore(tmp_path, source, after))
     assert {name: made.get(name) for name in first} == first
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_orientation_and_sides_are_those_of_the_result(tmp_path, picture, suffix):
     block, _ = camera_block(orientation=6)
-    source = saved(tmp_path / "before.jpg", picture(24, 32), block)
-    path = restored(tmp_path, source, suffix)
+    source = save(tmp_path / "before.jpg", picture(24, 32), block)
+    path = restore(tmp_path, source, suffix)
     made = block_of(path)
-    entries = exif._read_entries(made, 400, "<")
+    entries = directories.read_entries(made, 400, "<")
     assert struct.unpack("<H", entries[0xA002][3][:2]) == (24,)  # it stands upright now
     assert struct.unpack("<L", entries[0xA003][3]) == (32,)
     assert Image.open(path).getexif().get(0x112, 1) == 1 and Image.open(path).size == (24, 32)
@@ -187,7 +187,11 @@ def test_orientation_and_sides_are_those_of_the_result(tmp_path, picture, suffix
 
 def test_a_side_above_65535_becomes_a_long_number():
     made = exif.update(camera_block()[0], 70_000, 3)
-    assert exif._read_entries(made, 400, "<")[0xA002][1:] == (LONG, 1, struct.pack("<L", 70_000))
+    assert directories.read_entries(made, 400, "<")[0xA002][1:] == (
+        LONG,
+        1,
+        struct.pack("<L", 70_000),
+    )
 
 
 @pytest.mark.parametrize("behind", [b"", b"more of the maker's"])
@@ -196,8 +200,8 @@ def test_the_thumbnail_that_shows_the_blur_is_dropped(tmp_path, picture, suffix,
     small = io.BytesIO()
     Image.fromarray(picture(16, 16)).save(small, "JPEG")
     block, note = camera_block(thumbnail=small.getvalue(), behind=behind)
-    photograph = saved(tmp_path / "before.jpg", picture(24, 32), block)
-    data = restored(tmp_path, photograph, suffix).read_bytes()
+    photograph = save(tmp_path / "before.jpg", picture(24, 32), block)
+    data = restore(tmp_path, photograph, suffix).read_bytes()
     assert small.getvalue()[:100] not in data and note in data and behind in data
 
 
@@ -211,14 +215,14 @@ def test_a_thumbnail_said_to_lie_over_other_tags_leaves_them_alone():
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".avif", ".tif"])
 def test_stripped_has_no_exif(tmp_path, picture, suffix):
     block, note = camera_block()
-    source = saved(tmp_path / "before.jpg", picture(24, 32), block)
+    source = save(tmp_path / "before.jpg", picture(24, 32), block)
     photograph = photographs.strip_metadata(photographs.open_photograph(source))
     assert note not in photographs.encode(suffix, photograph.pixels, photograph)
 
 
 def test_a_jpeg_without_exif_gets_none_and_keeps_its_resolution(tmp_path, picture):
     Image.fromarray(picture(24, 32)).save(tmp_path / "before.jpg", dpi=(240, 240))
-    made = restored(tmp_path, tmp_path / "before.jpg", ".jpg")
+    made = restore(tmp_path, tmp_path / "before.jpg", ".jpg")
     assert b"Exif" not in made.read_bytes() and Image.open(made).info["dpi"] == (240, 240)
 
 

@@ -56,7 +56,7 @@ def test_the_files_are_those_that_are_promised(exported, small_workdir):
     assert facts["training_flags"] is None  # of weights that no training of ours made
     assert facts["preset"] == "compact" and facts["arguments"]["filters"] == [8, 16, 32]
     assert facts["size_multiple"] == 8 and facts["channels"] == 3
-    assert facts["weights_sha256"] == weights.file_hash(small_workdir)
+    assert facts["weights_sha256"] == weights.hash_file(small_workdir)
     variables = exported / "compact/1/variables/variables.data-00000-of-00001"
     weight_bytes = (small_workdir / "generator.safetensors").stat().st_size
     assert variables.stat().st_size < 1.5 * weight_bytes  # each weight is there once
@@ -86,14 +86,14 @@ def definitions(saved_model):
 def test_the_signatures_are_those_that_are_promised(exported):
     from tensorflow.core.framework import types_pb2
 
-    def told(tensors):
+    def tell(tensors):
         [(name, tensor)] = tensors.items()
         shape = [dim.size for dim in tensor.tensor_shape.dim]
         return name, types_pb2.DataType.Name(tensor.dtype), shape
 
     found = definitions(exported / "compact/1")
     assert {
-        name: [told(found[name].inputs), told(found[name].outputs)] for name in SIGNATURES
+        name: [tell(found[name].inputs), tell(found[name].outputs)] for name in SIGNATURES
     } == SIGNATURES
     assert found.keys() - SIGNATURES.keys() <= {"__saved_model_init_op"}
 
@@ -160,7 +160,7 @@ def test_the_graphs_tiles_give_the_whole_pictures_result(small_workdir, keras_re
     from tf_deblur.restoring import tiling
 
     model = weights.load(small_workdir)
-    radius, multiple = networks.receptive_radius(model), networks.size_multiple(model)
+    radius, multiple = networks.compute_radius(model), networks.compute_size_multiple(model)
     most_pixels = (2 * radius + 80) ** 2
     tiles = tiling.plan(208, 304, radius=radius, multiple=multiple, most_pixels=most_pixels)
     assert len(tiles) > 3
@@ -246,7 +246,7 @@ def test_files_are_decoded_as_others_decode_them(picture, tmp_path, flag):
         assert np.abs(decoded - np.float32(expected)).max() <= (1 if end == ".jpg" else 0)
 
 
-def replayed(loaded, record):
+def replay(loaded, record):
     """What a served model answers to a record of the warm-up file, read by the server's protos."""
     import tensorflow as tf
 
@@ -265,7 +265,7 @@ def test_every_record_of_the_warm_up_file_replays(exported, loaded):
     import tensorflow as tf
 
     records = list(tf.data.TFRecordDataset(str(exported / WARMUP)).as_numpy_iterator())
-    answers = dict(replayed(loaded, record) for record in records)
+    answers = dict(replay(loaded, record) for record in records)
     assert answers.keys() == SIGNATURES.keys() and len(records) == 3
     assert len(answers["serving_default"]["restored_bytes"]) == 2  # a PNG and a JPEG
     assert all(answers[name]["restored"].shape == (1, 128, 128, 3) for name in ("float32", "uint8"))

@@ -31,14 +31,15 @@ def needs_litert_js():
     return LITERT_JS
 
 
-@pytest.fixture(scope="module")
-def site(small_workdir, tmp_path_factory):
-    output = tmp_path_factory.mktemp("site")
-    arguments = ["--model", small_workdir, "--output", output, "--formats=web"]
-    arguments += ["--litert_js", needs_litert_js(), "--sizes=320x320", "--variants=float32"]
-    done = python("-m", "tf_deblur.export", *arguments, cwd=output)
-    assert (done.returncode, done.stderr) == (0, "")
-    return output
+@pytest.fixture(scope="session")
+def site(small_workdir, once):
+    def make(output):
+        arguments = ["--model", small_workdir, "--output", output, "--formats=web"]
+        arguments += ["--litert_js", needs_litert_js(), "--sizes=320x320", "--variants=float32"]
+        done = python("-m", "tf_deblur.export", *arguments, cwd=output)
+        assert (done.returncode, done.stderr) == (0, "")
+
+    return once("site", make)
 
 
 @pytest.fixture

@@ -18,16 +18,16 @@ def lai(folder, name):
     return arrays.to_float(photographs.read(folder / "data/lai" / f"{name}.png"))
 
 
-def bordered(sharp, width):
+def add_border(sharp, width):
     return cv2.copyMakeBorder(sharp, *[width] * 4, cv2.BORDER_REPLICATE)
 
 
 def test_lais_camera_is_ours(shared):
     """Encoded values averaged, half of the recording, a border of 20 pixels repeated."""
     target = lai(shared, "nonuniform/manmade_01_gyro_01")
-    sharp = bordered(lai(shared, "ground_truth/manmade_01"), 20)
+    sharp = add_border(lai(shared, "ground_truth/manmade_01"), 20)
     recorded = gyro.read(shared / "data/lai/trajectories/gyro_01/gyro.txt") / 2
-    path = motion.homographies(recorded, focal=max(sharp.shape))
+    path = motion.compute_homographies(recorded, focal=max(sharp.shape))
     blurred = motion.blur(sharp, path, linear=False)[20:-20, 20:-20]
     assert len(path) == 40
     assert psnr(blurred, target) > 44  # all that is left is their noise, and its mean most of it:
@@ -40,7 +40,7 @@ def test_lais_uniform_pictures_follow_from_their_kernels(shared, number):
     down, right = np.nonzero(kernel)
     path = np.tile(np.eye(3), (len(down), 1, 1))
     path[:, 0, 2], path[:, 1, 2] = len(kernel) // 2 - right, len(kernel) // 2 - down
-    sharp = bordered(lai(shared, "ground_truth/manmade_01"), 40)
+    sharp = add_border(lai(shared, "ground_truth/manmade_01"), 40)
     blurred = motion.blur(sharp, path, kernel[down, right], linear=False)[40:-40, 40:-40]
     target = lai(shared, f"uniform/manmade_01_kernel_{number:02d}")
     assert psnr(blurred, target) > 44
@@ -52,7 +52,7 @@ def test_all_of_lais_recordings_play(shared, picture, number, poses):
     """Of 117 to 174 ms, and 10 more, sampled every 3.3 to 3.6 ms."""
     recorded = gyro.read(shared / f"data/lai/trajectories/gyro_{number:02d}/gyro.txt")
     assert recorded.shape == (poses, 6) and not recorded[0].any() and not recorded[:, 3:].any()
-    (path,), shares = motion.paths([recorded / 2], 160, (96, 160))
+    (path,), shares = motion.trace_paths([recorded / 2], 160, (96, 160))
     blurred = motion.blur(arrays.to_float(picture(96, 160)), path, shares)
     assert 0 <= blurred.min() < blurred.max() <= 1
 
@@ -84,7 +84,7 @@ def test_only_the_exposure_is_read(tmp_path):
 
 
 def test_what_is_written_is_read_again(tmp_path):
-    shake = motion.camera_motion(np.random.default_rng(0), 20, 1000)
+    shake = motion.draw_camera_motion(np.random.default_rng(0), 20, 1000)
     gyro.write(tmp_path / "new" / "gyro.txt", shake)
     samples = np.loadtxt(tmp_path / "new" / "gyro.txt")
     assert samples.shape == (motion.FINE, 7) and samples[-1, 6] == pytest.approx(0.1)

@@ -14,24 +14,24 @@ from tf_deblur.errors import BadPicture, UserError
 from tf_deblur.pictures import photographs
 
 
-def encoded(kind, picture, **more):
+def encode(kind, picture, **more):
     data = io.BytesIO()
     Image.fromarray(picture).save(data, kind, **more)
     return data.getvalue()
 
 
-def changed(data, place, value):
+def change(data, place, value):
     return data[:place] + value + data[place + len(value) :]
 
 
 def damaged(picture):
     """{words expected: file} of each way that files are damaged."""
     png, jpeg, webp, tiff, gif = (
-        encoded(kind, picture(48, 64)) for kind in ("PNG", "JPEG", "WEBP", "TIFF", "GIF")
+        encode(kind, picture(48, 64)) for kind in ("PNG", "JPEG", "WEBP", "TIFF", "GIF")
     )
     pixels = png.index(b"IDAT")
     size = int.from_bytes(png[pixels - 4 : pixels], "big")
-    inside = changed(png[pixels + 4 : pixels + 4 + size], 100, bytes(20))
+    inside = change(png[pixels + 4 : pixels + 4 + size], 100, bytes(20))
     checked = inside + struct.pack(">L", zlib.crc32(b"IDAT" + inside))
     scan = jpeg.index(b"\xff\xda")
     return [
@@ -41,10 +41,10 @@ def damaged(picture):
         ("PNG data is cut short: 20 bytes of at least 33", png[:20]),
         (
             f"the checksum of chunk 'IDAT' at byte {pixels - 4} is wrong",
-            changed(png, pixels + 60, bytes(20)),
+            change(png, pixels + 60, bytes(20)),
         ),
-        ("the checksum of chunk 'IHDR' at byte 8 is wrong", changed(png, 16, b"\0\0\0\1")),
-        ("its compressed pixels make no picture", changed(png, pixels + 4, checked)),
+        ("the checksum of chunk 'IHDR' at byte 8 is wrong", change(png, 16, b"\0\0\0\1")),
+        ("its compressed pixels make no picture", change(png, pixels + 4, checked)),
         (f"JPEG data is cut short: {scan} bytes are too few", jpeg[:scan]),
         ("JPEG data is cut short", jpeg[: len(jpeg) // 2]),
         ("JPEG data is damaged: .*SOS before SOF", jpeg[:2] + jpeg[scan:]),
@@ -71,7 +71,7 @@ def test_a_side_that_a_format_has_no_room_for_is_told(suffix, longest):
 
 
 def test_warnings_stay_off_the_terminal(tmp_path, picture):
-    data = encoded("JPEG", picture(64, 64))
+    data = encode("JPEG", picture(64, 64))
     (tmp_path / "a.jpg").write_bytes(
         data[:-2] + bytes(5) + data[-2:]
     )  # extraneous bytes: a warning
@@ -103,8 +103,8 @@ FILM = b"\0\0\0\x18ftypmp42" + bytes(12) + b"\xff\xd8\xff\xe0"
     ],
 )
 def test_what_lies_behind_a_jpeg_is_told(tmp_path, picture, behind, words, progressive):
-    whole = encoded("JPEG", picture(48, 64), progressive=progressive)
-    more = behind(encoded("JPEG", picture(48, 64, seed=1)))
+    whole = encode("JPEG", picture(48, 64), progressive=progressive)
+    more = behind(encode("JPEG", picture(48, 64, seed=1)))
     (tmp_path / "a.jpg").write_bytes(whole + more)
     for source in (whole + more, tmp_path / "a.jpg"):
         photograph = photographs.open_photograph(source)
@@ -113,13 +113,13 @@ def test_what_lies_behind_a_jpeg_is_told(tmp_path, picture, behind, words, progr
 
 
 def test_a_thumbnail_inside_a_jpeg_lies_not_behind_it(picture):
-    small = encoded("JPEG", picture(16, 16))
-    data = encoded("JPEG", picture(48, 64), exif=b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0" + small)
+    small = encode("JPEG", picture(16, 16))
+    data = encode("JPEG", picture(48, 64), exif=b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0" + small)
     assert photographs.describe_losses(".jpg", photographs.open_photograph(data)) == ""
 
 
 def test_a_jpeg_that_ends_before_its_picture_does_is_refused_though_it_has_an_end(picture):
-    data = encoded("JPEG", picture(70, 100))
+    data = encode("JPEG", picture(70, 100))
     for keep in (0.5, 0.9):
         cut = data[: int(keep * len(data))] + b"\xff\xd9"
         with pytest.raises(BadPicture, match="end too early"):
@@ -127,7 +127,7 @@ def test_a_jpeg_that_ends_before_its_picture_does_is_refused_though_it_has_an_en
 
 
 def test_a_picture_that_pillow_refuses_is_no_whole_one(picture):
-    jpeg, gif = encoded("JPEG", picture(240, 320), quality=80), encoded("GIF", picture(48, 64))
+    jpeg, gif = encode("JPEG", picture(240, 320), quality=80), encode("GIF", picture(48, 64))
     rng, refused = np.random.default_rng(0), 0
     for number in range(200):
         data = bytearray(jpeg if number % 2 else gif)

@@ -40,7 +40,7 @@ def exif(orientation=1):
     return tags
 
 
-def saved(path, array, **more):
+def save(path, array, **more):
     Image.fromarray(array).save(path, **more)
     return photographs.open_photograph(path)
 
@@ -98,7 +98,7 @@ def test_exif_profile_and_xmp_are_kept(tmp_path, picture, before, after):
         tags[0x2BC] = XMP
     text.add_itxt("XML:com.adobe.xmp", XMP.decode())
     more = {"exif": tags.tobytes(), "xmp": XMP, "pnginfo": text, "icc_profile": PROFILE}
-    photograph = saved(tmp_path / f"before{before}", picture(24, 32), **more)
+    photograph = save(tmp_path / f"before{before}", picture(24, 32), **more)
     photographs.write(tmp_path / f"after{after}", photograph.pixels, photograph)
     again = Image.open(tmp_path / f"after{after}")
     tags = again.getexif()
@@ -122,7 +122,7 @@ def test_exif_in_a_tiff_file_leaves_its_pixels_alone(tmp_path, picture, mode, or
     details[WIDTH], details[HEIGHT] = 32, 24
     details[VERSIONS] = {1: "R98"}
     details[0x9000], details[0x8827], details[0xA434] = b"0232", 400, "A lens of odd length"
-    photograph = saved(tmp_path / "a.jpg", picture(24, 32), exif=tags.tobytes())
+    photograph = save(tmp_path / "a.jpg", picture(24, 32), exif=tags.tobytes())
     if mode == "I;16":
         array = picture(24, 32)[..., 0].astype(np.uint16) * 257 + 3
     else:
@@ -234,7 +234,7 @@ def test_a_tiff_file_with_damaged_exif_is_still_a_picture(tmp_path, picture):
 @pytest.mark.parametrize("before", [".jpg", ".png", ".tif"])
 @pytest.mark.parametrize("after", [".jpg", ".png", ".tif"])
 def test_the_resolution_is_kept(tmp_path, picture, before, after):
-    photograph = saved(tmp_path / f"before{before}", picture(24, 32), dpi=(300, 300))
+    photograph = save(tmp_path / f"before{before}", picture(24, 32), dpi=(300, 300))
     photographs.write(tmp_path / f"after{after}", photograph.pixels, photograph)
     assert Image.open(tmp_path / f"after{after}").info["dpi"] == pytest.approx((300, 300), abs=0.1)
 
@@ -245,7 +245,7 @@ def test_a_turned_photograph_is_turned_once(tmp_path, picture, orientation, suff
     more = {"quality": 100, "lossless": True} if suffix == ".webp" else {"quality": 100}
     more = {} if suffix in LOSSLESS else HEIF_LOSSLESS if suffix == ".heic" else more
     data = exif(orientation).tobytes()
-    photograph = saved(tmp_path / f"before{suffix}", picture(24, 32), exif=data, **more)
+    photograph = save(tmp_path / f"before{suffix}", picture(24, 32), exif=data, **more)
     upright = np.asarray(_upright(picture(24, 32), orientation))
     assert photograph.pixels.shape == upright.shape
     if suffix not in (".jpg", ".avif"):
@@ -269,14 +269,14 @@ def _upright(array, orientation):
 
 @pytest.mark.parametrize("suffix", [".png", ".webp", ".tif"])
 def test_a_picture_without_exif_gets_none(tmp_path, picture, suffix):
-    photograph = saved(tmp_path / f"a{suffix}", picture(24, 32), icc_profile=PROFILE)
+    photograph = save(tmp_path / f"a{suffix}", picture(24, 32), icc_profile=PROFILE)
     photographs.write(tmp_path / f"b{suffix}", photograph.pixels, photograph)
     again = Image.open(tmp_path / f"b{suffix}")
     assert "exif" not in again.info and again.info["icc_profile"] == PROFILE
 
 
 def test_stripped_is_without_all_of_it(tmp_path, picture):
-    photograph = saved(
+    photograph = save(
         tmp_path / "a.jpg", picture(24, 32), exif=exif().tobytes(), icc_profile=PROFILE
     )
     photographs.write(

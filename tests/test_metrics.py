@@ -3,7 +3,15 @@ import pytest
 from scipy import ndimage
 from skimage import metrics as skimage_metrics
 
-from tf_deblur.scoring.metrics import LOW_PASS, luma, ms_ssim, psnr, ssim, ssim_matlab_rgb, y_scores
+from tf_deblur.scoring.metrics import (
+    LOW_PASS,
+    compute_luma,
+    ms_ssim,
+    psnr,
+    score_y,
+    ssim,
+    ssim_matlab_rgb,
+)
 
 
 @pytest.fixture
@@ -100,11 +108,12 @@ def test_wrong_shapes_are_refused():
 
 def test_luma_is_matlabs():
     colours = np.array([[[0, 0, 0], [255, 255, 255], [255, 0, 0], [0, 255, 0], [0, 0, 255]]])
-    assert luma(colours)[0] == pytest.approx([16, 235, 16 + 65.481, 16 + 128.553, 16 + 24.966])
+    expected = [16, 235, 16 + 65.481, 16 + 128.553, 16 + 24.966]
+    assert compute_luma(colours)[0] == pytest.approx(expected)
 
 
 def test_y_spans_219_levels_but_its_peak_counts_255():
-    scores = y_scores(grey(100), grey(101))
+    scores = score_y(grey(100), grey(101))
     gain = 20 * np.log10(255 / 219)  # 1.32 dB
     assert scores["psnr_y"] == pytest.approx(48.1308 + gain, abs=1e-4)
 
@@ -118,8 +127,8 @@ def skimage_grey(x, y, **options):
 def test_y_ssim_agrees_with_scikit_image_in_whole_and_reduced_resolution(pair):
     for repeat, factor in ((1, 1), (6, 2), (9, 3)):  # the smaller side: 72, 432, 648
         blurred, sharp = (np.tile(image, (repeat, repeat, 1)) for image in pair)
-        ours = y_scores(blurred, sharp)
-        x, y = luma(blurred), luma(sharp)
+        ours = score_y(blurred, sharp)
+        x, y = compute_luma(blurred), compute_luma(sharp)
         assert ours["ssim_y"] == pytest.approx(skimage_grey(x, y), abs=1e-9)
         # an even window of MATLAB's begins at its pixel, an odd one is centred
         x, y = (
@@ -127,7 +136,7 @@ def test_y_ssim_agrees_with_scikit_image_in_whole_and_reduced_resolution(pair):
             for image in (x, y)
         )
         if factor == 2:
-            blocks = luma(sharp).reshape(216, 2, 288, 2).mean((1, 3))
+            blocks = compute_luma(sharp).reshape(216, 2, 288, 2).mean((1, 3))
             np.testing.assert_allclose(y[::2, ::2], blocks)
         theirs = skimage_grey(x[::factor, ::factor], y[::factor, ::factor])
         assert ours["ssim_y_reduced"] == pytest.approx(theirs, abs=1e-9)

@@ -10,11 +10,11 @@ SIZE, FOCAL = (120, 160), 200
 
 
 def camera(seed, extent, **options):
-    return motion.camera_motion(np.random.default_rng(seed), extent, FOCAL, **options)
+    return motion.draw_camera_motion(np.random.default_rng(seed), extent, FOCAL, **options)
 
 
 def thing(seed, extent):
-    return motion.object_motion(np.random.default_rng(seed), extent, FOCAL)
+    return motion.draw_object_motion(np.random.default_rng(seed), extent, FOCAL)
 
 
 def still(points):
@@ -32,8 +32,8 @@ def places(path):
 @pytest.mark.parametrize("seed", range(4))
 def test_a_path_that_only_shifts_is_a_convolution_with_its_kernel(picture, seed):
     sharp = cv2.GaussianBlur(arrays.to_float(picture(*SIZE)), None, 1.0)
-    (path,), shares = motion.paths([thing(seed, 12)], FOCAL, SIZE)
-    kernel = motion.kernel(path, shares)
+    (path,), shares = motion.trace_paths([thing(seed, 12)], FOCAL, SIZE)
+    kernel = motion.draw_kernel(path, shares)
     assert kernel.sum() == pytest.approx(1) and len(kernel) % 2 == 1
     convolved = cv2.filter2D(sharp, -1, kernel[::-1, ::-1])
     inner = slice(14, -14), slice(14, -14)
@@ -45,8 +45,8 @@ def test_a_path_that_only_shifts_is_a_convolution_with_its_kernel(picture, seed)
 def test_a_kernel_is_where_the_light_of_a_point_goes():
     sharp = np.zeros((*SIZE, 3), np.float32)
     sharp[30, 110] = 1  # 30.5 pixels right of the centre, 29.5 above it
-    (path,), shares = motion.paths([camera(3, 16)], FOCAL, SIZE)
-    kernel = motion.kernel(path, shares, (30.5, -29.5))
+    (path,), shares = motion.trace_paths([camera(3, 16)], FOCAL, SIZE)
+    kernel = motion.draw_kernel(path, shares, (30.5, -29.5))
     reach = len(kernel) // 2
     seen = motion.blur(sharp, path, shares, linear=False)[..., 0]
     around = seen[30 - reach : 31 + reach, 110 - reach : 111 + reach]
@@ -58,20 +58,21 @@ def test_a_kernel_is_where_the_light_of_a_point_goes():
 def test_no_pixel_steps_farther_than_half_a_pixel(extent):
     for seed in range(5):
         motions = [camera(seed, extent), thing(seed, extent)]
-        both, shares = motion.paths(motions, FOCAL, SIZE)
+        both, shares = motion.trace_paths(motions, FOCAL, SIZE)
         for path in both:
             steps = np.linalg.norm(np.diff(places(path)[0], axis=0), axis=-1)
             assert len(path) == len(shares) and steps.max() <= 0.5
         assert shares.min() > 0 and shares.sum() == pytest.approx(1)
-        coarse, _ = motion.paths(motions, FOCAL, SIZE, spacing=2)
+        coarse, _ = motion.trace_paths(motions, FOCAL, SIZE, spacing=2)
         assert len(coarse[0]) == pytest.approx(len(both[0]) / 4, abs=2)
 
 
 @pytest.mark.parametrize("extent", [2, 16, 46])
 def test_the_centre_moves_in_a_box_of_the_extent_asked_for(extent):
     for seed in range(5):
-        for make in (motion.camera_motion, motion.object_motion):
-            (path,), _ = motion.paths([make(np.random.default_rng(seed), extent, 900)], 900, SIZE)
+        for make in (motion.draw_camera_motion, motion.draw_object_motion):
+            drawn = make(np.random.default_rng(seed), extent, 900)
+            (path,), _ = motion.trace_paths([drawn], 900, SIZE)
             centre = path[:, :2, 2] / path[:, 2:, 2]
             assert np.ptp(centre, axis=0).max() == pytest.approx(extent, rel=0.03, abs=0.25)
 
@@ -79,11 +80,11 @@ def test_the_centre_moves_in_a_box_of_the_extent_asked_for(extent):
 def test_the_sharp_picture_is_the_mean_pose_or_the_middle_one():
     for seed in range(5):
         motions = [camera(seed, 16), thing(seed, 16)]
-        both, shares = motion.paths(motions, FOCAL, SIZE)
+        both, shares = motion.trace_paths(motions, FOCAL, SIZE)
         for path in both:
             moved, here = places(path)
             assert np.abs(np.tensordot(shares, moved, 1) - here).max() < 0.3
-        both, shares = motion.paths(motions, FOCAL, SIZE, middle=True)
+        both, shares = motion.trace_paths(motions, FOCAL, SIZE, middle=True)
         halfway = np.searchsorted(np.cumsum(shares), 0.5)
         for path in both:
             moved, here = places(path)
@@ -93,17 +94,17 @@ def test_the_sharp_picture_is_the_mean_pose_or_the_middle_one():
 def test_where_a_path_rests_its_light_gathers():
     rests = np.zeros((301, 6))
     rests[:, 3] = np.clip(np.arange(301) / 100 - 2, 0, 1) * 10 / FOCAL  # two thirds at rest
-    (path,), shares = motion.paths([rests], FOCAL, SIZE, middle=True)
-    assert motion.kernel(path, shares).max() == pytest.approx(2 / 3, abs=0.02)
+    (path,), shares = motion.trace_paths([rests], FOCAL, SIZE, middle=True)
+    assert motion.draw_kernel(path, shares).max() == pytest.approx(2 / 3, abs=0.02)
 
 
 def test_every_axis_moves_the_picture_in_its_own_way():
     turn = 0.02
     one = np.diag([turn] * 6)
-    down, right, roll, shift_right, shift_down, nearer = motion.homographies(one, FOCAL)
+    down, right, roll, shift_right, shift_down, nearer = motion.compute_homographies(one, FOCAL)
     point = np.array([30.0, 20.0, 1.0])
 
-    def moved(pose):
+    def move(pose):
         x, y, z = pose @ point
         return x / z, y / z
 
@@ -111,12 +112,12 @@ def test_every_axis_moves_the_picture_in_its_own_way():
     assert down[:2, 2] / down[2, 2] == pytest.approx([0, -tangent])
     assert right[:2, 2] / right[2, 2] == pytest.approx([tangent, 0])
     angle = np.arctan2(30, FOCAL) + turn  # a turn carries a ray to the ray beside it
-    assert moved(right)[0] == pytest.approx(FOCAL * np.tan(angle))
+    assert move(right)[0] == pytest.approx(FOCAL * np.tan(angle))
     cos, sin = np.cos(turn), np.sin(turn)
-    assert moved(roll) == pytest.approx((30 * cos - 20 * sin, 30 * sin + 20 * cos))
-    assert moved(shift_right) == pytest.approx((30 + FOCAL * turn, 20))
-    assert moved(shift_down) == pytest.approx((30, 20 + FOCAL * turn))
-    assert moved(nearer) == pytest.approx((30 / 1.02, 20 / 1.02))
+    assert move(roll) == pytest.approx((30 * cos - 20 * sin, 30 * sin + 20 * cos))
+    assert move(shift_right) == pytest.approx((30 + FOCAL * turn, 20))
+    assert move(shift_down) == pytest.approx((30, 20 + FOCAL * turn))
+    assert move(nearer) == pytest.approx((30 / 1.02, 20 / 1.02))
 
 
 def test_a_camera_moves_along_all_six_axes_and_a_thing_only_shifts():
@@ -140,7 +141,7 @@ def test_rough_paths_are_longer():
 
 def test_a_region_moves_and_the_rest_does_not(picture):
     sharp = arrays.to_float(picture(*SIZE))
-    (path,), shares = motion.paths([thing(1, 10)], FOCAL, SIZE)
+    (path,), shares = motion.trace_paths([thing(1, 10)], FOCAL, SIZE)
     region = np.zeros(SIZE, np.float32)
     region[:, :80] = 1
     blurred = motion.blur(sharp, still(len(path)), shares, (region, path))
@@ -152,7 +153,7 @@ def test_a_region_moves_and_the_rest_does_not(picture):
 
 def test_a_region_is_soft_edged_and_neither_empty_nor_everything():
     for seed in range(20):
-        region = motion.region(np.random.default_rng(seed), 480, 640)
+        region = motion.draw_region(np.random.default_rng(seed), 480, 640)
         assert region.shape == (480, 640) and region.dtype == np.float32
         assert 0.02 < region.mean() < 0.9 and (region.min(), region.max()) == (0, 1)
         assert np.abs(np.diff(region, axis=1)).max() < 0.8
@@ -174,8 +175,8 @@ def test_beyond_the_margin_no_pixel_saw_the_border(picture):
     small = arrays.to_float(picture(*SIZE))
     large = cv2.copyMakeBorder(small, 40, 40, 40, 40, cv2.BORDER_CONSTANT, value=(1, 0, 1))
     for seed in range(4):
-        (path,), shares = motion.paths([camera(seed, 20)], FOCAL, SIZE)
-        edge = motion.margin(path, size=SIZE)
+        (path,), shares = motion.trace_paths([camera(seed, 20)], FOCAL, SIZE)
+        edge = motion.measure_margin(path, size=SIZE)
         assert 8 < edge < 40
         blurred, other = motion.blur(small, path, shares), motion.blur(large, path, shares)
         inner, deeper = (slice(edge + more, -edge - more) for more in (0, 40))

@@ -31,8 +31,8 @@ def test_every_preset_has_its_weight_count():
 @pytest.mark.parametrize("preset", generators.PRESETS)
 def test_radius_and_size_multiple_follow_from_the_layers(preset):
     model = networks.build_generator(preset)
-    assert networks.receptive_radius(model) == RADIUS[preset]
-    assert networks.size_multiple(model) == MULTIPLE[preset]
+    assert networks.compute_radius(model) == RADIUS[preset]
+    assert networks.compute_size_multiple(model) == MULTIPLE[preset]
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_the_gradient_reaches_exactly_as_far_as_the_radius(preset, arguments):
     model = networks.build_generator(preset, **arguments)
     for layer in model.layers:  # weights that reach every corner: all of them positive
         layer.set_weights([np.abs(w) + 0.1 for w in layer.get_weights()])
-    radius, multiple = networks.receptive_radius(model), networks.size_multiple(model)
+    radius, multiple = networks.compute_radius(model), networks.compute_size_multiple(model)
     side = -(-(2 * radius + 2 * multiple) // multiple) * multiple
     image = tf.ones((1, side, side, 3))
     farthest = 0
@@ -83,6 +83,13 @@ def test_every_patch_size_ends_in_a_4_by_4_map(size):
     model = networks.build_discriminator(size)
     assert model.get_layer("flatten").output.shape[-1] == 4 * 4 * 512
     assert np.all(np.abs(model(np.ones((1, size, size, 3), "float32")) - 0.5) <= 0.5)
+
+
+def test_a_narrower_discriminator_keeps_table_2s_ratios():
+    model = networks.build_discriminator(32, filters=64)
+    stages = [model.get_layer(f"stage{stage}_conv1").output.shape[1:] for stage in range(3)]
+    assert [tuple(shape) for shape in stages] == [(16, 16, 32), (8, 8, 32), (4, 4, 64)]
+    assert model.get_layer("dense").output.shape[-1] == 128
 
 
 @pytest.mark.parametrize("size", [4, 100])

@@ -9,18 +9,19 @@ from tf_deblur.pictures import arrays
 SIDE, INNER, FOCAL = 160, 64, 200.0
 
 
-def drawn(seed, extent):
+def draw(seed, extent):
     rng = np.random.default_rng(seed)
-    return [make(rng, extent, FOCAL) for make in (motion.camera_motion, motion.object_motion)]
+    makers = motion.draw_camera_motion, motion.draw_object_motion
+    return [make(rng, extent, FOCAL) for make in makers]
 
 
-def batched(motions):
+def stack(motions):
     return [tf.constant(one[None], tf.float32) for one in motions]
 
 
 def paths(motions, middle=False, step=0.5, frames=0):
     told = tf.constant([FOCAL]), SIDE, tf.constant([middle]), tf.constant([frames]), step
-    return on_device.paths(batched(motions), *told)
+    return on_device.trace_paths(stack(motions), *told)
 
 
 def corners(path):
@@ -34,8 +35,8 @@ def corners(path):
 def test_blur_is_that_of_the_processor(picture, seed, linear):
     rng = np.random.default_rng(seed)
     sharp = arrays.to_float(picture(SIDE, SIDE, seed))
-    (camera, thing), shares = motion.paths(drawn(seed, 24), FOCAL, (SIDE, SIDE))
-    region = motion.region(rng, SIDE, SIDE)
+    (camera, thing), shares = motion.trace_paths(draw(seed, 24), FOCAL, (SIDE, SIDE))
+    region = motion.draw_region(rng, SIDE, SIDE)
     wanted = motion.blur(sharp, camera, shares, (region, thing), linear)
     light = sharp**motion.GAMMA if linear else sharp
     told = (tf.constant(x[None], tf.float32) for x in (light, camera, shares))
@@ -51,8 +52,8 @@ def test_blur_is_that_of_the_processor(picture, seed, linear):
 @pytest.mark.parametrize("middle", [True, False])
 @pytest.mark.parametrize("extent", [0.5, 8, 46])
 def test_paths_are_those_of_the_processor(extent, middle):
-    motions = drawn(1, extent)
-    wanted, wanted_shares = motion.paths(motions, FOCAL, (SIDE, SIDE), middle)
+    motions = draw(1, extent)
+    wanted, wanted_shares = motion.trace_paths(motions, FOCAL, (SIDE, SIDE), middle)
     found, shares = paths(motions, middle)
     assert found[0].shape[1] == len(wanted[0])
     for ours, theirs in zip(found, wanted):
@@ -61,7 +62,7 @@ def test_paths_are_those_of_the_processor(extent, middle):
 
 
 def test_light_of_seven_moments_comes_from_seven_places():
-    (path, _), shares = paths(drawn(2, 30), frames=7)
+    (path, _), shares = paths(draw(2, 30), frames=7)
     places, which = np.unique(path[0].numpy().round(6), axis=0, return_inverse=True)
     weights = np.bincount(which.ravel(), shares[0].numpy())
     assert len(places) == 7 and weights == pytest.approx(1 / 7)
@@ -69,7 +70,7 @@ def test_light_of_seven_moments_comes_from_seven_places():
 
 def test_a_walk_that_nothing_pushes_slows_down_evenly_in_its_box():
     extents = tf.constant([1.0, 8.0, 46.0])
-    walk = on_device.random_walk(tf.constant([3, 4], tf.int64), extents, 0.0).numpy()
+    walk = on_device.draw_walk(tf.constant([3, 4], tf.int64), extents, 0.0).numpy()
     assert np.ptp(walk, axis=1).max(-1) == pytest.approx(extents.numpy(), rel=1e-5)
     speed = np.linalg.norm(np.diff(walk, axis=1), axis=-1)
     assert speed[:, 1:100] / speed[:, :99] == pytest.approx(0.99, abs=1e-3)
@@ -77,9 +78,9 @@ def test_a_walk_that_nothing_pushes_slows_down_evenly_in_its_box():
 
 def test_motions_move_the_centre_in_a_box_of_the_extent():
     extents, focal = tf.constant([2.0, 20.0]), tf.constant([300.0, 900.0])
-    for made in (on_device.camera_motion, on_device.object_motion):
+    for made in (on_device.draw_camera_motion, on_device.draw_object_motion):
         motions = made(tf.constant([5, 6], tf.int64), extents, focal, 0.4)
-        centres = on_device.homographies(motions, focal)[..., :2, 2].numpy()
+        centres = on_device.compute_homographies(motions, focal)[..., :2, 2].numpy()
         # the centre also comes nearer, by at most some hundredths; see the processor's
         assert np.ptp(centres, axis=1).max(-1) == pytest.approx(extents.numpy(), rel=0.05)
 

@@ -1,6 +1,10 @@
+import io
+import struct
+import zlib
+
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, IptcImagePlugin
 
 from tf_deblur.errors import UserError
 from tf_deblur.pictures import photographs
@@ -75,3 +79,81 @@ def test_what_cannot_be_written_is_named_and_leaves_nothing(tmp_path, picture):
         with pytest.raises(UserError, match=name):
             photographs.write(tmp_path / name, picture)
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def chunk(kind, content):
+    checksum = struct.pack(">L", zlib.crc32(kind + content))
+    return struct.pack(">L", len(content)) + kind + content + checksum
+
+
+@pytest.mark.parametrize(
+    "inside, behind, told",
+    [
+        (chunk(b"tIME", bytes((7, 231, 1, 2, 3, 4, 5))), b"", "without its time of change"),
+        (chunk(b"bKGD", bytes(6)), b"", "without its background colour"),
+        (chunk(b"pHYs", struct.pack(">LLB", 2, 1, 0)), b"", "without the shape of its pixels"),
+        (chunk(b"pHYs", struct.pack(">LLB", 3000, 3000, 1)), b"", ""),
+        (b"", b"more", "without the 4 bytes behind it"),
+    ],
+)
+def test_what_a_png_holds_and_its_result_does_not_is_said(picture, inside, behind, told):
+    data = io.BytesIO()
+    Image.fromarray(picture).save(data, "PNG")
+    data = data.getvalue()
+    photograph = photographs.open_photograph(data[:33] + inside + data[33:] + behind)
+    assert photographs.describe_losses(".png", photograph) == told
+
+
+def test_a_jpegs_comment_is_kept_or_said(picture):
+    data = io.BytesIO()
+    Image.fromarray(picture).save(data, "JPEG", comment=b"by the river")
+    photograph = photographs.open_photograph(data.getvalue())
+    made = photographs.encode(".jpg", photograph.pixels, photograph)
+    assert Image.open(io.BytesIO(made)).info["comment"] == b"by the river"
+    assert photographs.describe_losses(".jpg", photograph) == ""
+    assert photographs.describe_losses(".png", photograph) == "without its comment"
+
+
+@pytest.mark.parametrize("suffix, kept", [(".jpg", True), (".tif", True), (".png", False)])
+def test_iptc_is_kept_or_said(picture, suffix, kept):
+    words = b"\x1c\2\x69\0\x0cBy the river"  # record 2, 105: the headline
+    block = b"Photoshop 3.0\0" + b"8BIM\4\4\0\0" + struct.pack(">L", len(words)) + words + b"\0"
+    data = photographs.encode(".jpg", picture)
+    data = data[:2] + struct.pack(">HH", 0xFFED, len(block) + 2) + block + data[2:]
+    photograph = photographs.open_photograph(data)
+    made = Image.open(io.BytesIO(photographs.encode(suffix, photograph.pixels, photograph)))
+    told = IptcImagePlugin.getiptcinfo(made) if kept else None
+    assert (told and told[2, 105]) == (b"By the river" if kept else None)
+    assert photographs.describe_losses(suffix, photograph) == "without its IPTC" * (not kept)
+    if suffix == ".tif":  # and back
+        again = photographs.open_photograph(photographs.encode(suffix, picture, photograph))
+        back = Image.open(io.BytesIO(photographs.encode(".jpg", picture, again)))
+        assert IptcImagePlugin.getiptcinfo(back)[2, 105] == b"By the river"
+
+
+@pytest.mark.parametrize("suffix, kept", [(".webp", False), (".avif", False), (".png", True)])
+def test_a_resolution_that_a_format_does_not_hold_is_said(picture, suffix, kept):
+    data = io.BytesIO()
+    Image.fromarray(picture).save(data, "JPEG", dpi=(300, 300))
+    photograph = photographs.open_photograph(data.getvalue())
+    told = photographs.describe_losses(suffix, photograph)
+    assert told == "without its resolution" * (not kept)
+
+
+@pytest.mark.parametrize("clear", [None, 1])
+def test_a_gif_smaller_than_its_screen_is_what_pillow_shows(clear):
+    """What no frame covers has the background's colour, or none where one colour is clear."""
+    more = {} if clear is None else {"transparency": clear}
+    small = Image.fromarray(np.arange(24, dtype=np.uint8).reshape(4, 6) % 3, "P")
+    small.putpalette([200, 100, 50, 0, 0, 255, 9, 9, 9])
+    data = io.BytesIO()
+    small.save(data, "GIF", **more)
+    data = bytearray(data.getvalue())
+    data[6:10] = struct.pack("<HH", 12, 9)
+    photograph = photographs.open_photograph(bytes(data))
+    expected = np.asarray(Image.open(io.BytesIO(data)).convert("RGBA"))
+    assert expected.shape == (9, 12, 4)
+    np.testing.assert_array_equal(photograph.pixels, expected[..., :3])
+    if clear is not None:
+        np.testing.assert_array_equal(photograph.alpha, expected[..., 3])
+    assert (photograph.alpha is None) == (clear is None)

@@ -101,7 +101,7 @@ def test_its_blur_is_that_of_motion_py(pretrain, picture, linear, moving):
     camera, own = pretrain.motions(1, 12, 12, "cpu")
     times = torch.linspace(0, 1, 40)[None]
     camera, own = (pretrain.interpolate(path, times) for path in (camera, own))
-    region = motion.region(rng, SIZE, SIZE)
+    region = motion.draw_region(rng, SIZE, SIZE)
     light = sharp**motion.GAMMA if linear else sharp
     mask = planes(region[..., None]) if moving else None
     blurred = pretrain.blur(planes(light), camera, mask, own)[0].permute(1, 2, 0).numpy()

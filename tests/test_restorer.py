@@ -106,7 +106,7 @@ def test_every_backend_gives_keras_picture(names, small_workdir, picture, size):
             its = restore.engine.facts
             assert type(restore.engine).__name__ == loading.ENGINES[backend].maker
             assert (its.size_multiple, its.channels, restore.precision) == (8, 3, "float32")
-            assert its.radius == networks.receptive_radius(weights.load(small_workdir))
+            assert its.radius == networks.compute_radius(weights.load(small_workdir))
             assert np.abs(restore(blurred) - keras).max() < 1e-4, name
 
 
@@ -179,7 +179,7 @@ print(tf_deblur.load(sys.argv[1]).device)
     line = [sys.executable, "-c", script, small_workdir]
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1"}
     done = subprocess.run(line, capture_output=True, text=True, env=environment)
-    assert done.stdout.splitlines() == ["(8, 8, 3) False", devices.processor_name()], done.stderr
+    assert done.stdout.splitlines() == ["(8, 8, 3) False", devices.name_processor()], done.stderr
 
 
 def test_auto_says_what_it_chose_and_why(small_workdir):
@@ -216,21 +216,21 @@ def test_with_weights_that_reach_every_corner_no_smaller_margin_would_do(preset,
             kernel, bias = (np.zeros_like(w) for w in layer.get_weights())
             kernel[corner, corner] = 1 / kernel.shape[2]
             layer.set_weights([kernel, bias])
-    radius, multiple = networks.receptive_radius(model), networks.size_multiple(model)
+    radius, multiple = networks.compute_radius(model), networks.compute_size_multiple(model)
     side = 8 * (2 * radius // 8 + 20)
     image = np.random.default_rng(0).random((side, side + 8, 3), "float32")
 
     def run(tile):
         return model(tile[None], training=False).numpy()[0]
 
-    def joined(margin):
+    def join(margin):
         tiles = tiling.Tiles(*image.shape[:2], core=(64, 64), margin=margin)
         return tiling.apply(run, image, tiles)
 
     whole, margin = run(image), -(-radius // multiple) * multiple
     scale = np.abs(whole).max()
-    assert np.abs(joined(margin) - whole).max() < 1e-5 * scale
-    assert np.abs(joined(margin - multiple) - whole).max() > 1e-4 * scale
+    assert np.abs(join(margin) - whole).max() < 1e-5 * scale
+    assert np.abs(join(margin - multiple) - whole).max() > 1e-4 * scale
 
 
 def test_a_gpu_that_runs_out_gets_smaller_tiles_and_no_pixel_counts_twice(picture, capsys):

@@ -25,27 +25,20 @@ from trainings import (
 from tf_deblur.errors import UserError
 
 
-@pytest.fixture(scope="module")
-def resumed(pairs, whole):
-    """The same training killed in the middle and gone on with: folder, step, best before."""
-    err, status = begin_and_signal(pairs, "resumed", signal.SIGKILL, *PHASES)
+def test_a_killed_training_goes_on_and_ends_as_if_it_had_not_been(place, whole):
+    err, status = begin_and_signal(place, "resumed", signal.SIGKILL, *PHASES)
     assert status == -signal.SIGKILL, err
-    step, best = checkpoints(pairs / "resumed")[-1], opened(pairs / "resumed").best
-    status, out, err = train(pairs, *TINY, *PHASES, "--workdir=resumed")
+    before = opened(place / "resumed")  # by the newest whole checkpoint, listed or not
+    status, out, err = train(place, *TINY, *PHASES, "--workdir=resumed")
+    step = before.progress.step
     assert status == 0 and f"resumed: going on from step {step}\n" in out, err
     assert f"finished after {STEPS} steps" in out
-    return pairs / "resumed", step, best
+    assert 0 < step < STEPS and checkpoints(place / "resumed")[-1] == STEPS
+    same_weights(place / "resumed", whole, rtol=1e-4, atol=1e-5)
+    assert np.isfinite(before.best) and opened(place / "resumed").best >= before.best
 
 
-def test_a_killed_training_goes_on_and_ends_as_if_it_had_not_been(resumed, whole):
-    folder, step, _ = resumed
-    assert 0 < step < STEPS and checkpoints(folder)[-1] == STEPS
-    same_weights(folder, whole, rtol=1e-4, atol=1e-5)
-
-
-def test_the_best_score_is_remembered(resumed, tmp_path):
-    folder, _, best = resumed
-    assert np.isfinite(best) and opened(folder).best >= best
+def test_the_best_score_is_remembered(tmp_path):
     run = opened(tmp_path)
     run.begin()
     run.save_best(99.5)
@@ -53,14 +46,18 @@ def test_the_best_score_is_remembered(resumed, tmp_path):
     assert opened(tmp_path).best == 99.5
 
 
-EXACT = [*PHASES, "--deterministic"]
+# both optimisers and D's noise; `whole` has the other phases
+EXACT = [f"--steps={STEPS}", "--sgd_fraction=0.5", "--discriminator_noise_stddev=0.1"]
+EXACT += ["--deterministic"]
 
 
-@pytest.fixture(scope="module")
-def exact(pairs):
-    status, _, err = train(pairs, *TINY, *EXACT, "--workdir=exact")
-    assert status == 0, err
-    return pairs / "exact"
+@pytest.fixture(scope="session")
+def exact(pairs, once):
+    def make(folder):
+        status, _, err = train(pairs, *TINY, *EXACT, OFTEN, f"--workdir={folder}")
+        assert status == 0, err
+
+    return once("exact", make)
 
 
 def test_killed_ten_times_it_ends_with_the_same_bits(place, exact):
@@ -121,8 +118,8 @@ def test_a_second_run_on_the_same_folder_is_refused(place):
     assert err.startswith("error: shared: another process trains here")
 
 
-def test_a_full_disk_stops_in_one_line_and_the_last_checkpoint_stands(resumed, tmp_path):
-    shutil.copytree(resumed[0], tmp_path / "run")
+def test_a_full_disk_stops_in_one_line_and_the_last_checkpoint_stands(exact, tmp_path):
+    shutil.copytree(exact, tmp_path / "run")
     run = opened(tmp_path / "run")
     run.begin()
     run.progress.step += 5
@@ -145,14 +142,14 @@ def test_ctrl_c_keeps_what_was_done(place):
     assert opened(place / "stopped").progress.step == step
 
 
-def test_a_loss_that_is_not_finite_stops_and_the_last_checkpoint_stands(place, resumed):
-    shutil.copytree(resumed[0], place / "wild")
+def test_a_loss_that_is_not_finite_stops_and_the_last_checkpoint_stands(place, exact):
+    shutil.copytree(exact, place / "wild")
     arguments = ["--workdir=wild", "--steps=80", "--sgd_fraction=0", "--learning_rate=1e30"]
     status, _, err = train(place, *TINY, *arguments)
     assert status == 1 and re.fullmatch(r"error: step 4\d: .*--learning_rate .*\n", err), err
     assert f"wild/checkpoints/ckpt-{STEPS} stands" in err
-    assert checkpoints(place / "wild") == checkpoints(resumed[0])
-    same_weights(place / "wild", resumed[0], rtol=0)
+    assert checkpoints(place / "wild") == checkpoints(exact)
+    same_weights(place / "wild", exact, rtol=0)
 
 
 def cut_data(folder):
@@ -172,10 +169,10 @@ def cut(path):
 
 
 @pytest.mark.parametrize("damage", [cut_data, cut_index, lose_data])
-def test_a_damaged_checkpoint_is_passed_over_and_said(damage, resumed, tmp_path, capsys):
-    shutil.copytree(resumed[0], tmp_path / "run")
+def test_a_damaged_checkpoint_is_passed_over_and_said(damage, exact, tmp_path, capsys):
+    shutil.copytree(exact, tmp_path / "run")
     damage(tmp_path / "run/checkpoints")
-    run, before = opened(tmp_path / "run"), checkpoints(resumed[0])[-2]
+    run, before = opened(tmp_path / "run"), checkpoints(exact)[-2]
     assert run.progress.step == before
     assert f"ckpt-{STEPS}: damaged (" in capsys.readouterr().out
     run.begin()
@@ -183,15 +180,15 @@ def test_a_damaged_checkpoint_is_passed_over_and_said(damage, resumed, tmp_path,
     assert checkpoints(tmp_path / "run")[-1] == before
 
 
-def test_a_checkpoint_that_a_kill_cut_short_is_passed_over(resumed, tmp_path):
-    shutil.copytree(resumed[0], tmp_path / "run")
+def test_a_checkpoint_that_a_kill_cut_short_is_passed_over(exact, tmp_path):
+    shutil.copytree(exact, tmp_path / "run")
     (tmp_path / "run/checkpoints/ckpt-77.index").write_bytes(b"")  # not in TensorFlow's list yet
     assert opened(tmp_path / "run").progress.step == STEPS
 
 
 @pytest.mark.parametrize("state", [None, "", 'model_checkpoint_path: "ckpt-77"'])
-def test_tensorflows_list_of_checkpoints_need_not_be_there(state, resumed, tmp_path):
-    shutil.copytree(resumed[0], tmp_path / "run")
+def test_tensorflows_list_of_checkpoints_need_not_be_there(state, exact, tmp_path):
+    shutil.copytree(exact, tmp_path / "run")
     (tmp_path / "run/checkpoints/checkpoint").unlink()
     if state is not None:
         (tmp_path / "run/checkpoints/checkpoint").write_text(state)
@@ -200,4 +197,4 @@ def test_tensorflows_list_of_checkpoints_need_not_be_there(state, resumed, tmp_p
     run.begin()
     run.progress.step += 5
     run.save()
-    assert checkpoints(tmp_path / "run") == [*checkpoints(resumed[0])[-2:], STEPS + 5]
+    assert checkpoints(tmp_path / "run") == [*checkpoints(exact)[-2:], STEPS + 5]

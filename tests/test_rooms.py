@@ -24,7 +24,7 @@ ROOMS = {
 ABOVE_ALL = {"__init__", "__main__"}  # tf_deblur.load, and the list of commands
 
 
-def imported(source):
+def list_imports(source):
     """The modules that a file imports, anywhere in it, by dotted names."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -34,14 +34,16 @@ def imported(source):
             yield from (f"{above}{node.module}.{alias.name}" for alias in node.names)
 
 
-def forbidden(place, source):
+def list_forbidden(place, source):
     """What a file at `place`, such as `models/gan.py`, imports of ours and may not."""
     name = pathlib.Path(place).parts[0].removesuffix(".py")
     if name in ABOVE_ALL:
         return set()
-    if relative := {module for module in imported(source) if module.startswith(".")}:
+    if relative := {module for module in list_imports(source) if module.startswith(".")}:
         return relative  # absolute names alone can be read here, and by people
-    used = {module.split(".")[1] for module in imported(source) if module.startswith("tf_deblur.")}
+    used = {
+        module.split(".")[1] for module in list_imports(source) if module.startswith("tf_deblur.")
+    }
     if name in COMMANDS or place == "export/__main__.py":
         return used & COMMANDS - {name}
     return used - {name} - FOUNDATION - ROOMS.get(name, set())
@@ -55,7 +57,7 @@ PLACES |= {str(path.relative_to(REPOSITORY)): path for path in BESIDE}
 
 @pytest.mark.parametrize("place", PLACES)
 def test_imports_point_one_way(place):
-    assert forbidden(place, PLACES[place].read_text()) == set()
+    assert list_forbidden(place, PLACES[place].read_text()) == set()
 
 
 def test_every_file_has_its_room():
@@ -80,4 +82,4 @@ def test_every_file_has_its_room():
     ],
 )
 def test_an_import_that_points_up_is_found(place, line):
-    assert forbidden(place, line)
+    assert list_forbidden(place, line)

@@ -66,7 +66,7 @@ def numbers(monkeypatch):
 
     def run(mix, count, **options):
         options = {**BATCHES, "batch_size": 16, **options}
-        batches = stream.training_batches(mix, SETTINGS, **options)
+        batches = stream.make_batches(mix, SETTINGS, **options)
         return [int(n) for batch, _ in batches.take(count // 16) for n in batch]
 
     return run
@@ -74,7 +74,7 @@ def numbers(monkeypatch):
 
 def patches_of(pairs, batches, threads=None, **options):
     """The first batches of a stream, joined: (2, patches, s, s, 3)."""
-    made = stream.training_batches([(pairs, 1)], SETTINGS, **{**BATCHES, **options})
+    made = stream.make_batches([(pairs, 1)], SETTINGS, **{**BATCHES, **options})
     if threads:
         settings = tf.data.Options()
         settings.threading.private_threadpool_size = threads
@@ -167,10 +167,10 @@ def test_the_cache_decodes_every_pair_once(numbers):
 def test_a_cache_that_would_not_fit_is_refused_in_one_line(train, monkeypatch):
     size = len(train) * 2 * HEIGHT * WIDTH * 3
     assert train.estimate_bytes() == size
-    monkeypatch.setattr(memory, "free", lambda: size / patches.MEMORY_SHARE + 1)
+    monkeypatch.setattr(memory, "measure_free", lambda: size / patches.MEMORY_SHARE + 1)
     patches_of(train, 1, cache=True)
     again = prepared.Pairs(train.builder, train.split, train.numbers)
-    monkeypatch.setattr(memory, "free", lambda: size / patches.MEMORY_SHARE - 1)
+    monkeypatch.setattr(memory, "measure_free", lambda: size / patches.MEMORY_SHARE - 1)
     with pytest.raises(UserError, match=r"no room for the cache: 6 decoded pairs take .* GB") as e:
         patches_of(again, 1, cache=True)
     assert "\n" not in str(e.value)

@@ -40,19 +40,23 @@ def real(tmp_path_factory, picture):
 
 
 @pytest.fixture(scope="module")
-def files(small_workdir, real, tmp_path_factory):
+def files(small_workdir, real, once):
     """{file's name without suffix: path} of what the export writes, and what it says."""
-    output = tmp_path_factory.mktemp("files")
-    arguments = [
-        *(f"--model={small_workdir}", f"--output={output}", "--formats=tflite"),
-        *(f"--sizes=any,{WIDTH}x{HEIGHT}", f"--calibration={real / 'blur'}"),
-        *(f"--pairs=image_pairs@{real}", f"--data_dir={output / 'data'}"),
-    ]
-    done = python("-m", "tf_deblur.export", *arguments, cwd=output, timeout=500)
-    assert done.returncode == 0, done.stderr
+
+    def make(output):
+        arguments = [
+            *(f"--model={small_workdir}", f"--output={output}", "--formats=tflite"),
+            *(f"--sizes=any,{WIDTH}x{HEIGHT}", f"--calibration={real / 'blur'}"),
+            *(f"--pairs=image_pairs@{real}", f"--data_dir={output / 'data'}"),
+        ]
+        done = python("-m", "tf_deblur.export", *arguments, cwd=output, timeout=500)
+        assert done.returncode == 0, done.stderr
+        (output / "said.txt").write_text(done.stdout)
+
+    output = once("files", make)
     found = {path.stem: path for path in (output / "compact-tflite").glob("*.tflite")}
     assert {path.stem for path in (output / "compact-tflite").glob("*.json")} == found.keys()
-    return found | {"said": done.stdout}
+    return found | {"said": (output / "said.txt").read_text()}
 
 
 def facts_of(path):
@@ -63,10 +67,9 @@ NAMES = [f"compact-{variant}{size}" for variant in VARIANTS for size in ("", f"-
 
 
 @pytest.fixture(scope="module")
-def alone(files, real, tmp_path_factory):
+def alone(files, real, once):
     """Where no TensorFlow is: {name: the first blurred picture as each file restores it}."""
     pytest.importorskip("ai_edge_litert")
-    folder = tmp_path_factory.mktemp("alone")
     script = f"""{BLOCKED}
 import numpy, pathlib, tf_deblur
 from tf_deblur.pictures import photographs
@@ -76,10 +79,13 @@ for file in sys.argv[1:]:
     assert "1 thread of ai-edge-litert" in str(restore)
     numpy.save(pathlib.Path(file).stem, restore(picture))
 """
-    line = [sys.executable, "-c", script, *(str(files[name]) for name in NAMES)]
-    done = subprocess.run(line, capture_output=True, text=True, cwd=folder, timeout=300)
-    assert (done.returncode, done.stderr) == (0, "")
-    return {path.stem: np.load(path) for path in folder.glob("*.npy")}
+
+    def make(folder):
+        line = [sys.executable, "-c", script, *(str(files[name]) for name in NAMES)]
+        done = subprocess.run(line, capture_output=True, text=True, cwd=folder, timeout=300)
+        assert (done.returncode, done.stderr) == (0, "")
+
+    return {path.stem: np.load(path) for path in once("alone", make).glob("*.npy")}
 
 
 def test_the_files_are_those_that_are_promised(files):
@@ -298,15 +304,15 @@ def test_a_file_that_loses_more_than_a_tenth_of_a_decibel_is_marked(
     pair = measuring.Judge(model, real_pictures.Pictures("one", [blurred], [sharp]), None)
     unpaired = measuring.Judge(model, real_pictures.Pictures("one", [blurred]), None)
 
-    def judged(judge, restored):
+    def judge_worse(judge, restored):
         monkeypatch.setattr(measuring, "run_apart", lambda *_: ({"measured": {}}, [restored]))
         return judge(files["compact-int8"])["worse_than_float32"]
 
-    assert judged(pair, keras) is False
-    assert judged(pair, keras - np.float32(2 / 255)) is True  # 20 log10(10 / 8) is 1.9 dB
-    assert judged(unpaired, keras - np.float32(2 / 255)) is None
+    assert judge_worse(pair, keras) is False
+    assert judge_worse(pair, keras - np.float32(2 / 255)) is True  # 20 log10(10 / 8) is 1.9 dB
+    assert judge_worse(unpaired, keras - np.float32(2 / 255)) is None
     with pytest.raises(UserError, match="numbers that are none"):
-        judged(unpaired, keras * np.nan)
+        judge_worse(unpaired, keras * np.nan)
 
 
 def test_what_must_not_leave_is_found():

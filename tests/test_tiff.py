@@ -14,7 +14,7 @@ from tf_deblur.pictures import photographs
 CODECS = ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "zstd", "lzma", "jpeg", "group4")
 
 
-def encoded(picture, mode="RGB", **more):
+def encode(picture, mode="RGB", **more):
     data = io.BytesIO()
     Image.fromarray(picture).convert(mode).save(data, "TIFF", **more)
     return data.getvalue()
@@ -34,7 +34,7 @@ def by_tifffile(*pages):
 def test_pixels_are_those_that_pillow_reads(picture, codec, mode):
     if (codec == "group4") != (mode == "1") or codec == "jpeg" and mode == "P":
         pytest.skip("not a kind of file")
-    data = encoded(picture(48, 64), mode, compression=codec)
+    data = encode(picture(48, 64), mode, compression=codec)
     photograph = photographs.open_photograph(data)
     expected = np.asarray(Image.open(io.BytesIO(data)).convert("RGBA"))
     np.testing.assert_array_equal(photograph.pixels, expected[..., :3])
@@ -95,7 +95,7 @@ def test_grey_that_pillow_would_clip_is_refused(order, dtype, words):
 
 @pytest.mark.parametrize("codec", [*CODECS[1:6], "jpeg"])
 def test_what_is_not_whole_is_refused(picture, codec):
-    data = encoded(picture(96, 64), compression=codec, strip_size=64 * 3 * 16)
+    data = encode(picture(96, 64), compression=codec, strip_size=64 * 3 * 16)
     assert photographs.open_photograph(data).pixels.shape == (96, 64, 3)
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         offsets = file.pages[0].dataoffsets
@@ -112,7 +112,7 @@ def test_what_is_not_whole_is_refused(picture, codec):
 
 
 def test_half_a_file_is_refused(picture):
-    data = encoded(picture(96, 64))
+    data = encode(picture(96, 64))
     with pytest.raises(BadPicture, match="cut short"):
         photographs.open_photograph(data[: len(data) // 2])
 
@@ -200,8 +200,31 @@ def test_what_is_not_supported_is_not_called_damaged(picture, reason, array, how
 
 @pytest.mark.parametrize("codec", [33004, 34712, 50001, 50002])
 def test_a_codec_that_no_library_here_has_is_named(picture, codec):
-    data = bytearray(encoded(picture(24, 32), compression="raw"))
+    data = bytearray(encode(picture(24, 32), compression="raw"))
     place = data.index(struct.pack("<HHL", 259, 3, 1)) + 8
     data[place : place + 2] = struct.pack("<H", codec)
     with pytest.raises(BadPicture, match=f"compression {codec}, which is not read"):
         photographs.open_photograph(bytes(data))
+
+
+@pytest.mark.parametrize("extra, alpha", [(0, False), (1, True), (2, True)])
+def test_a_fourth_channel_is_transparency_where_the_file_says_so(extra, alpha):
+    """As Pillow reads it: of no stated meaning, it is nothing."""
+    array = np.full((16, 16, 4), (90, 60, 30, 120), np.uint8)
+    data = by_tifffile((array, {"photometric": "rgb", "extrasamples": [extra]}))
+    photograph = photographs.open_photograph(data)
+    expected = np.asarray(Image.open(io.BytesIO(data)).convert("RGBA"))
+    np.testing.assert_array_equal(photograph.pixels, expected[..., :3])
+    assert (photograph.alpha is not None) == alpha == (expected[0, 0, 3] < 255)
+    told = photographs.describe_losses(".tif", photograph)
+    assert told == "" if alpha else told == "without a channel of no known meaning"
+
+
+def test_a_palette_that_was_cut_off_is_refused(picture):
+    data = encode(picture(48, 64), "P")
+    place = data.rindex(struct.pack("<HHL", 320, 3, 768)) + 8
+    (colours,) = struct.unpack_from("<L", data, place)
+    moved = struct.pack("<L", len(data) - 600)
+    for broken in (data[: colours + 600], data[:place] + moved + data[place + 4 :]):
+        with pytest.raises(BadPicture, match="cut short|damaged"):
+            photographs.open_photograph(broken)

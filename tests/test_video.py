@@ -103,7 +103,7 @@ def tone(number, hertz):
     return frame
 
 
-def told(path):
+def tell(path):
     """What a file has, by another reading of it: frames, and the packets of its other tracks."""
     with av.open(path) as film:
         frames = list(film.decode(video=0))
@@ -149,8 +149,8 @@ def restored(clips, small_workdir):
 @pytest.mark.parametrize("name", CLIPS)
 def test_all_is_kept_of_a_clip_whose_pixels_do_not_change(name, clips, restored):
     how, (width, height), codec = CLIPS[name]
-    title, _, frames, sound = told(clips / name)
-    title_kept, codec_kept, kept, sound_kept = told(clips / name.replace(".", "_restored."))
+    title, _, frames, sound = tell(clips / name)
+    title_kept, codec_kept, kept, sound_kept = tell(clips / name.replace(".", "_restored."))
     assert f"{name} -> {name.replace('.', '_restored.')} ({width}x{height}, " in restored
     assert len(kept) == how.get("frames", 12) and title_kept == title == "Übung"
     times = [[frame.pts * frame.time_base for frame in some] for some in (kept, frames)]
@@ -174,16 +174,16 @@ def test_a_change_arrives_in_every_format(clips, tmp_path):
         target = tmp_path / name
         video.restore(lambda rgb: (rgb * 0.75).astype(rgb.dtype), clips / name, target)
         black = 0 if how.get("colours") == JPEG else 16 / 255
-        before, after = (np.mean([luma(f) for f in told(p)[2]]) for p in (clips / name, target))
+        before, after = (np.mean([luma(f) for f in tell(p)[2]]) for p in (clips / name, target))
         assert after - black == pytest.approx(0.75 * (before - black), abs=0.01), name
 
 
 def test_rotation_is_applied_where_a_container_does_not_tell_of_it(tmp_path):
     """As stored the picture lies; a quarter turn counter-clockwise stands it up."""
     make(tmp_path / "clip.mp4", "libx264", turn=90)
-    (frame, *_) = told(tmp_path / "clip.mp4")[2]
+    (frame, *_) = tell(tmp_path / "clip.mp4")[2]
     video.restore(lambda rgb: rgb, tmp_path / "clip.mp4", tmp_path / "clip.mkv")
-    (kept, *_) = told(tmp_path / "clip.mkv")[2]
+    (kept, *_) = tell(tmp_path / "clip.mkv")[2]
     assert (kept.width, kept.height, kept.rotation) == (120, 160, 0)
     upright = np.rot90(luma(frame))
     assert np.abs(luma(kept) - upright).mean() < 0.02 < np.abs(luma(kept) - upright[::-1]).mean()
@@ -201,7 +201,7 @@ def test_a_clip_cut_short_is_restored_as_far_as_it_goes(name, how, tmp_path):
     data = (tmp_path / f"whole_{name}").read_bytes()
     (tmp_path / name).write_bytes(data[: len(data) // 2])
     line = video.restore(lambda rgb: rgb, tmp_path / name, tmp_path / f"kept_{name}")
-    frames, kept = (told(tmp_path / f"{what}_{name}")[2] for what in ("whole", "kept"))
+    frames, kept = (tell(tmp_path / f"{what}_{name}")[2] for what in ("whole", "kept"))
     assert 5 < len(kept) < 45 and f"{len(kept)} frames, though its header tells of 2.0 s" in line
     assert worst_psnr(kept[:-1], frames[: len(kept) - 1]) > 40  # the last one is half there
 
@@ -232,7 +232,7 @@ def test_a_matroska_file_keeps_subtitles_attachments_and_chapters(tmp_path):
         film.mux(words)
         film.mux(picture.encode(None))
     video.restore(lambda rgb: rgb, tmp_path / "clip.mkv", tmp_path / "kept.mkv")
-    assert told(tmp_path / "kept.mkv")[3] == [("subtitle", Fraction(20, 1000), b"Hallo")]
+    assert tell(tmp_path / "kept.mkv")[3] == [("subtitle", Fraction(20, 1000), b"Hallo")]
     with av.open(tmp_path / "kept.mkv") as film:
         _, subtitles, attachment = film.streams
         assert (subtitles.language, attachment.name) == ("deu", "font.ttf")
@@ -305,7 +305,7 @@ def test_a_video_is_overwritten_with_all_its_tracks(clips, tmp_path):
     film = tmp_path / "deep.mp4"
     shutil.copy(clips / "deep.mp4", film)
     video.restore(lambda rgb: rgb, film, film)
-    assert told(film)[3] == told(clips / "deep.mp4")[3]
+    assert tell(film)[3] == tell(clips / "deep.mp4")[3]
 
 
 def test_words_are_left_out_when_asked(tmp_path):
@@ -321,7 +321,7 @@ def test_sound_of_joined_films_goes_on(tmp_path):
     one = (tmp_path / "one.ts").read_bytes()
     (tmp_path / "two.ts").write_bytes(one + one)
     video.restore(lambda rgb: rgb, tmp_path / "two.ts", tmp_path / "out.ts")
-    sound = [told(tmp_path / name)[3] for name in ("one.ts", "two.ts", "out.ts")]
+    sound = [tell(tmp_path / name)[3] for name in ("one.ts", "two.ts", "out.ts")]
     assert [packet[2] for packet in sound[2]] == [packet[2] for packet in sound[1]]
     times = [packet[1] for packet in sound[2]]
     assert times == sorted(times) and len(times) >= 2 * len(sound[0]) - 1
@@ -403,8 +403,47 @@ def test_an_avis_header_counts_its_sound_in_packets(clips, restored):
     head = (clips / "motion_restored.avi").read_bytes()
     place = head.index(b"auds")
     length, _, _, sample = np.frombuffer(head[place + 32 : place + 48], "<u4")
-    sound = [packet for packet in told(clips / "motion.avi")[3] if packet[0] == "audio"]
+    sound = [packet for packet in tell(clips / "motion.avi")[3] if packet[0] == "audio"]
     assert (length, sample) == (len(sound), 0)
+
+
+@pytest.mark.parametrize("codec", ["aac", "ac3", "mp2", "pcm_s16le"])
+def test_sound_of_an_avi_keeps_its_times(codec, tmp_path):
+    make(tmp_path / "clip.avi", "mpeg4", frames=25, sound=[codec])
+    video.restore(lambda rgb: rgb, tmp_path / "clip.avi", tmp_path / "kept.avi")
+    *_, sound = tell(tmp_path / "clip.avi")
+    assert len(sound) > 9 and tell(tmp_path / "kept.avi")[3] == sound
+
+
+@pytest.mark.parametrize("suffix", [".avi", ".mkv", ".mp4"])
+def test_words_of_old_films_stay_the_bytes_that_they_are(suffix, tmp_path):
+    path, kept = tmp_path / f"clip{suffix}", tmp_path / f"kept{suffix}"
+    make(path, "mpeg4", frames=3)
+    latin = "Übung ".encode("latin-1")
+    path.write_bytes(path.read_bytes().replace("Übung".encode(), latin))
+    video.restore(lambda rgb: rgb, path, kept)
+    assert latin in kept.read_bytes()
+
+
+def test_a_cameras_data_make_its_film_no_longer(tmp_path):
+    """Twelve frames are 0.48 s, for all that a last packet of GoPro's is told to take 1 s."""
+    with av.open(tmp_path / "clip.mp4", "w") as film:
+        picture = film.add_stream("libx264", 25, width=160, height=120)
+        positions = film.add_data_stream("bin_data")
+        for number in range(12):
+            image = av.VideoFrame(160, 120, "yuv420p")
+            image.pts = number
+            film.mux(picture.encode(image))
+        film.mux(picture.encode(None))
+        packet = av.Packet(b"DEVC")
+        packet.stream, packet.time_base, packet.dts, packet.pts = positions, Fraction(1, 1000), 0, 0
+        packet.duration = 1001
+        film.mux(packet)
+    video.restore(lambda rgb: rgb, tmp_path / "clip.mp4", tmp_path / "kept.mp4")
+    data = (tmp_path / "kept.mp4").read_bytes()
+    scale, duration = np.frombuffer(data, ">u4", 2, data.index(b"mvhd") + 16)
+    assert duration / scale == 0.48
+    assert [packet[2] for packet in tell(tmp_path / "kept.mp4")[3]] == [b"DEVC"]
 
 
 def test_a_matroska_files_cover_stays_one(picture, tmp_path):

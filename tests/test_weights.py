@@ -17,26 +17,26 @@ SMALL = {"filters": (8, 8, 8), "down": (1, 1), "middle": 1, "up": (1, 1)}
 BLURRED = np.random.default_rng(0).random((1, 16, 16, 3), "float32")
 
 
-def saved(path, **options):
+def save(path, **options):
     model = networks.build_generator("compact", **SMALL)
     weights.save(path, model, **options)
     return model
 
 
 def test_a_file_loads_without_being_told_what_it_is(tmp_path):
-    model = saved(tmp_path / "net.safetensors", trained="not at all")
+    model = save(tmp_path / "net.safetensors", trained="not at all")
     loaded = weights.load(tmp_path / "net.safetensors")
     np.testing.assert_array_equal(loaded(BLURRED), model(BLURRED))
     assert weights.describe(tmp_path / "net.safetensors")["trained"] == "not at all"
 
 
 def test_a_workdir_stands_for_the_weights_in_it(tmp_path):
-    model = saved(tmp_path / "generator.safetensors")
+    model = save(tmp_path / "generator.safetensors")
     np.testing.assert_array_equal(weights.load(tmp_path)(BLURRED), model(BLURRED))
 
 
 def test_float16_is_half_the_size_and_within_its_rounding(tmp_path):
-    model = saved(tmp_path / "half.safetensors", dtype="float16")
+    model = save(tmp_path / "half.safetensors", dtype="float16")
     for key, half in load_file(tmp_path / "half.safetensors").items():
         layer, variable = key.split("/")
         exact = np.asarray(getattr(model.get_layer(layer), variable))
@@ -45,7 +45,7 @@ def test_float16_is_half_the_size_and_within_its_rounding(tmp_path):
 
 
 def test_keys_are_layer_names_and_tensorflows_order(tmp_path):
-    saved(tmp_path / "net.safetensors")
+    save(tmp_path / "net.safetensors")
     shapes = {k: v.shape for k, v in load_file(tmp_path / "net.safetensors").items()}
     assert shapes["head/kernel"] == (3, 3, 12, 8) and shapes["head/bias"] == (8,)
     assert shapes["middle_block0_conv1/kernel"] == (3, 3, 8, 8)
@@ -74,14 +74,14 @@ def test_the_weights_that_ship_leave_sharp_photographs_alone(shared):
 
 def test_a_file_cut_short_is_refused(tmp_path):
     path = tmp_path / "net.safetensors"
-    saved(path)
+    save(path)
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(UserError, match="net.safetensors: not a whole"):
         weights.load(path)
 
 
 def test_another_architectures_weights_are_refused(tmp_path):
-    saved(tmp_path / "net.safetensors")
+    save(tmp_path / "net.safetensors")
     other = networks.build_generator("compact", **{**SMALL, "middle": 2})
     with pytest.raises(UserError, match="middle_block1_conv0"):
         weights.load_into(other, tmp_path / "net.safetensors")
@@ -103,7 +103,7 @@ def test_what_is_no_model_says_what_would_be(name, tmp_path, monkeypatch):
 
 
 def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
-    saved(tmp_path / "net.safetensors")
+    save(tmp_path / "net.safetensors")
     before = (tmp_path / "net.safetensors").read_bytes()
 
     def fail(path, data):
@@ -113,6 +113,6 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr(pathlib.Path, "write_bytes", fail)
     with pytest.raises(OSError, match="disk full"):
-        saved(tmp_path / "net.safetensors")
+        save(tmp_path / "net.safetensors")
     assert (tmp_path / "net.safetensors").read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 1

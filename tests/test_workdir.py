@@ -25,6 +25,9 @@ def test_a_folder_knows_its_architecture(tmp_path):
     Workdir(tmp_path, {"preset": "paper", "patch_size": 128})
     with pytest.raises(UserError, match="was made with patch_size 128, not 64"):
         Workdir(tmp_path, {"preset": "paper", "patch_size": 64})
+    Workdir(tmp_path, {"discriminator_filters": 512})  # of which older folders say nothing
+    with pytest.raises(UserError, match="was made with discriminator_filters 512, not 64"):
+        Workdir(tmp_path, {"discriminator_filters": 64})
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path):

@@ -20,6 +20,7 @@ TINY = [
     "--generator=compact",
     f"--generator_arguments={json.dumps(SMALL)}",
     "--patch_size=16",
+    "--discriminator_filters=32",
     "--batch_size=2",
     "--precision=float32",
 ]
@@ -68,7 +69,7 @@ def checkpoints(folder):
 def opened(folder, network=SMALL):
     """A training's checkpoints, restored in this process; its optimisers are not needed."""
     generator, average = (networks.build_generator("compact", **network) for _ in range(2))
-    discriminator = networks.cut_at_logit(networks.build_discriminator(16))
+    discriminator = networks.cut_at_logit(networks.build_discriminator(16, 32))
     run = Checkpoints(folder, gan.DeblurGAN(generator, discriminator, average), {})
     run.restore()
     return run

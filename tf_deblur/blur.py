@@ -117,12 +117,12 @@ def blur_file(job: jobs.Job, recorded: "np.ndarray | None") -> tuple:
     size, focal = sharp.shape[:2], max(sharp.shape)
     rng = np.random.default_rng([_SEED.value, *pathlib.Path(job.source).stem.encode()])
     extent = _EXTENT.value or focal / 50
-    camera = motion.camera_motion(rng, extent, focal) if recorded is None else recorded
+    camera = motion.draw_camera_motion(rng, extent, focal) if recorded is None else recorded
     if _EXTENT.value:
         camera = motion.stretch(camera, extent, focal)
-    motions = [camera, motion.object_motion(rng, extent, focal)][: 1 + _MOVING.value]
-    paths, shares = motion.paths(motions, focal, size)
-    moving = (motion.region(rng, *size), paths[1]) if _MOVING.value else None
+    motions = [camera, motion.draw_object_motion(rng, extent, focal)][: 1 + _MOVING.value]
+    paths, shares = motion.trace_paths(motions, focal, size)
+    moving = (motion.draw_region(rng, *size), paths[1]) if _MOVING.value else None
     result = motion.blur(arrays.to_float(sharp), paths[0], shares, moving, _LINEAR.value)
     result = motion.add_noise(rng, result, _NOISE.value)
     photographs.write(job.target, arrays.from_float(result, sharp.dtype))
@@ -142,7 +142,7 @@ def draw_kernels(paths: list, shares: "np.ndarray", size: tuple) -> "np.ndarray"
     from tf_deblur.pictures import arrays
 
     places = [(x * size[1], y * size[0]) for y in (-0.4, 0, 0.4) for x in (-0.4, 0, 0.4)]
-    drawn = [[motion.kernel(path, shares, place) for place in places] for path in paths]
+    drawn = [[motion.draw_kernel(path, shares, place) for place in places] for path in paths]
     side = max(len(kernel) for nine in drawn for kernel in nine)
     larger = max(1, 160 // side)
     sheet = []

@@ -28,8 +28,8 @@ def choose_precision(requested: str = "auto") -> tuple[str, str]:
     """
     if requested != "auto":
         return requested, "as asked"
-    if gpus():
-        capability = _details(gpus()[0]).get("compute_capability", (0, 0))
+    if list_gpus():
+        capability = _details(list_gpus()[0]).get("compute_capability", (0, 0))
         fast, what = tuple(capability) >= AMPERE, f"compute capability {capability}"
         return ("bfloat16" if fast else "float32"), what
     return choose_processor_precision()
@@ -39,7 +39,7 @@ def choose_processor_precision(requested: str = "auto") -> tuple[str, str]:
     """`choose_precision` for what runs on the processor whatever else there is."""
     if requested != "auto":
         return requested, "as asked"
-    unit = bfloat16_unit()
+    unit = find_bfloat16_unit()
     if not unit:
         return "float32", "the processor has no fast bfloat16"
     return "bfloat16", unit
@@ -58,7 +58,7 @@ def set_precision(requested: str = "auto") -> str:
     precision, why = choose_precision(requested)
     policies = {**POLICIES, "float16": "mixed_float16"}  # for GPUs before Ampere
     keras.mixed_precision.set_global_policy(policies[precision])
-    return f"running on {device_name()} in {precision} ({why})"
+    return f"running on {name_device()} in {precision} ({why})"
 
 
 def be_deterministic() -> None:
@@ -70,19 +70,19 @@ def be_deterministic() -> None:
     tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
 
 
-def device_name() -> str:
+def name_device() -> str:
     """The device in words: a GPU's name, or the number of processor cores."""
-    if gpus():
-        return ", ".join(_details(gpu).get("device_name", gpu.name) for gpu in gpus())
-    return processor_name()
+    if list_gpus():
+        return ", ".join(_details(gpu).get("device_name", gpu.name) for gpu in list_gpus())
+    return name_processor()
 
 
-def processor_name() -> str:
+def name_processor() -> str:
     """The number of processor cores, in words."""
-    return f"{cores()} processor core{'s' if cores() > 1 else ''}"
+    return f"{count_cores()} processor core{'s' if count_cores() > 1 else ''}"
 
 
-def cores() -> int:
+def count_cores() -> int:
     """The processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -93,7 +93,7 @@ def has_gpu() -> bool:
     return not hidden and any(pathlib.Path("/dev").glob("nvidia[0-9]*"))
 
 
-def gpus() -> list:
+def list_gpus() -> list:
     """TensorFlow's GPUs, each told to take memory as it needs it and not all at once."""
     import tensorflow as tf  # where a .tflite file runs there may be none
 
@@ -105,7 +105,7 @@ def gpus() -> list:
 
 
 @contextlib.contextmanager
-def bfloat16_graphs(wanted: bool) -> Iterator[None]:
+def use_bfloat16_graphs(wanted: bool) -> Iterator[None]:
     """Whether float32 graphs that run inside multiply in bfloat16; for processors only."""
     import tensorflow as tf
 
@@ -119,7 +119,7 @@ def bfloat16_graphs(wanted: bool) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def layers_in(precision: str) -> Iterator[None]:
+def make_layers_in(precision: str) -> Iterator[None]:
     """Layers made inside multiply in this precision, whatever the rest of the program does."""
     import keras
 
@@ -137,7 +137,7 @@ def _details(gpu):
     return tf.config.experimental.get_device_details(gpu)
 
 
-def bfloat16_unit(root: str | pathlib.Path = "/") -> str | None:
+def find_bfloat16_unit(root: str | pathlib.Path = "/") -> str | None:
     """What multiplies bfloat16 faster in this processor; None if nothing does."""
     cpuinfo = pathlib.Path(root, "proc/cpuinfo")
     told = cpuinfo.read_text() if cpuinfo.exists() else ""

@@ -145,7 +145,7 @@ def drop_output() -> None:
 
 def load_tensorflow() -> None:
     """Imports TensorFlow without chatter; UserError where it is not installed."""
-    if not wordy():
+    if not is_wordy():
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         logging.set_verbosity(logging.ERROR)
         warnings.simplefilter("ignore")
@@ -158,7 +158,7 @@ def load_tensorflow() -> None:
             told = "TensorFlow is not installed; .tflite files do without it"
             raise UserError(told) from error
         tensorflow.config.list_physical_devices()  # says now whether CUDA is there
-        tensorflow.get_logger().setLevel("WARNING" if wordy() else "ERROR")
+        tensorflow.get_logger().setLevel("WARNING" if is_wordy() else "ERROR")
 
 
 @contextlib.contextmanager
@@ -168,7 +168,7 @@ def quiet() -> Iterator[None]:
     TensorFlow's C++ code writes straight to file descriptor 2, before any of its settings
     is read, so the descriptor itself is taken away.
     """
-    if wordy():
+    if is_wordy():
         yield
         return
     sys.stderr.flush()
@@ -185,7 +185,21 @@ def quiet() -> Iterator[None]:
         os.close(nowhere)
 
 
-def wordy() -> bool:
+@contextlib.contextmanager
+def explain_unwritable(path: str | pathlib.Path, *others: type[Exception]) -> Iterator[None]:
+    """UserError where a file or folder cannot be written, for a full disk most often.
+
+    OSError says so, and so do `others`: TensorFlow has its own.
+    """
+    unwritable: tuple[type[Exception], ...] = (OSError, *others)
+    try:
+        yield
+    except unwritable as error:
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise UserError(f"{path}: cannot be written ({reason})") from error
+
+
+def is_wordy() -> bool:
     """Whether the user asked for dependencies' log lines: --verbosity, any."""
     return flags.FLAGS.is_parsed() and bool(flags.FLAGS["verbosity"].present)
 

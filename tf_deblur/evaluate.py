@@ -22,6 +22,7 @@ if typing.TYPE_CHECKING:
     import tensorflow_datasets as tfds
 
     from tf_deblur.scoring import methods, scoring
+    from tf_deblur.scoring.pictures import Pictures
 
 _MODEL = flags.DEFINE_multi_string(
     "model",
@@ -112,12 +113,13 @@ def main(argv: list[str]) -> None:
         require("perceptual", "tf_deblur.scoring.perceptual", "perceptual")
     from tf_deblur import datasets
     from tf_deblur.scoring import methods, report, scoring
+    from tf_deblur.scoring.pictures import Pictures
 
     models = [methods.open_model(name, _PRECISION.value) for name in choose_models()]
     builder = datasets.prepare(_DATASET.value, _DATA_DIR.value, _MANUAL_DIR.value)
     alignments = choose_alignments(builder, _ALIGN.value)
     measure, measured_by = choose_measure(alignments)
-    pictures = scoring.Pictures(builder, _SPLIT.value)
+    pictures = Pictures(builder, _SPLIT.value)
     refuse_small_pictures(builder, alignments)
     places = parse_places(pictures)
     folders = [methods.open_folder(named, pictures) for named in _RESTORED.value]
@@ -199,7 +201,7 @@ def choose_measure(alignments: Sequence[str]) -> tuple[Callable, dict[str, str]]
         raise errors.UserError(
             f"--perceptual: {alignments[0]} has metrics of its own; leave it out"
         )
-    return perceptual.scores, perceptual.list_versions()
+    return perceptual.score, perceptual.list_versions()
 
 
 def refuse_small_pictures(builder: "tfds.core.DatasetBuilder", alignments: Sequence[str]) -> None:
@@ -216,7 +218,7 @@ def refuse_small_pictures(builder: "tfds.core.DatasetBuilder", alignments: Seque
         )
 
 
-def parse_places(pictures: "scoring.Pictures") -> dict[int, list[tuple[int, int]]]:
+def parse_places(pictures: "Pictures") -> dict[int, list[tuple[int, int]]]:
     """{number of a picture: [(x, y), …]} of --place."""
     found: dict[int, list[tuple[int, int]]] = {}
     for place in _PLACES.value:
@@ -233,7 +235,7 @@ def parse_places(pictures: "scoring.Pictures") -> dict[int, list[tuple[int, int]
 
 
 def score_pictures(
-    pictures: "scoring.Pictures",
+    pictures: "Pictures",
     scored: list["methods.Method"],
     settings: dict,
     log: "scoring.Log | None",
@@ -276,7 +278,7 @@ def measure_speed(method: "methods.Method", pair: dict) -> dict[str, float]:
 
 def draw(
     result: dict,
-    pictures: "scoring.Pictures",
+    pictures: "Pictures",
     scored: list["methods.Method"],
     places: dict,
     folder: pathlib.Path,

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 
 
-def free(root: str | pathlib.Path = "/") -> float:
+def measure_free(root: str | pathlib.Path = "/") -> float:
     """Bytes that this process may still take, by the machine and by its control groups.
 
     Args:

@@ -165,17 +165,17 @@ def export_shipped(folder: pathlib.Path) -> pathlib.Path:
     from tf_deblur.models import weights
 
     say("exporting compact, the weights that ship")
-    with devices.layers_in("float32"):
+    with devices.make_layers_in("float32"):
         model = weights.load("compact")
     return saved_model.write(model, describe(model, "compact"), folder).parent
 
 
 def is_bfloat16() -> bool:
     """Whether graphs multiply in bfloat16; says why. On a GPU they run as they were exported."""
-    if devices.gpus():
+    if devices.list_gpus():
         return False
     precision, why = devices.choose_precision(_PRECISION.value)
-    say(f"running on {devices.device_name()} in {precision} ({why})")
+    say(f"running on {devices.name_device()} in {precision} ({why})")
     return precision == "bfloat16"
 
 

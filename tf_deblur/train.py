@@ -4,12 +4,9 @@ python -m tf_deblur.train --flagfile=configs/paper.flags --workdir=runs/paper
 """
 
 import dataclasses
-import hashlib
 import json
-import math
 import pathlib
-import typing
-from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -17,9 +14,9 @@ from tf_deblur import devices, errors
 from tf_deblur.models import generators
 from tf_deblur.training import patches
 from tf_deblur.training.patches import PatchSettings
-from tf_deblur.training.schedule import DECAYS, Optimizers, Phase, Progress, Schedule
+from tf_deblur.training.schedule import DECAYS, Optimizers, Phase, Schedule
 
-if typing.TYPE_CHECKING:  # they load TensorFlow
+if TYPE_CHECKING:  # they load TensorFlow
     import keras
 
     from tf_deblur.models.gan import DeblurGAN
@@ -44,9 +41,7 @@ _DATA_DIR = flags.DEFINE_string(
 _MANUAL_DIR = flags.DEFINE_string(
     "manual_dir", None, "Take pictures from this folder: the one that holds GOPRO_Large, say."
 )
-_GENERATOR = flags.DEFINE_enum(
-    "generator", "paper", list(generators.PRESETS), "Train this network."
-)
+_GENERATOR = flags.DEFINE_enum("generator", "paper", list(generators.PRESETS), "Train this preset.")
 _GENERATOR_ARGUMENTS = flags.DEFINE_string(
     "generator_arguments", "{}", 'Change the preset by this JSON: {"blocks": 3}.'
 )
@@ -57,14 +52,10 @@ _INITIALIZER = flags.DEFINE_enum(
     "initializer", "torch7", list(generators.INITIALIZERS), "Start the paper's weights this way."
 )
 _INIT_FROM = flags.DEFINE_string(
-    "init_from",
-    None,
-    "Start from the weights of a preset, a workdir, a .safetensors file or a SavedModel.",
+    "init_from", None, "Start from weights: a preset, workdir, .safetensors file or SavedModel."
 )
 _STEPS = flags.DEFINE_integer("steps", 600_000, "Train for so many steps in all.", 1)
-_MINUTES = flags.DEFINE_float(
-    "minutes", None, "Train for so many minutes instead of --steps.", 0.01
-)
+_MINUTES = flags.DEFINE_float("minutes", None, "Train so many minutes instead of --steps.", 0.01)
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 6, "Take so many patches a step.", 1)
 _CONTENT_FRACTION = flags.DEFINE_float(
     "content_fraction", 0.0, "Begin with content loss only, for this share of the run.", 0, 1
@@ -82,15 +73,14 @@ _SPECTRAL_WEIGHT = flags.DEFINE_float(
 _ADVERSARIAL_WEIGHT = flags.DEFINE_float(
     "adversarial_weight", 1e-4, "Weight the adversarial loss by this; 0 trains no discriminator.", 0
 )
+_DISCRIMINATOR_FILTERS = flags.DEFINE_integer(
+    "discriminator_filters", 512, "Give D's last stage so many filters, its dense layer twice.", 1
+)
 _DISCRIMINATOR_STEPS = flags.DEFINE_integer(
     "discriminator_steps", 1, "Update D so many times for each update of G.", 1
 )
 _DISCRIMINATOR_NOISE_STDDEV = flags.DEFINE_float(
-    "discriminator_noise_stddev",
-    0.0,
-    "Add noise of this spread to all that D sees: it hides grain.",
-    0,
-    1,
+    "discriminator_noise_stddev", 0.0, "Hide grain in what D sees by noise of this spread.", 0, 1
 )
 _DISCRIMINATOR_WARMUP_STEPS = flags.DEFINE_integer(
     "discriminator_warmup_steps", 0, "Let G wait for D's first so many updates.", 0
@@ -162,7 +152,6 @@ _PROFILE_STEPS = flags.DEFINE_integer(
     "profile_steps", 0, "Profile so many steps for TensorBoard, after this sitting's first ten.", 0
 )
 
-PHOTOGRAPHS = "photographs"  # the data set that is never prepared
 OWN_FOLDERS = {"workdir", "data_dir", "manual_dir"}  # may differ from machine to machine
 
 flags.register_validator(
@@ -176,134 +165,73 @@ flags.register_multi_flags_validator(
 
 
 def main(argv: list[str]) -> None:
-    """The whole job in one screen."""
     if len(argv) > 1:
         raise errors.UserError(f"{argv[1]}: not a flag; training takes flags only")
-    from tf_deblur.training import team
+    from tf_deblur.training.team import Team
 
-    together = team.Team(_STRATEGY.value)
-    with together.watch():
-        train(together)
+    team = Team(_STRATEGY.value)
+    with team.watch():
+        train(team)
 
 
 def train(team: "Team") -> None:
-    """What each of the processes does."""
+    """The whole job in one screen, of each of the processes."""
+    import tensorflow as tf
+
     from tf_deblur.training import trainer
 
     patches.share_batch(_BATCH_SIZE.value, team.replicas)  # says so if it is uneven
-    team.compare({"code": hash_code()})
-    team.compare(read_flags_that_must_agree())
+    team.compare_code()
+    flag_texts = {f"--{f.name}": str(f.value) for f in list_flags() if f.name not in OWN_FOLDERS}
+    team.compare(flag_texts)
     if _DETERMINISTIC.value:
         devices.be_deterministic()
     print(devices.set_precision(_PRECISION.value), flush=True)
     with team.strategy.scope():
         gan, optimizers = build()
-    plan = Schedule(
+    plan = read_schedule()
+    folder, saved = open_run(gan, optimizers, team)
+    if plan.measure(saved.progress) >= 1:
+        print(f"{saved.path}: finished already, {saved.describe()}")
+        return
+    data, frames = open_data(team)
+    watch = begin_run(folder, saved, plan, frames) if team.chief else None
+    training = trainer.Trainer(team, saved, plan, watch, _PROFILE_STEPS.value)
+    with training.save_at_end():
+        updates = int(tf.convert_to_tensor(optimizers["adam"].discriminator.iterations))
+        for phase in plan.list_phases(saved.progress, updates):
+            own = optimizers[phase.optimizers]
+            gan.compile(own.generator, own.discriminator, **read_losses(phase))
+            if watch:
+                watch.begin(phase)
+            training.train(phase, own, data.make_batches(saved.progress.step))
+    print(f"{saved.path}: finished {saved.describe()}")
+
+
+def read_schedule() -> Schedule:
+    return Schedule(
         total=_STEPS.value if _MINUTES.value is None else _MINUTES.value * 60,
         by_clock=_MINUTES.value is not None,
         content_fraction=_CONTENT_FRACTION.value,
         sgd_fraction=_SGD_FRACTION.value,
         warmup_steps=_WARMUP_STEPS.value,
         decay=_DECAY.value,
+        discriminator_warmup=_DISCRIMINATOR_WARMUP_STEPS.value if _ADVERSARIAL_WEIGHT.value else 0,
+        discriminator_steps=_DISCRIMINATOR_STEPS.value,
     )
-    folder, saved = open_run(gan, optimizers, team)
-    if plan.measure(saved.progress) >= 1:
-        print(f"{saved.path}: finished already, {describe_end(saved)}")
-        return
-    data, frames = open_data(team)
-    watch = begin_run(folder, saved, plan, frames) if team.chief else None
-    training = trainer.Trainer(team, saved, plan, watch, _PROFILE_STEPS.value)
-    with training.save_at_end():
-        for phase in list_phases(plan, saved.progress, optimizers):
-            own = optimizers[phase.optimizers]
-            gan.compile(own.generator, own.discriminator, **read_losses(phase))
-            if watch:
-                watch.begin(phase)
-            training.train(phase, own, data.batches(saved.progress.step))
-    print(f"{saved.path}: finished {describe_end(saved)}")
-
-
-def describe_end(saved: "Checkpoints") -> str:
-    return f"after {saved.progress.step} steps; its weights are {saved.weights}"
 
 
 def open_data(team: "Team") -> tuple:
     """What is trained on, a `Mixture`, and the validation frames, or None."""
-    from tf_deblur.datasets import prepared
-    from tf_deblur.training import mixture
+    from tf_deblur.training import mixture, sources
 
-    if not team.chief:
-        team.meet()  # the chief prepares first, for others may share its disk
-    pairs, folders, frames, names = [], [], None, []
-    for part in _DATASET.value.split(","):
-        spec, weight = split_weight(part)
-        if spec.partition("@")[0].partition("/")[0] == PHOTOGRAPHS:
-            source, held_out = open_photographs(spec)
-            kind, whole = "photographs", prepared.make_frames
-            folders.append((source, weight))
-            names += [f"{path.name} {path.stat().st_size}" for path in source]
-        else:
-            source, held_out = open_pairs(spec)
-            kind, whole = "pairs", prepared.read_frames
-            pairs.append((source, weight))
-            names.append(f"{source.builder.info.full_name} {len(source)}")
-        counts = f"{len(source)} {kind} to train on, {len(held_out)} to validate on"
-        print(f"{spec}: {counts}", flush=True)
-        if frames is None and len(held_out) and team.chief:
-            frames = whole(held_out, _VALIDATION_PAIRS.value)
-    if team.chief:
-        team.meet()
-    team.compare({"data": " ".join(names)})
-    fields = [field.name for field in dataclasses.fields(PatchSettings)]
-    chosen: dict = {name: flags.FLAGS[name].value for name in fields}
+    chosen: dict = {f.name: flags.FLAGS[f.name].value for f in dataclasses.fields(PatchSettings)}
+    settings, folders = PatchSettings(**chosen), (_DATA_DIR.value, _MANUAL_DIR.value)
+    opened = sources.open_sources(_DATASET.value, *folders, settings, team)
+    frames = sources.read_frames(opened, _VALIDATION_PAIRS.value) if team.chief else None
     share = {"seed": _SEED.value, "worker": team.index, "workers": team.count}
     batches = {"batch_size": _BATCH_SIZE.value, "cache": _CACHE.value, **share}
-    return mixture.Mixture(pairs, folders, PatchSettings(**chosen), **batches), frames
-
-
-def open_pairs(spec: str) -> list:
-    """A prepared data set's `Pairs` to train on, and those to validate on."""
-    from tf_deblur import datasets
-    from tf_deblur.datasets import prepared
-
-    builder = datasets.prepare(spec, _DATA_DIR.value, _MANUAL_DIR.value)
-    smallest = builder.info.metadata["smallest_side"]
-    if smallest < _PATCH_SIZE.value:
-        raise errors.UserError(
-            f"{spec}: a picture in it has a side of {smallest} pixels, and a patch "
-            f"{_PATCH_SIZE.value}; take it out, or use a smaller --patch_size"
-        )
-    return [prepared.open_pairs(builder, split) for split in ("train", "validation")]
-
-
-def open_photographs(spec: str) -> tuple[list, list]:
-    """`datasets.photographs` of photographs@FOLDER, or of --manual_dir."""
-    from tf_deblur import datasets
-
-    name, _, own = spec.partition("@")
-    folder = own or _MANUAL_DIR.value
-    if name != PHOTOGRAPHS or not folder:
-        raise errors.UserError(
-            f"{spec}: {PHOTOGRAPHS}@FOLDER, or with --manual_dir=FOLDER, and no fields; use "
-            "synthetic_blur for those"
-        )
-    if _ROTATION.value != "right_angles":
-        raise errors.UserError(
-            f"{spec}: wants --rotation=right_angles, which keep pixels as they are"
-        )
-    return datasets.photographs(folder)
-
-
-def split_weight(part: str) -> tuple[str, float]:
-    """gopro:0.3 -> ("gopro", 0.3); without a number the weight is 1."""
-    spec, colon, number = part.rpartition(":")
-    try:
-        weight = float(number) if colon else 1.0
-    except ValueError:
-        return part, 1.0
-    if not 0 < weight < math.inf:
-        raise errors.UserError(f"--dataset={part}: a weight is a finite number above 0")
-    return (spec if colon else part), weight
+    return mixture.Mixture(*sources.group(opened), settings, **batches), frames
 
 
 def build() -> tuple["DeblurGAN", dict[str, Optimizers]]:
@@ -314,20 +242,15 @@ def build() -> tuple["DeblurGAN", dict[str, Optimizers]]:
 
     keras.utils.set_random_seed(_SEED.value)
     generator, average = build_generator(), build_generator()
-    discriminator = networks.cut_at_logit(networks.build_discriminator(_PATCH_SIZE.value))
+    side, filters = _PATCH_SIZE.value, _DISCRIMINATOR_FILTERS.value
+    discriminator = networks.cut_at_logit(networks.build_discriminator(side, filters))
     both = generator, discriminator
-
-    def make(kind, rate, scheduled, **options):
-        clip = _CLIP_NORM.value or None
-        pair = [kind(rate, **options, global_clipnorm=clip) for _ in both]
-        for optimizer, network in zip(pair, both):
-            optimizer.build(network.trainable_variables)
-        return Optimizers(*pair, rate, scheduled)
-
-    sgd = {"momentum": _SGD_MOMENTUM.value, "nesterov": _SGD_NESTEROV.value}
+    clip = {"global_clipnorm": _CLIP_NORM.value or None}
+    adam = {"beta_1": _ADAM_BETA_1.value, **clip}
+    sgd = {"momentum": _SGD_MOMENTUM.value, "nesterov": _SGD_NESTEROV.value, **clip}
     optimizers = {
-        "adam": make(keras.optimizers.Adam, _LEARNING_RATE.value, True, beta_1=_ADAM_BETA_1.value),
-        "sgd": make(keras.optimizers.SGD, _SGD_LEARNING_RATE.value, False, **sgd),
+        "adam": Optimizers.build(keras.optimizers.Adam, both, _LEARNING_RATE.value, True, **adam),
+        "sgd": Optimizers.build(keras.optimizers.SGD, both, _SGD_LEARNING_RATE.value, False, **sgd),
     }
     faster = {"recompute": _RECOMPUTE.value, "jit_compile": _JIT_COMPILE.value}
     return gan.DeblurGAN(*both, average, _AVERAGE_DECAY.value, **faster), optimizers
@@ -358,64 +281,38 @@ def open_run(gan: "DeblurGAN", optimizers: dict[str, Optimizers], team: "Team") 
 
     folder, saved = None, checkpoints.Checkpoints(_WORKDIR.value, gan, optimizers)
     if team.chief:
-        network = weights.describe_network(gan.generator)
-        folder = workdir.Workdir(saved.path, {**network, "patch_size": _PATCH_SIZE.value})
+        architecture: dict = weights.describe_network(gan.generator)
+        for flag in (_PATCH_SIZE, _DISCRIMINATOR_FILTERS):
+            architecture[flag.name] = flag.value
+        folder = workdir.Workdir(saved.path, architecture)
         folder.lock()
         if not saved.restore() and _INIT_FROM.value:
             weights.load_into(gan.generator, _INIT_FROM.value)
             gan.copy_to_average()
             print(f"{saved.path}: starting from the weights of {_INIT_FROM.value}", flush=True)
     saved.share(team)
-    if saved.progress.step:
-        print(f"{saved.path}: going on from step {saved.progress.step}", flush=True)
     return folder, saved
 
 
-def begin_run(folder: "Workdir", saved: "Checkpoints", plan: Schedule, frames) -> "Monitor":
+def begin_run(folder: "Workdir", saved: "Checkpoints", plan: Schedule, frames: Any) -> "Monitor":
     """The chief's `Monitor`, and all that it writes to."""
-    from tf_deblur.training import monitor, scalars
+    from tf_deblur.training import monitor, scalars, sources
 
     text = "".join(f"{flag.serialize()}\n" for flag in list_flags() if flag.value is not None)
     folder.begin(text)
     saved.begin()
     log = scalars.Scalars(saved.path, saved.progress, text)
+    # of the weights, which go places: folders stay here
+    notes = {"data": sources.leave_folders(_DATASET.value)}
+    notes["batch"] = f"{_BATCH_SIZE.value} patches of {_PATCH_SIZE.value}"
+    if start := pathlib.Path(_INIT_FROM.value or "").name:
+        notes["started_from"] = start
     every = _BATCH_SIZE.value, _CHECKPOINT_MINUTES.value
-    return monitor.Monitor(saved, log, plan, frames, *every, describe_origin())
-
-
-def read_flags_that_must_agree() -> dict[str, str]:
-    """Flag -> text, of all but those that name a machine's own folders."""
-    return {f"--{f.name}": str(f.value) for f in list_flags() if f.name not in OWN_FOLDERS}
+    return monitor.Monitor(saved, log, plan, frames, *every, notes)
 
 
 def list_flags() -> list[flags.Flag]:
     return flags.FLAGS.get_flags_for_module(flags.FLAGS.find_module_defining_flag("workdir"))
-
-
-def hash_code() -> str:
-    """A hash of this package's source."""
-    sources = sorted(errors.HERE.rglob("*.py"))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
-
-
-def list_phases(
-    plan: Schedule, progress: Progress, optimizers: dict[str, Optimizers]
-) -> Iterator[Phase]:
-    """What is left of the schedule, phase by phase.
-
-    The adversarial phase begins with D's warm-up, however much of that is left.
-    """
-    import tensorflow as tf
-
-    for phase in plan.list_phases():
-        if phase.name == "adversarial" and _ADVERSARIAL_WEIGHT.value:
-            done = int(tf.convert_to_tensor(optimizers["adam"].discriminator.iterations))
-            updates = _DISCRIMINATOR_WARMUP_STEPS.value - done
-            left = math.ceil(updates / _DISCRIMINATOR_STEPS.value)
-            if left > 0 and plan.measure(progress) < phase.end:
-                yield Phase("discriminator", phase.end, freeze=True, steps=left)
-        if plan.measure(progress) < phase.end:
-            yield phase
 
 
 def read_losses(phase: Phase) -> dict:
@@ -429,22 +326,6 @@ def read_losses(phase: Phase) -> dict:
         "discriminator_noise": _DISCRIMINATOR_NOISE_STDDEV.value,
         "freeze_generator": phase.freeze,
     }
-
-
-def describe_origin() -> dict[str, str]:
-    """For the metadata of the weights: what made them. Weights go places; folders stay here."""
-    start = pathlib.Path(_INIT_FROM.value or "").name
-    made_from = {"started_from": start} if start else {}
-    batch = f"{_BATCH_SIZE.value} patches of {_PATCH_SIZE.value}"
-    data = ",".join(map(leave_folders, _DATASET.value.split(",")))
-    return {"data": data, "batch": batch, **made_from}
-
-
-def leave_folders(part: str) -> str:
-    """photographs@/home/me/cats:0.3 -> photographs@cats:0.3"""
-    spec, _ = split_weight(part)
-    name, at, folder = spec.partition("@")
-    return f"{name}{at}{pathlib.Path(folder).name}{part.removeprefix(spec)}"
 
 
 def cli() -> None:

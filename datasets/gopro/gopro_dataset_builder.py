@@ -68,20 +68,20 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _info(self):
         comparable = not getattr(self.builder_config, "window", 0)
-        return pairs.info(self, OFFICIAL if comparable else None)
+        return pairs.make_info(self, OFFICIAL if comparable else None)
 
     def _split_generators(self, dl_manager):
         root, config = self._unpack(dl_manager), self.builder_config
         present = [split for split in OFFICIAL if (root / split).is_dir()]
         if _averages(config):
-            return pairs.splits(self, {split: find_runs(root / split, config) for split in present})
-        return pairs.splits(self, {s: pairs.match(root / s, config.blurred) for s in present})
+            return pairs.make_splits(self, {s: find_runs(root / s, config) for s in present})
+        return pairs.make_splits(self, {s: pairs.match(root / s, config.blurred) for s in present})
 
     def _unpack(self, dl_manager):
         """The folder with train/ and test/: the user's, his archive's, or the published one's."""
         config = self.builder_config
         try:
-            root, files = source(pathlib.Path(dl_manager.manual_dir), config)
+            root, files = find_source(pathlib.Path(dl_manager.manual_dir), config)
         except AssertionError:  # TFDS's word for no such folder, or an empty one
             root, files = None, []
         if files:
@@ -101,17 +101,17 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         if _averages(self.builder_config):
             yield from self._average_runs(found)
         else:
-            yield from pairs.examples(self, found)
+            yield from pairs.make_examples(self, found)
 
     def _average_runs(self, found):
         for number, (sequence, frame, run) in enumerate(found):
             blurred = average(map(pairs.read, run), self.builder_config.gamma)
             sharp, shape = pairs.read_half(run[len(run) // 2])
             halves = pairs.encode_png(blurred), sharp
-            yield number, pairs.example(self, *halves, sequence, frame, shape)
+            yield number, pairs.make_example(self, *halves, sequence, frame, shape)
 
 
-def source(folder: pathlib.Path, config: tfds.core.BuilderConfig) -> tuple:
+def find_source(folder: pathlib.Path, config: tfds.core.BuilderConfig) -> tuple:
     """Where the pictures are, and the files of which the pairs are made: folder, files."""
     root = _root(folder, config)
     if root:

@@ -23,18 +23,18 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     BUILDER_CONFIGS = [tfds.core.BuilderConfig(name="pairs")]
 
     def _info(self):
-        return pairs.info(self)
+        return pairs.make_info(self)
 
     def _split_generators(self, dl_manager):
         folder = pathlib.Path(dl_manager.manual_dir)
         named = {split: folder / split for split in SPLITS if (folder / split).is_dir()}
         found = {s: pairs.match(where) for s, where in (named or {"train": folder}).items()}
-        return pairs.splits(self, found)
+        return pairs.make_splits(self, found)
 
     def _generate_examples(self, found):
-        yield from pairs.examples(self, found)
+        yield from pairs.make_examples(self, found)
 
 
-def source(folder: pathlib.Path, config: tfds.core.BuilderConfig) -> tuple:
+def find_source(folder: pathlib.Path, config: tfds.core.BuilderConfig) -> tuple:
     """Where the pictures are, and the files of which the pairs are made: folder, files."""
     return folder, pairs.find_pictures(folder)

@@ -30,10 +30,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     BUILDER_CONFIGS = [tfds.core.BuilderConfig(name="benchmark")]
 
     def _info(self):
-        return pairs.info(self, {"blurred": 48}, registered=False)
+        return pairs.make_info(self, {"blurred": 48}, registered=False)
 
     def _split_generators(self, dl_manager):
-        root, files = source(pathlib.Path(dl_manager.manual_dir), self.builder_config)
+        root, files = find_source(pathlib.Path(dl_manager.manual_dir), self.builder_config)
         blurred, sharp = _match(files)
         if not blurred:
             raise UserError(f"{root}: no Blurry1_1.png … in it")
@@ -48,13 +48,13 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             "blurred": [(*names, path, None) for names, path in sorted(blurred.items())],
             "sharp": [(*names, None, path) for names, path in sorted(sharp.items())],
         }
-        return pairs.splits(self, halves)
+        return pairs.make_splits(self, halves)
 
     def _generate_examples(self, found):
-        yield from pairs.examples(self, found)
+        yield from pairs.make_examples(self, found)
 
 
-def source(folder: pathlib.Path, config: tfds.core.BuilderConfig) -> tuple:
+def find_source(folder: pathlib.Path, config: tfds.core.BuilderConfig) -> tuple:
     """Where the pictures are, and the files of which the pairs are made: folder, files."""
     root = folder / "kohler" if (folder / "kohler").is_dir() else folder
     return root, [path for path in pairs.find_pictures(root) if NAME.fullmatch(path.stem)]

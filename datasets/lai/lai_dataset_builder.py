@@ -34,25 +34,26 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _info(self):
         kind = _kind(self.builder_config)
-        info = pairs.info(self, {"test" if kind in BLURS else "blurred": 100}, registered=False)
+        split = "test" if kind in BLURS else "blurred"
+        info = pairs.make_info(self, {split: 100}, registered=False)
         info.metadata["kernel_sides"] = KERNEL_SIDES if kind == "uniform" else {}
         return info
 
     def _split_generators(self, dl_manager):
         kind = _kind(self.builder_config)
-        root, _ = source(pathlib.Path(dl_manager.manual_dir), self.builder_config)
+        root, _ = find_source(pathlib.Path(dl_manager.manual_dir), self.builder_config)
         found = {"test": [], "blurred": []}
         for picture in _match(root, kind):
             found["test" if picture[-1] else "blurred"].append(picture)
         if kind in BLURS:
             self.info.metadata["missing"] = sorted({name for name, *_ in found["blurred"]})
-        return pairs.splits(self, found)
+        return pairs.make_splits(self, found)
 
     def _generate_examples(self, found):
-        yield from pairs.examples(self, found)
+        yield from pairs.make_examples(self, found)
 
 
-def source(folder: pathlib.Path, config: tfds.core.BuilderConfig) -> tuple:
+def find_source(folder: pathlib.Path, config: tfds.core.BuilderConfig) -> tuple:
     """Where the pictures are, and the files of which the pairs are made: folder, files."""
     kind = _kind(config)
     root = folder if (folder / kind).is_dir() else folder / "lai"

@@ -7,6 +7,7 @@ import importlib.util
 import math
 import os
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -104,10 +105,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     ]
 
     def _info(self):
-        return pairs.info(self)
+        return pairs.make_info(self)
 
     def _split_generators(self, dl_manager):
-        folder, files = source(pathlib.Path(dl_manager.manual_dir), self.builder_config)
+        folder, files = find_source(pathlib.Path(dl_manager.manual_dir), self.builder_config)
         sharp = [path for path in files if path.suffix.lower() in pairs.SUFFIXES]
         self.recordings = [gyro.read(path) for path in files if path.name == gyro.NAME]
         if self.builder_config.recorded and not self.recordings:
@@ -122,7 +123,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             split: [(_sequence(path, folder), frame, path) for path in found for frame in frames]
             for split, found in splits.items()
         }
-        return pairs.splits(self, tasks)
+        return pairs.make_splits(self, tasks)
 
     def _generate_examples(self, found):
         """Pairs keyed by their number; for Beam, a transform that makes the same ones."""
@@ -134,7 +135,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             import apache_beam
 
             return apache_beam.Create(work) | apache_beam.MapTuple(
-                lambda number, task: (number, pairs.example(None, *make(task)))
+                lambda number, task: (number, pairs.make_example(None, *make(task)))
             )
         return self._make_in_threads(make, work)
 
@@ -144,11 +145,11 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             for start in range(0, len(work), variants):  # a photograph, then the next one
                 numbers, tasks = zip(*work[start : start + variants])
                 for number, pair in zip(numbers, pool.map(make, tasks)):
-                    yield number, pairs.example(self, *pair)
+                    yield number, pairs.make_example(self, *pair)
 
 
 def _make_example(task, config, recordings):
-    """(sequence, frame, photograph's path) -> what `pairs.example` takes."""
+    """(sequence, frame, photograph's path) -> what `pairs.make_example` takes."""
     sequence, frame, path = task
     pair = _make_pair(path, sequence, int(frame), config, recordings)
     return *map(pairs.encode_png, pair), sequence, frame, pair[0].shape
@@ -169,7 +170,7 @@ def _read(path):
     return arrays.to_uint8(arrays.to_float(photographs.read(path)))
 
 
-def source(folder: pathlib.Path, config: tfds.core.BuilderConfig) -> tuple:
+def find_source(folder: pathlib.Path, config: tfds.core.BuilderConfig) -> tuple:
     """Where the photographs are, and which files count: folder, photographs and recordings."""
     if (folder / "sharp").is_dir():
         folder = folder / "sharp"
@@ -193,7 +194,12 @@ def _sequence(path, folder):
     return path.relative_to(folder).with_suffix("").as_posix()
 
 
-def blur_pair(photograph: np.ndarray, config: BlurConfig, rng: Generator, recordings=()) -> tuple:
+def blur_pair(
+    photograph: np.ndarray,
+    config: BlurConfig,
+    rng: Generator,
+    recordings: Sequence[np.ndarray] = (),
+) -> tuple:
     """Blurs a photograph, or a crop of it, as `config` says.
 
     Args:
@@ -208,17 +214,17 @@ def blur_pair(photograph: np.ndarray, config: BlurConfig, rng: Generator, record
     sharp = _shrink(photograph, rng.uniform(config.shrink, 1))
     focal = max(sharp.shape) * _between(rng, config.focal)
     extent = _between(rng, config.extent)
-    motions = [motion.camera_motion(rng, extent, focal, config.roughness)]
+    motions = [motion.draw_camera_motion(rng, extent, focal, config.roughness)]
     if rng.random() < config.recorded:
         motions = [motion.stretch(recordings[rng.integers(len(recordings))], extent, focal)]
     if rng.random() < config.moving:
         own = _between(rng, config.extent)
-        motions.append(motion.object_motion(rng, own, focal, config.roughness))
+        motions.append(motion.draw_object_motion(rng, own, focal, config.roughness))
     size = min(sharp.shape[0], config.side), min(sharp.shape[1], config.side)
-    paths, shares = motion.paths(motions, focal, size, middle=rng.random() < config.middle)
-    edge = min(motion.margin(*paths, size=size), min(sharp.shape[:2]) // 4)
+    paths, shares = motion.trace_paths(motions, focal, size, middle=rng.random() < config.middle)
+    edge = min(motion.measure_margin(*paths, size=size), min(sharp.shape[:2]) // 4)
     sharp = _crop(sharp, config.side + 2 * edge, rng)
-    moving = (motion.region(rng, *sharp.shape[:2]), paths[1]) if paths[1:] else None
+    moving = (motion.draw_region(rng, *sharp.shape[:2]), paths[1]) if paths[1:] else None
     linear = rng.random() < config.linear
     blurred = motion.blur(arrays.to_float(sharp), paths[0], shares, moving, linear)
     blurred = motion.add_noise(rng, blurred, rng.uniform(0, config.noise))

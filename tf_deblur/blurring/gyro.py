@@ -10,7 +10,7 @@ import pathlib
 
 import numpy as np
 
-from tf_deblur.errors import UserError
+from tf_deblur.errors import UserError, explain_unwritable
 from tf_deblur.files import whole
 
 NAME, INFO = "gyro.txt", "info.txt"
@@ -90,8 +90,5 @@ def write(path: str | pathlib.Path, motion: np.ndarray) -> None:
     pull = np.gradient(speed, time, axis=0) / GRAVITY
     turn = -np.gradient(motion[:, [1, 0, 2]], time, axis=0)
     rows = [" ".join(f"{value:.6f}" for value in row) for row in np.c_[pull, turn, time]]
-    try:
-        with whole(pathlib.Path(path)) as part:
-            part.write_text("\n".join(rows) + "\n")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror})") from error
+    with explain_unwritable(path), whole(pathlib.Path(path)) as part:
+        part.write_text("\n".join(rows) + "\n")

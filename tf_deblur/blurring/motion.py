@@ -19,7 +19,7 @@ FINE = 256  # moments at which a motion is drawn
 SPACING = 0.5  # pixels from a pose to the next, at most
 
 
-def random_walk(rng: Generator, extent: float, roughness: float = 0.4) -> np.ndarray:
+def draw_walk(rng: Generator, extent: float, roughness: float = 0.4) -> np.ndarray:
     """A smooth random walk with inertia, now and then thrown back.
 
     Args:
@@ -40,35 +40,39 @@ def random_walk(rng: Generator, extent: float, roughness: float = 0.4) -> np.nda
     return walk * (extent / np.ptp(walk, axis=0).max())
 
 
-def straight(rng: Generator) -> np.ndarray:
+def draw_line(rng: Generator) -> np.ndarray:
     """Even motion along a line: (FINE, 2) positions."""
     angle = rng.uniform(0, 2 * math.pi)
     return np.linspace(0, 1, FINE)[:, None] * [math.cos(angle), math.sin(angle)]
 
 
-def camera_motion(rng: Generator, extent: float, focal: float, roughness=0.4) -> np.ndarray:
+def draw_camera_motion(
+    rng: Generator, extent: float, focal: float, roughness: float = 0.4
+) -> np.ndarray:
     """A hand that shakes: it turns the camera, and shifts, rolls and advances it a little.
 
     Args:
       extent: the larger side of the box in which the picture's centre moves, in pixels.
       focal: focal length in pixels.
-      roughness: as of `random_walk`.
+      roughness: as of `draw_walk`.
 
     Returns:
       (FINE, 6), a motion.
     """
     share = rng.uniform(0, 0.5)  # of shifts in what the centre does; most shake is turning
-    turned = random_walk(rng, 1 - share, roughness)
-    shifted = random_walk(rng, share, roughness)
-    roll = random_walk(rng, 0.5 * rng.random(), roughness)[:, 0]
-    forward = random_walk(rng, 0.4 * rng.random(), roughness)[:, 0]
+    turned = draw_walk(rng, 1 - share, roughness)
+    shifted = draw_walk(rng, share, roughness)
+    roll = draw_walk(rng, 0.5 * rng.random(), roughness)[:, 0]
+    forward = draw_walk(rng, 0.4 * rng.random(), roughness)[:, 0]
     motion = np.column_stack([-turned[:, 1], turned[:, 0], roll, shifted, forward])
     return stretch(motion, extent, focal)
 
 
-def object_motion(rng: Generator, extent: float, focal: float, roughness=0.4) -> np.ndarray:
-    """A thing that moves: straight in six cases of ten, else on a curve; see `camera_motion`."""
-    walk = straight(rng) if rng.random() < 0.6 else random_walk(rng, 1, roughness)
+def draw_object_motion(
+    rng: Generator, extent: float, focal: float, roughness: float = 0.4
+) -> np.ndarray:
+    """A thing that moves, as `draw_camera_motion` does: straight in six of ten cases, or curved."""
+    walk = draw_line(rng) if rng.random() < 0.6 else draw_walk(rng, 1, roughness)
     return stretch(np.pad(walk, [(0, 0), (3, 1)]), extent, focal)
 
 
@@ -78,7 +82,7 @@ def stretch(motion: np.ndarray, extent: float, focal: float) -> np.ndarray:
     return motion * (extent / max(np.ptp(centre, axis=0).max(), 1e-9))
 
 
-def homographies(motion: np.ndarray, focal: float) -> np.ndarray:
+def compute_homographies(motion: np.ndarray, focal: float) -> np.ndarray:
     """A motion and the focal length in pixels -> (moments, 3, 3), a path: K (R + t n) K⁻¹."""
     path = np.array([cv2.Rodrigues(turn)[0] for turn in motion[:, :3]])
     path[:, :, 2] += motion[:, 3:]  # n, across the scene, is the axis forward
@@ -86,7 +90,9 @@ def homographies(motion: np.ndarray, focal: float) -> np.ndarray:
     return path * scale[:, None] / scale
 
 
-def paths(motions: list, focal: float, size: tuple, middle=False, spacing=SPACING) -> tuple:
+def trace_paths(
+    motions: list, focal: float, size: tuple, middle: bool = False, spacing: float = SPACING
+) -> tuple:
     """The paths of motions that happen at once, with as many poses as they are long.
 
     Args:
@@ -103,7 +109,7 @@ def paths(motions: list, focal: float, size: tuple, middle=False, spacing=SPACIN
     """
     fine = np.linspace(0, 1, max(map(len, motions)))
     drawn = [
-        _corners(homographies(_at(fine, motion) - motion.mean(0), focal), size)
+        _corners(compute_homographies(_at(fine, motion) - motion.mean(0), focal), size)
         for motion in motions
     ]
     moves = [np.linalg.norm(np.diff(corners, axis=0), axis=-1).max(-1) for corners in drawn]
@@ -113,7 +119,7 @@ def paths(motions: list, focal: float, size: tuple, middle=False, spacing=SPACIN
     shares = np.diff(np.concatenate([[0], (times[1:] + times[:-1]) / 2, [1]]))
     posed = [_at(times, motion) for motion in motions]
     means = [_at([0.5], motion) if middle else shares @ at for motion, at in zip(motions, posed)]
-    return [homographies(at - mean, focal) for at, mean in zip(posed, means)], shares
+    return [compute_homographies(at - mean, focal) for at, mean in zip(posed, means)], shares
 
 
 def _at(times, motion):
@@ -130,20 +136,26 @@ def _corners(path, size):
     return (moved[:, :2] / moved[:, 2:]).transpose(0, 2, 1)
 
 
-def margin(*paths: np.ndarray, size: tuple[int, int]) -> int:
+def measure_margin(*paths: np.ndarray, size: tuple[int, int]) -> int:
     """How far any pixel moves on these paths, in whole pixels; `size` is (height, width)."""
     still = _corners(np.eye(3)[None], size)
     return math.ceil(max(np.abs(_corners(path, size) - still).max() for path in paths))
 
 
-def region(rng: Generator, height: int, width: int) -> np.ndarray:
+def draw_region(rng: Generator, height: int, width: int) -> np.ndarray:
     """A soft-edged region of random shape: (height, width) float32 in [0, 1]."""
     coarse = rng.normal(size=(5, 5)).astype("float32")
     smooth = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
     return np.clip((smooth - rng.uniform(0, 0.8)) * 15 + 0.5, 0, 1)
 
 
-def blur(sharp: np.ndarray, path: np.ndarray, shares=None, moving=None, linear=True) -> np.ndarray:
+def blur(
+    sharp: np.ndarray,
+    path: np.ndarray,
+    shares: np.ndarray | None = None,
+    moving: tuple | None = None,
+    linear: bool = True,
+) -> np.ndarray:
     """What a sensor collects while the camera, or the picture before it, moves.
 
     Args:
@@ -156,7 +168,7 @@ def blur(sharp: np.ndarray, path: np.ndarray, shares=None, moving=None, linear=T
         as in GoPro's `blur`.
 
     Returns:
-      (h, w, 3) float32; beyond the border the picture is mirrored, so cut off `margin`.
+      (h, w, 3) float32; beyond the border the picture is mirrored, so cut off `measure_margin`.
     """
     light = sharp**GAMMA if linear else sharp
     shares = np.full(len(path), 1 / len(path)) if shares is None else shares
@@ -189,7 +201,7 @@ def add_noise(rng: Generator, image: np.ndarray, sigma: float) -> np.ndarray:
     return image + np.float32(sigma) * rng.standard_normal(image.shape, np.float32)
 
 
-def kernel(path: np.ndarray, shares: np.ndarray, point: tuple = (0, 0)) -> np.ndarray:
+def draw_kernel(path: np.ndarray, shares: np.ndarray, point: tuple = (0, 0)) -> np.ndarray:
     """How a path spreads the light of one point.
 
     Args:

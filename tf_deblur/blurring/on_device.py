@@ -16,7 +16,9 @@ from tf_deblur.blurring.motion import FINE
 from tf_deblur.opencv import cv2
 
 
-def spread(seed: Tensor, shape: list, low=0.0, high=1.0) -> Tensor:
+def spread(
+    seed: Tensor, shape: list, low: Tensor | float = 0.0, high: Tensor | float = 1.0
+) -> Tensor:
     """Random numbers, evenly spread; `low` and `high` may be tensors."""
     return low + (high - low) * tf.random.stateless_uniform(shape, seed)
 
@@ -26,9 +28,9 @@ def split(seed: Tensor, count: int) -> Iterator[Tensor]:
     return iter(tf.unstack(tf.random.experimental.stateless_split(seed, count)))
 
 
-def random_walk(seed: Tensor, extent: Tensor, roughness: float) -> Tensor:
-    """`motion.random_walk`, in closed form: (n,) extents -> (n, FINE, 2) positions."""
-    seeds, count = split(seed, 4), len(extent)
+def draw_walk(seed: Tensor, extent: Tensor, roughness: float) -> Tensor:
+    """`motion.draw_walk`, in closed form: (n,) extents -> (n, FINE, 2) positions."""
+    seeds, count = split(seed, 4), tf.shape(extent)[0]
     push = 0.2 * roughness * spread(next(seeds), [count, 1, 1])
     first = tf.random.stateless_normal([count, 1, 2], next(seeds))
     kicks = push * tf.random.stateless_normal([count, FINE - 1, 2], next(seeds))
@@ -40,27 +42,27 @@ def random_walk(seed: Tensor, extent: Tensor, roughness: float) -> Tensor:
     return _fit(tf.cumsum(speed, 1), extent)
 
 
-def camera_motion(seed: Tensor, extent: Tensor, focal: Tensor, roughness: float) -> Tensor:
-    """`motion.camera_motion`: (n,) extents and focal lengths in pixels -> (n, FINE, 6)."""
-    seeds, count = split(seed, 7), len(extent)
+def draw_camera_motion(seed: Tensor, extent: Tensor, focal: Tensor, roughness: float) -> Tensor:
+    """`motion.draw_camera_motion`: (n,) extents and focal lengths in pixels -> (n, FINE, 6)."""
+    seeds, count = split(seed, 7), tf.shape(extent)[0]
     share = spread(next(seeds), [count], 0.0, 0.5)
-    turned = random_walk(next(seeds), 1 - share, roughness)
-    shifted = random_walk(next(seeds), share, roughness)
+    turned = draw_walk(next(seeds), 1 - share, roughness)
+    shifted = draw_walk(next(seeds), share, roughness)
     roll, forward = (
-        random_walk(next(seeds), spread(next(seeds), [count], 0.0, most), roughness)[..., :1]
+        draw_walk(next(seeds), spread(next(seeds), [count], 0.0, most), roughness)[..., :1]
         for most in (0.5, 0.4)
     )
     turn = tf.stack([-turned[..., 1], turned[..., 0]], -1)
     return _stretch(tf.concat([turn, roll, shifted, forward], -1), extent, focal)
 
 
-def object_motion(seed: Tensor, extent: Tensor, focal: Tensor, roughness: float) -> Tensor:
-    """`motion.object_motion`: straight in six cases of ten, else on a curve."""
-    seeds, count = split(seed, 3), len(extent)
+def draw_object_motion(seed: Tensor, extent: Tensor, focal: Tensor, roughness: float) -> Tensor:
+    """`motion.draw_object_motion`: straight in six cases of ten, else on a curve."""
+    seeds, count = split(seed, 3), tf.shape(extent)[0]
     angle = spread(next(seeds), [count, 1], 0.0, 2 * math.pi)
     direction = tf.stack([tf.cos(angle), tf.sin(angle)], -1)
     line = tf.linspace(0.0, 1.0, FINE)[:, None] * direction
-    curve = random_walk(next(seeds), tf.ones([count]), roughness)
+    curve = draw_walk(next(seeds), tf.ones([count]), roughness)
     walk = tf.where(spread(next(seeds), [count, 1, 1]) < 0.6, line, curve)
     return _stretch(tf.pad(walk, [(0, 0), (0, 0), (3, 1)]), extent, focal)
 
@@ -78,8 +80,8 @@ def _stretch(motion, extent, focal):
     return motion * (extent / tf.maximum(side, 1e-9))[:, None, None]
 
 
-def homographies(motion: Tensor, focal: Tensor) -> Tensor:
-    """`motion.homographies`: motions and (n,) focal lengths -> (n, moments, 3, 3)."""
+def compute_homographies(motion: Tensor, focal: Tensor) -> Tensor:
+    """`motion.compute_homographies`: motions and (n,) focal lengths -> (n, moments, 3, 3)."""
     x, y, z = tf.unstack(motion[..., :3], axis=-1)
     zero = tf.zeros_like(x)
     cross = tf.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1)
@@ -97,8 +99,16 @@ def _product(a, b):
     return tf.reduce_sum(a[..., :, :, None] * b[..., None, :, :], -2)
 
 
-def paths(motions: list, focal, side, middle, frames, spacing, most=FINE) -> tuple:
-    """`motion.paths` of a batch, with as many poses as its longest path wants.
+def trace_paths(
+    motions: list,
+    focal: Tensor,
+    side: int,
+    middle: Tensor,
+    frames: Tensor,
+    spacing: float,
+    most: int = FINE,
+) -> tuple:
+    """`motion.trace_paths` of a batch, with as many poses as its longest path wants.
 
     Args:
       motions: a list of motions that happen at once, (n, FINE, 6) each.
@@ -114,7 +124,7 @@ def paths(motions: list, focal, side, middle, frames, spacing, most=FINE) -> tup
       A list of paths, and (n, poses) the shares of the exposure that poses stand for.
     """
     longest = [
-        _moves(homographies(motion - tf.reduce_mean(motion, 1, keepdims=True), focal), side)
+        _moves(compute_homographies(motion - tf.reduce_mean(motion, 1, keepdims=True), focal), side)
         for motion in motions
     ]
     moves = tf.reduce_max(tf.stack(longest), 0)
@@ -141,7 +151,7 @@ def paths(motions: list, focal, side, middle, frames, spacing, most=FINE) -> tup
         centre, half = tf.reduce_sum(shares[..., None] * posed, 1, keepdims=True), FINE // 2
         reference = (motion[:, half - 1 : half] + motion[:, half : half + 1]) / 2
         posed -= tf.where(middle[:, None, None], reference, centre)
-        found.append(homographies(posed, focal))
+        found.append(compute_homographies(posed, focal))
     return found, shares
 
 
@@ -168,8 +178,8 @@ def _at(times, motion):
     return start + (place - tf.cast(before, tf.float32))[..., None] * (end - start)
 
 
-def region(seed: Tensor, count: int, side: int, whole: int) -> Tensor:
-    """Windows of regions as `motion.region` makes them, soft-edged and of random shape.
+def draw_region(seed: Tensor, count: int, side: int, whole: int) -> Tensor:
+    """Windows of regions as `motion.draw_region` makes them, soft-edged and of random shape.
 
     Args:
       seed: (2,) int64.
@@ -206,21 +216,23 @@ def blur(
 
     Args:
       light: (n, s, s, 3) float32, linear or encoded.
-      path, shares: as from `paths`.
+      path, shares: as from `trace_paths`.
       side: of the results, which are the middles of the pictures.
       moving: None, or (region, path): (n, s, s, 1) in [0, 1] and a path of its own.
 
     Returns:
       (n, side, side, 3) float32; beyond the border a picture is mirrored.
     """
-    mean = tf.zeros([len(light), side, side, 3])
-    for pose in tf.range(tf.shape(path)[1]):
+
+    def add(pose, mean):
         frame = _warp(light, path[:, pose], side)
         if moving is not None:
             front = _warp(tf.concat([light, moving[0]], -1), moving[1][:, pose], side)
             frame += (front[..., :3] - frame) * front[..., 3:]
-        mean += shares[:, pose, None, None, None] * frame
-    return mean
+        return pose + 1, mean + shares[:, pose, None, None, None] * frame
+
+    nothing = tf.zeros([tf.shape(light)[0], side, side, 3])
+    return tf.while_loop(lambda pose, _: pose < tf.shape(path)[1], add, [0, nothing])[1]
 
 
 def _warp(images, pose, side):

@@ -6,13 +6,35 @@ import keras
 import tensorflow as tf
 
 from tf_deblur.models import losses
-from tf_deblur.models.layers import skip_reduction, tf_variables
+from tf_deblur.models.layers import skip_reduction, unwrap_variables
 from tf_deblur.models.networks import recompute_blocks, restore
 
 split = tf.random.experimental.stateless_split
+ONCE = tf.VariableAggregation.ONLY_FIRST_REPLICA  # all replicas assign the same
 
-LOSS_SCALE = 2.0**15  # where float16 begins
-LOSS_SCALE_GROWTH = 2 ** (1 / 2000)  # an update: twice as much in 2,000 without an overflow
+
+class LossScale:
+    """What losses are multiplied by: in float16, which holds nothing below 6e-8; elsewhere 1.
+
+    It doubles in 2,000 updates, and is halved by gradients that overflow, which count as zero.
+    """
+
+    def __init__(self):
+        self.active = keras.mixed_precision.global_policy().compute_dtype == "float16"
+        start = 2.0**15 if self.active else 1.0
+        self.value = tf.Variable(start, trainable=False, name="loss_scale", aggregation=ONCE)
+
+    def scale(self, loss: tf.Tensor) -> tf.Tensor:
+        return loss * self.value
+
+    def unscale(self, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
+        """The gradients of the loss itself, of those of the scaled one; all replicas' mean."""
+        if not self.active:
+            return gradients
+        gradients = [gradient / self.value for gradient in gradients]
+        good = tf.math.is_finite(tf.linalg.global_norm(gradients))
+        self.value.assign(self.value * tf.where(good, 2 ** (1 / 2000), 0.5))
+        return [tf.where(good, gradient, 0.0) for gradient in gradients]
 
 
 class DeblurGAN(keras.Model):
@@ -46,13 +68,8 @@ class DeblurGAN(keras.Model):
         self.generator, self.discriminator, self.average = generator, discriminator, average
         self.average_decay, self.jit_compile_gradients = average_decay, jit_compile
         self.run_generator = recompute_blocks(generator) if recompute else generator
-        once = tf.VariableAggregation.ONLY_FIRST_REPLICA
-        self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step", aggregation=once)
-        # float16 holds nothing below 6e-8: losses are multiplied by this, gradients divided
-        half = keras.mixed_precision.global_policy().compute_dtype == "float16"
-        start = LOSS_SCALE if half else 1.0
-        self.loss_scale = tf.Variable(start, trainable=False, name="loss_scale", aggregation=once)
-        self.scaled = half
+        self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step", aggregation=ONCE)
+        self.loss_scale = LossScale()
         self.copy_to_average()
 
     def compile(
@@ -129,7 +146,9 @@ class DeblurGAN(keras.Model):
         self.update_average()
         return scalars
 
-    def differentiate_generator(self, blurred, sharp, seed):
+    def differentiate_generator(
+        self, blurred: tf.Tensor, sharp: tf.Tensor, seed: tf.Tensor
+    ) -> tuple:
         """Eq. 2 to 4: what G restores, its loss's gradients (none while frozen), the scalars."""
         with tf.GradientTape() as tape:
             restored = self.run_generator(blurred)
@@ -147,21 +166,23 @@ class DeblurGAN(keras.Model):
                 adversarial = losses.adversarial(self.discriminate(restored, seed))
                 loss += self.adversarial_weight * adversarial
                 scalars["adversarial"] = adversarial
-            scaled = loss * self.loss_scale
+            scaled = self.loss_scale.scale(loss)
         scalars["loss"] = loss
         scalars["zeros"] = tf.reduce_mean(tf.cast(restored <= 0, tf.float32))
         if self.freeze_generator:
             return restored, [], scalars
         return restored, tape.gradient(scaled, self.generator.trainable_variables), scalars
 
-    def differentiate_discriminator(self, restored, sharp, seed):
+    def differentiate_discriminator(
+        self, restored: tf.Tensor, sharp: tf.Tensor, seed: tf.Tensor
+    ) -> tuple:
         """Eq. 5, on patches that G has restored, and their sharp ones: gradients and scalars."""
         seeds = tf.unstack(split(seed, 2))
         with tf.GradientTape() as tape:
             logits_sharp = self.discriminate(sharp, seeds[0])
             logits_restored = self.discriminate(tf.stop_gradient(restored), seeds[1])
             loss = losses.discriminator(logits_sharp, logits_restored)
-            scaled = loss * self.loss_scale
+            scaled = self.loss_scale.scale(loss)
         return tape.gradient(scaled, self.discriminator.trainable_variables), {
             "discriminator": loss,
             "d_sharp": tf.reduce_mean(tf.sigmoid(logits_sharp)),
@@ -176,22 +197,15 @@ class DeblurGAN(keras.Model):
         return self.discriminator(pictures, training=True)
 
     def reduce_gradients(self, gradients: list[tf.Tensor]) -> tuple[list[tf.Tensor], tf.Tensor]:
-        """The mean of the gradients over all replicas, of losses that are means, and its norm.
-
-        In float16 gradients that overflow count as zero, and the loss scale is halved.
-        """
+        """The mean of the gradients over all replicas, of losses that are means, and its norm."""
         gradients = tf.distribute.get_replica_context().all_reduce("MEAN", gradients)
-        if self.scaled:
-            gradients = [gradient / self.loss_scale for gradient in gradients]
-            good = tf.math.is_finite(tf.linalg.global_norm(gradients))
-            gradients = [tf.where(good, gradient, 0.0) for gradient in gradients]
-            self.loss_scale.assign(self.loss_scale * tf.where(good, LOSS_SCALE_GROWTH, 0.5))
+        gradients = self.loss_scale.unscale(gradients)
         return gradients, tf.linalg.global_norm(gradients)
 
     def update_average(self) -> None:
         """Moves the average a little towards the generator; further while it is young."""
         networks = self.average, self.generator
-        pairs = zip(*(tf_variables(network.trainable_variables) for network in networks))
+        pairs = zip(*(unwrap_variables(network.trainable_variables) for network in networks))
 
         def move(strategy):  # once for all replicas
             step = tf.cast(self.step, tf.float32)

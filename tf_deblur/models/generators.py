@@ -5,6 +5,7 @@ residual block on a U-shape, a fiftieth of the arithmetic.
 """
 
 import dataclasses
+from collections.abc import Callable, Sequence
 
 from tf_deblur.errors import UserError
 
@@ -53,23 +54,35 @@ class Layers(list):
         self._channels = {}
         self._append("image", "Input", [], 3)
 
-    def conv(self, x, filters, size, *, name, start=HE, scale=1.0, activation="linear", **more):
+    def conv(
+        self,
+        x: str,
+        filters: int,
+        size: int,
+        *,
+        name: str,
+        start: dict = HE,
+        scale: float = 1.0,
+        activation: str = "linear",
+        exact: bool = False,
+    ) -> str:
         if activation not in ACTIVATIONS:
             raise UserError(f"{activation}: no such activation; use {' or '.join(ACTIVATIONS)}")
-        more["activation"] = activation
         start = start | {"scale": start["scale"] * scale}
-        return self._append(name, "Conv2D", [x], filters, size, start=start, **more)
+        return self._append(name, "Conv2D", [x], filters, size, activation, start, exact)
 
-    def add(self, x, y, *, name, **more):
-        return self._append(name, "Add", [x, y], self._channels[x], **more)
+    def add(self, x: str, y: str, *, name: str, exact: bool = False) -> str:
+        return self._append(name, "Add", [x, y], self._channels[x], exact=exact)
 
-    def unshuffle(self, x, *, name, size=2):
+    def unshuffle(self, x: str, *, name: str, size: int = 2) -> str:
         return self._append(name, "SpaceToDepth", [x], self._channels[x] * size**2, size)
 
-    def shuffle(self, x, *, name, size=2):
+    def shuffle(self, x: str, *, name: str, size: int = 2) -> str:
         return self._append(name, "DepthToSpace", [x], self._channels[x] // size**2, size)
 
-    def residual_block(self, x, filters, size, *, name, start=HE, second=1.0):
+    def residual_block(
+        self, x: str, filters: int, size: int, *, name: str, start: dict = HE, second: float = 1.0
+    ) -> str:
         """Fig. 1b: no normalisation, and no ReLU after the addition."""
         y = self.conv(x, filters, size, activation="relu", start=start, name=f"{name}_conv0")
         y = self.conv(y, filters, size, start=start, scale=second, name=f"{name}_conv1")
@@ -82,7 +95,11 @@ class Layers(list):
 
 
 def paper(
-    filters=64, blocks=19, kernel=5, output_activation="relu", initializer="torch7"
+    filters: int = 64,
+    blocks: int = 19,
+    kernel: int = 5,
+    output_activation: str = "relu",
+    initializer: str = "torch7",
 ) -> Layers:
     """Table 1: (n, h, w, 3) in [0, 1] -> the same; width and height never change."""
     start = INITIALIZERS[initializer]
@@ -91,15 +108,21 @@ def paper(
     for index in range(blocks):
         x = layers.residual_block(x, filters, kernel, start=start, name=f"block{index}")
     # float32 whatever the precision: eight bits of mantissa are too few for a picture
-    tail = {"start": start, "activation": output_activation, "exact": True}
-    layers.conv(x, 3, kernel, name="tail", **tail)
+    end = output_activation
+    layers.conv(x, 3, kernel, activation=end, start=start, exact=True, name="tail")
     return layers
 
 
-def compact(filters=(32, 64, 128), down=(2, 2), middle=8, up=(2, 2), kernel=3) -> Layers:
+def compact(
+    filters: Sequence[int] = (32, 64, 128),
+    down: Sequence[int] = (2, 2),
+    middle: int = 8,
+    up: Sequence[int] = (2, 2),
+    kernel: int = 3,
+) -> Layers:
     """The residual block on a U-shape: (n, h, w, 3) in [0, 1] -> the same, unclipped.
 
-    Heights and widths are multiples of `size_multiple(layers)`, 8 for three levels.
+    Heights and widths are multiples of `compute_size_multiple(layers)`, 8 for three levels.
     It starts near the identity: the blurred image is added at the end, and the last
     convolution, like every block's second, starts small.
     """
@@ -131,7 +154,7 @@ def compact(filters=(32, 64, 128), down=(2, 2), middle=8, up=(2, 2), kernel=3) -
     return layers
 
 
-PRESETS = {"paper": paper, "compact": compact}
+PRESETS: dict[str, Callable[..., Layers]] = {"paper": paper, "compact": compact}
 
 
 def list_layers(preset: str, arguments: dict) -> Layers:
@@ -148,27 +171,27 @@ def list_layers(preset: str, arguments: dict) -> Layers:
         raise UserError(f"{preset}: {error}") from error
 
 
-def size_multiple(layers: Layers) -> int:
+def compute_size_multiple(layers: Layers) -> int:
     """What heights and widths must be multiples of, in pixels."""
     return max(scale for scale, _ in _reach(layers).values())
 
 
-def receptive_radius(layers: Layers) -> int:
+def compute_radius(layers: Layers) -> int:
     """How far a restored pixel sees, in pixels to each side."""
     return _reach(layers)[layers[-1].name][1]
 
 
-def facts(layers: Layers, engine: str = "saved_model", precision: str = "float32") -> dict:
+def list_facts(layers: Layers, engine: str = "saved_model", precision: str = "float32") -> dict:
     """What whoever runs a generator has to know of it, by name; memory as of one of AROUND."""
     return {
-        "size_multiple": size_multiple(layers),
-        "radius": receptive_radius(layers),
+        "size_multiple": compute_size_multiple(layers),
+        "radius": compute_radius(layers),
         "channels": layers[0].channels,
-        "pixel_bytes": round(NUMBER[precision] * most_values(layers) + AROUND[engine]),
+        "pixel_bytes": round(NUMBER[precision] * count_values(layers) + AROUND[engine]),
     }
 
 
-def shapes(layers: Layers) -> dict[str, tuple]:
+def list_shapes(layers: Layers) -> dict[str, tuple]:
     """Name -> shape of each of its weights; kernels are (rows, columns, inputs, outputs)."""
     channels, found = {layer.name: layer.channels for layer in layers}, {}
     for layer in layers:
@@ -182,7 +205,7 @@ def shapes(layers: Layers) -> dict[str, tuple]:
     return found
 
 
-def most_values(layers: Layers) -> float:
+def count_values(layers: Layers) -> float:
     """How many numbers live at once while a network runs, at most, for each pixel of a picture.
 
     A result lives from its layer to the last one that reads it. An addition of a convolution's

@@ -13,7 +13,7 @@ class _Rearrange(keras.layers.Layer):
         super().__init__(**kwargs)
         self.block_size = block_size
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "block_size": self.block_size}
 
 
@@ -21,10 +21,10 @@ class _Rearrange(keras.layers.Layer):
 class SpaceToDepth(_Rearrange):
     """(n, h, w, c) -> (n, h / b, w / b, c b²); channels in (row, column, channel) order."""
 
-    def call(self, x):
+    def call(self, x: tf.Tensor) -> tf.Tensor:
         return tf.nn.space_to_depth(x, self.block_size)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         n, h, w, c = input_shape
         b = self.block_size
         return n, h and h // b, w and w // b, c * b * b
@@ -34,16 +34,16 @@ class SpaceToDepth(_Rearrange):
 class DepthToSpace(_Rearrange):
     """(n, h, w, c b²) -> (n, h b, w b, c): the inverse of SpaceToDepth."""
 
-    def call(self, x):
+    def call(self, x: tf.Tensor) -> tf.Tensor:
         return tf.nn.depth_to_space(x, self.block_size)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         n, h, w, c = input_shape
         b = self.block_size
         return n, h and h * b, w and w * b, c // (b * b)
 
 
-def tf_variables(variables: list) -> list[tf.Variable]:
+def unwrap_variables(variables: list) -> list[tf.Variable]:
     """TensorFlow's own variables, which Keras 3 wraps."""
     return [v if isinstance(v, tf.Variable) else v.value for v in variables]
 

@@ -5,6 +5,7 @@ Source: Sang, Gao and Yin 2018, Table 2 (the discriminator); generators.py has t
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -16,18 +17,20 @@ from tf_deblur.models.generators import HE, TORCH7
 from tf_deblur.models.layers import DepthToSpace, SpaceToDepth
 
 
-def conv(x: tf.Tensor, filters: int, kernel: int, *, name: str, start=HE, **kwargs) -> tf.Tensor:
+def conv(
+    x: tf.Tensor, filters: int, kernel: int, *, name: str, start: dict = HE, **options: Any
+) -> tf.Tensor:
     """A convolution with zero padding: height and width stay."""
     if start["distribution"] == TORCH7["distribution"]:  # the bias starts so too
         limit = (kernel * kernel * x.shape[-1]) ** -0.5
-        kwargs["bias_initializer"] = keras.initializers.RandomUniform(-limit, limit)
+        options["bias_initializer"] = keras.initializers.RandomUniform(-limit, limit)
     start = keras.initializers.VarianceScaling(**start)
     return layers.Conv2D(
-        filters, kernel, padding="same", kernel_initializer=start, name=name, **kwargs
+        filters, kernel, padding="same", kernel_initializer=start, name=name, **options
     )(x)
 
 
-def build_generator(preset: str = "paper", **arguments) -> keras.Model:
+def build_generator(preset: str = "paper", **arguments: Any) -> keras.Model:
     """Builds a generator that knows its own name and arguments.
 
     Args:
@@ -64,12 +67,14 @@ def _apply(layer, *inputs):
     return kind(layer.size, **named)(*inputs)
 
 
-def build_discriminator(patch_size: int = 128) -> keras.Model:
+def build_discriminator(patch_size: int = 128, filters: int = 512) -> keras.Model:
     """Table 2: (n, s, s, 3) in [0, 1] -> (n, 1), the probability of a real sharp patch.
 
     Args:
       patch_size: side s, a power of two from 8 up. A stride-2 stage for each halving
         down to 4×4; a smaller patch leaves out the stages at the top of the table.
+      filters: of the last stage; each one above has half as many, 32 at the least, and the
+        dense layer below twice as many.
 
     Returns:
       A `keras.Model` that ends in the sigmoid; 13,102,881 parameters at 128.
@@ -83,12 +88,12 @@ def build_discriminator(patch_size: int = 128) -> keras.Model:
     patch = keras.Input((patch_size, patch_size, 3), name="patch")
     x = patch
     for stage in range(stages):
-        filters = max(32, 512 >> (stages - 1 - stage))
+        own = max(32, filters >> (stages - 1 - stage))
         for strides in (1, 2):
-            x = conv(x, filters, 3, strides=strides, name=f"stage{stage}_conv{strides - 1}")
+            x = conv(x, own, 3, strides=strides, name=f"stage{stage}_conv{strides - 1}")
             x = layers.LeakyReLU(0.2, name=f"stage{stage}_leaky{strides - 1}")(x)
     x = layers.Flatten(name="flatten")(x)
-    x = layers.Dense(1024, name="dense")(x)
+    x = layers.Dense(2 * filters, name="dense")(x)
     x = layers.LeakyReLU(0.2, name="dense_leaky")(x)
     x = layers.Dense(1, name="logit", dtype="float32")(x)
     probability = layers.Activation("sigmoid", name="probability", dtype="float32")(x)
@@ -107,19 +112,19 @@ def list_layers(model: keras.Model) -> generators.Layers:
     return generators.list_layers(kind["preset"], kind["arguments"])
 
 
-def size_multiple(model: keras.Model) -> int:
+def compute_size_multiple(model: keras.Model) -> int:
     """What heights and widths must be multiples of, in pixels."""
-    return generators.size_multiple(list_layers(model))
+    return generators.compute_size_multiple(list_layers(model))
 
 
-def receptive_radius(model: keras.Model) -> int:
+def compute_radius(model: keras.Model) -> int:
     """How far a restored pixel sees, in pixels to each side."""
-    return generators.receptive_radius(list_layers(model))
+    return generators.compute_radius(list_layers(model))
 
 
-def facts(model: keras.Model, **of: str) -> dict:
-    """What whoever runs a generator has to know of it, by name; `of` as in `generators.facts`."""
-    return generators.facts(list_layers(model), **of)
+def list_facts(model: keras.Model, **of: str) -> dict:
+    """What whoever runs a generator has to know of it; `of` as in `generators.list_facts`."""
+    return generators.list_facts(list_layers(model), **of)
 
 
 def restore(model: keras.Model, blurred: tf.Tensor) -> tf.Tensor:
@@ -135,7 +140,7 @@ def restore(model: keras.Model, blurred: tf.Tensor) -> tf.Tensor:
     Returns:
       (n, h, w, 3) float32, clipped to [0, 1].
     """
-    multiple, size = size_multiple(model), tf.shape(blurred)
+    multiple, size = compute_size_multiple(model), tf.shape(blurred)
     for axis in (1, 2) if multiple > 1 else ():
         length = size[axis]
         index = tf.range(-(-length // multiple) * multiple)

@@ -38,7 +38,7 @@ def find(name: str | pathlib.Path) -> pathlib.Path:
             raise UserError(f"{name}: no {IN_WORKDIR} in it; train first, or name another model")
     if path.suffix != ".safetensors" or not path.exists():
         raise UserError(
-            f"{name}: no such model; use a preset with weights ({', '.join(presets())}), "
+            f"{name}: no such model; use a preset with weights ({', '.join(list_presets())}), "
             "a working directory or a .safetensors file"
         )
     return path
@@ -46,10 +46,10 @@ def find(name: str | pathlib.Path) -> pathlib.Path:
 
 def is_preset(name: str | pathlib.Path) -> bool:
     """Whether weights of this name ship; a folder of the same name is ./NAME."""
-    return str(name) in presets()
+    return str(name) in list_presets()
 
 
-def presets() -> list[str]:
+def list_presets() -> list[str]:
     """The names of the weights that ship."""
     return sorted(path.stem for path in PACKAGED.glob("*.safetensors"))
 
@@ -102,7 +102,7 @@ def read(name: str | pathlib.Path) -> tuple[generators.Layers, dict[str, np.ndar
     preset, arguments = _kind(path, describe(path))
     layers = generators.list_layers(preset, arguments)
     kind = {"preset": preset, "arguments": arguments}
-    return layers, _read_tensors(path, kind, generators.shapes(layers))
+    return layers, _read_tensors(path, kind, generators.list_shapes(layers))
 
 
 def load_into(model: "keras.Model", name: str | pathlib.Path) -> None:
@@ -132,7 +132,7 @@ def describe_network(model: "keras.Model") -> dict[str, str]:
     return {"preset": kind["preset"], "arguments": json.dumps(kind["arguments"])}
 
 
-def file_hash(name: str | pathlib.Path) -> str:
+def hash_file(name: str | pathlib.Path) -> str:
     """SHA-256 of the file behind `name`, in hexadecimal."""
     return hashlib.sha256(find(name).read_bytes()).hexdigest()
 

@@ -8,14 +8,21 @@ first.
 
 import struct
 
+from tf_deblur.pictures.directories import (
+    BYTES,
+    find_first,
+    find_link,
+    find_places,
+    read_entries,
+    read_number,
+)
 from tf_deblur.pictures.libvips import EXIF, get_bytes, pyvips
 
 ORIENTATION, RESOLUTION, UNIT, DETAILS, NOTE = 0x112, 0x11A, 0x128, 0x8769, 0x927C
 PREFIX = b"Exif\0\0"  # before a block in most formats
-_ORDERS = {b"II": "<", b"MM": ">"}
 _DIRECTORIES = {DETAILS, 0x8825, 0xA005}  # tags that point to one: camera's details, GPS, versions
 _SIDES = ({0x100, 0xA002}, {0x101, 0xA003})  # tags of width and of height
-_RESOLUTIONS = {RESOLUTION, 0x11B, UNIT}  # across, down, their unit
+RESOLUTIONS = {RESOLUTION, 0x11B, UNIT}  # across, down, their unit
 _THUMBNAILS = ((0x201, 0x202), (0x111, 0x117))  # where and how long: JPEG, uncompressed
 # Of a TIFF file's first directory, what tells of the photograph; the others are for its pixels
 # or other programs' work, which can be larger than the picture.
@@ -25,15 +32,6 @@ _OF_PHOTOGRAPH = {
     *(0x830E, 0x8482, 0x85D8, 0x87AF, 0x87B0, 0x87B1, 0xC4A5, 0xC614, 0xC62F),
     *(DETAILS, 0x8825),
 }
-# Of a block's first directory, what a TIFF file says of its own pixels.
-_OF_PIXELS = {
-    *range(0xFE, 0x10B),
-    *(0x111, ORIENTATION, *range(0x115, 0x11A), 0x11C, *range(0x122, 0x126), 0x12D, 0x13D),
-    *range(0x140, 0x160),
-    *range(0x200, 0x216),
-}
-_BYTES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # by kind of value; others 1
-_SWAPPED = {5: 4, 10: 4}  # fractions are two numbers
 _LIMIT = 1 << 24  # bytes of all of it; more is no camera's
 # Up to here a maker's note of a TIFF file stays where it is, or no JPEG holds it.
 _IN_PLACE = 60_000
@@ -59,6 +57,8 @@ def read(image: pyvips.Image, data: bytes) -> bytes:
 
 def find(data: bytes) -> bytes:
     """A block without what formats put before it; empty for none."""
+    if data[:2] == b"\xff\xe1":  # a JPEG's segment in a HEIC, and more than EXIF behind it
+        data = data[: 2 + int.from_bytes(data[2:4], "big")]
     starts = [at for order in (b"II*\0", b"MM\0*") if (at := data.find(order, 0, 32)) >= 0]
     return data[min(starts) :] if starts else b""
 
@@ -71,17 +71,17 @@ def update(block: bytes, width: int, height: int) -> bytes:
     """
     data = bytearray(block)
     try:
-        first, order = _find_first(data)
-        tags = _find_places(data, first, order)
-        _set(data, tags.get(ORIENTATION), order, 1)
+        first, order = find_first(data)
+        tags = find_places(data, first, order)
+        set_number(data, tags.get(ORIENTATION), order, 1)
         directories = [tags]
         if DETAILS in tags:
-            start = _read_number(data, tags[DETAILS] + 8, order)
-            directories.append(_find_places(data, start, order))
+            start = read_number(data, tags[DETAILS] + 8, order)
+            directories.append(find_places(data, start, order))
         for found in directories:
             for names, side in zip(_SIDES, (width, height)):
                 for tag in names & found.keys():
-                    _set(data, found[tag], order, side)
+                    set_number(data, found[tag], order, side)
         _drop_thumbnail(data, first, order)
     except (struct.error, ValueError):
         pass
@@ -91,102 +91,26 @@ def update(block: bytes, width: int, height: int) -> bytes:
 def read_orientation(block: bytes) -> int:
     """Which of the eight ways a picture is turned; 0 if a block does not say."""
     try:
-        start, order = _find_first(block)
-        places = _find_places(block, start, order)
-        turn = _read_number(block, places[ORIENTATION] + 8, order, "H")
+        start, order = find_first(block)
+        places = find_places(block, start, order)
+        turn = read_number(block, places[ORIENTATION] + 8, order, "H")
     except (struct.error, ValueError, KeyError):
         return 0
     return turn if 1 <= turn <= 8 else 0
 
 
-def drop_resolution(data: bytes) -> bytes:
-    """A TIFF file without a unit of its resolution, as one has that does not know it."""
-    changed = bytearray(data)
-    start, order = _find_first(data)
-    _set(changed, _find_places(data, start, order).get(UNIT), order, 1)
-    return bytes(changed)
-
-
 def has(block: bytes, tag: int) -> bool:
     """Whether a block's first directory holds a tag."""
     try:
-        return tag in _find_places(block, *_find_first(block))
+        return tag in find_places(block, *find_first(block))
     except (struct.error, ValueError):
         return False
 
 
-def refuse_in_tiff(block: bytes) -> str:
-    """Why a TIFF file, whose own tags a block's become, cannot have it; empty if it can."""
-    try:
-        return "" if _read_entries(block, *_find_first(block)) else "which is damaged"
-    except (struct.error, ValueError):
-        return "which is damaged"
-
-
-def read_order(block: bytes) -> str:
-    """The order of its bytes as `struct` names it."""
-    return _ORDERS[block[:2]]
-
-
-def add_to_tiff(data: bytes, block: bytes, predicted: bool = False) -> bytes:
-    """A TIFF file's bytes with an EXIF block before its pixels, so that nothing in that moves.
-
-    A new first directory at the end has the file's tags and those of the block.
-
-    Args:
-      data: a TIFF file of little-endian numbers and one picture.
-      block: the EXIF, which `refuse_in_tiff` lets pass.
-      predicted: whether each pixel is the difference to its neighbour, which the file's own
-        tags do not say.
-
-    Raises:
-      struct.error: more than 4 GB.
-    """
-    tags_of_block = _read_entries(block, *_find_first(block))
-    into, own = read_order(block), _read_entries(data, *_find_first(data))
-    block += bytes(len(block) % 2)
-    moved = len(block) - 8  # all of the file but its header
-    kept = {tag: tags_of_block[tag] for tag in tags_of_block.keys() - _OF_PIXELS if tag not in own}
-    if _RESOLUTIONS <= tags_of_block.keys():
-        kept |= {tag: tags_of_block[tag] for tag in _RESOLUTIONS}
-    if predicted:
-        own[0x13D] = (0x13D, 3, 1, struct.pack("<HH", 2, 0))
-    tags = sorted(own.keys() | kept.keys())
-    start = moved + len(data) + (moved + len(data)) % 2
-    values, packed = bytearray(), bytearray()
-    behind = start + 2 + 12 * len(tags) + 4
-    for tag in tags:
-        if tag in kept:
-            packed += struct.pack(f"{into}HHL4s", *kept[tag])
-            continue
-        _, kind, count, value = own[tag]
-        size = count * _BYTES.get(kind, 1)
-        place = _read_number(value, 0, "<")
-        if size > 4 and kind not in _BYTES:  # profile and XMP stay where they are
-            value = struct.pack(f"{into}L", place + moved)
-        else:
-            width = _SWAPPED.get(kind, _BYTES.get(kind, 1))
-            letter = {1: "B", 2: "H", 4: "L", 8: "Q"}[width]
-            value = value[:size] if size <= 4 else data[place : place + size]
-            numbers = [*struct.unpack(f"<{size // width}{letter}", value)]
-            if tag in (0x111, 0x144):  # where its pixels lie
-                numbers = [number + moved for number in numbers]
-            value = struct.pack(f"{into}{len(numbers)}{letter}", *numbers)
-            if size > 4:
-                values += value
-                value = struct.pack(f"{into}L", behind + len(values) - size)
-                values += bytes(len(values) % 2)
-        packed += struct.pack(f"{into}HHL4s", tag, kind, count, value)
-    directory = struct.pack(f"{into}H", len(tags)) + packed + bytes(4) + values
-    head = block[:4] + struct.pack(f"{into}L", start)
-    padding = bytes(start - moved - len(data))
-    return b"".join([head, block[8:], memoryview(data)[8:], padding, directory])
-
-
 def _collect(data):
     """A TIFF file's EXIF as a block of its own, in which a maker's note lies where it lay."""
-    start, order = _find_first(data)
-    tags = _read_entries(data, start, order)
+    start, order = find_first(data)
+    tags = read_entries(data, start, order)
     if not _OF_PHOTOGRAPH & tags.keys():
         return b""
     note, size = _find_note(data, tags, order)
@@ -206,10 +130,10 @@ def _collect(data):
 def _find_note(data, tags, order):
     """(where a maker's note lies, its bytes); zeros for none."""
     if DETAILS in tags:
-        details = _read_entries(data, _read_number(tags[DETAILS][3], 0, order), order)
+        details = read_entries(data, read_number(tags[DETAILS][3], 0, order), order)
         if NOTE in details and details[NOTE][2] > 4:
             _, _, size, value = details[NOTE]
-            place = _read_number(value, 0, order)
+            place = read_number(value, 0, order)
             if place + size <= len(data):
                 return place, size
     return 0, 0
@@ -220,19 +144,19 @@ def _pack_directory(data, start, order, base, pinned, depth=0, room=_LIMIT):
 
     ValueError if they are more than `room`.
     """
-    entries = _read_entries(data, start, order).values()
-    entries = [e for e in entries if depth or e[0] in _OF_PHOTOGRAPH | _RESOLUTIONS]
+    entries = read_entries(data, start, order).values()
+    entries = [e for e in entries if depth or e[0] in _OF_PHOTOGRAPH | RESOLUTIONS]
     entries = sorted(entries)
     head = 2 + 12 * len(entries) + 4
     packed, values = bytearray(), bytearray()
     for tag, kind, count, value in entries:
-        place = _read_number(value, 0, order)
+        place = read_number(value, 0, order)
         new_place, left = base + head + len(values), room - head - len(values)
         if tag in _DIRECTORIES and depth < 2:
             kind, count = 4, 1
             value = _pack_directory(data, place, order, new_place, pinned, depth + 1, left)
         elif tag != NOTE or place != pinned:
-            size = count * _BYTES.get(kind, 1)
+            size = count * BYTES.get(kind, 1)
             if size > min(left, len(data)):
                 raise ValueError
             value = value if size <= 4 else data[place : place + size]
@@ -246,16 +170,16 @@ def _pack_directory(data, start, order, base, pinned, depth=0, room=_LIMIT):
 
 
 def _drop_thumbnail(data, first, order):
-    link = first + 2 + 12 * _read_number(data, first, order, "H")
-    second = _read_number(data, link, order)
+    link = find_link(data, first, order)
+    second = read_number(data, link, order)
     data[link : link + 4] = bytes(4)
     if not second:
         return
-    places = _find_places(data, second, order)
+    places = find_places(data, second, order)
     for where, how_long in _THUMBNAILS:
         if where not in places or how_long not in places:
             continue
-        start, size = (_read_number(data, places[tag] + 8, order) for tag in (where, how_long))
+        start, size = (read_number(data, places[tag] + 8, order) for tag in (where, how_long))
         end = min(start + size, len(data))
         if start >= end or any(
             start < stop and begin < end for begin, stop in _find_used(data, order)
@@ -269,18 +193,18 @@ def _drop_thumbnail(data, first, order):
 
 def _find_used(data, order, start=None, depth=0):
     """(from, to) of the directories and of their longer values, but the thumbnail's."""
-    start = _find_first(data)[0] if start is None else start
-    entries = _read_entries(data, start, order)
+    start = find_first(data)[0] if start is None else start
+    entries = read_entries(data, start, order)
     yield start, start + 6 + 12 * len(entries)
     for tag, kind, count, value in entries.values():
-        place, size = _read_number(value, 0, order), count * _BYTES.get(kind, 1)
+        place, size = read_number(value, 0, order), count * BYTES.get(kind, 1)
         if tag in _DIRECTORIES and depth < 2:
             yield from _find_used(data, order, place, depth + 1)
         elif size > 4:
             yield place, place + size
 
 
-def _set(data, place, order, value):
+def set_number(data: bytearray, place: int | None, order: str, value: int) -> None:
     """Gives a tag at this place, if it has one number, another one."""
     if place is None:
         return
@@ -290,31 +214,3 @@ def _set(data, place, order, value):
         struct.pack_into(f"{order}H", data, place + 2, kind)
         data[place + 8 : place + 12] = bytes(4)
         struct.pack_into(f"{order}{'H' if kind == 3 else 'L'}", data, place + 8, value)
-
-
-def _find_first(data):
-    """(where the first directory lies, byte order as `struct` names it)."""
-    order = _ORDERS.get(bytes(data[:2]), "<")
-    magic, start = struct.unpack(f"{order}HL", data[2:8])
-    if magic != 42:
-        raise ValueError  # a BigTIFF, for more than 4 GB, or damaged
-    return start, order
-
-
-def _find_places(data, start, order):
-    """{tag: place of its 12 bytes} of a directory."""
-    (count,) = struct.unpack_from(f"{order}H", data, start)
-    places = range(start + 2, start + 2 + 12 * count, 12)
-    return {
-        _read_number(data, place, order, "H"): place for place in places if place + 12 <= len(data)
-    }
-
-
-def _read_entries(data, start, order):
-    """{tag: (tag, kind, how many, value or its place)} of a directory."""
-    places = _find_places(data, start, order)
-    return {tag: struct.unpack_from(f"{order}HHL4s", data, place) for tag, place in places.items()}
-
-
-def _read_number(data, place, order, letter="L"):
-    return struct.unpack_from(f"{order}{letter}", data, place)[0]

@@ -6,13 +6,16 @@ a file has that holds no ICC profile, and what other pictures.
 """
 
 import io
+import mmap
 import re
 import struct
+from collections.abc import Iterator
 
 import numpy as np
+from PIL import Image
 
 from tf_deblur.errors import UserError
-from tf_deblur.pictures import libvips
+from tf_deblur.pictures import exif, libvips, pillow
 from tf_deblur.pictures.libvips import pyvips
 
 # primaries, transfer and matrix by ITU-T H.273, and whether black is 0 and white the largest value
@@ -21,6 +24,7 @@ _AV1 = re.compile(rb"av1C\x81.(.)", re.DOTALL)
 _MONOCHROME, _FULL, _HIDDEN = 0x10, 0x80, 1  # bits
 _PICTURES = {b"hvc1", b"av01", b"grid", b"iden", b"iovl", b"jpeg", b"avc1", b"j2k1", b"vvc1"}
 _MANY_TILES = "box contains"  # more than libheif's limit of 256, as phones' 200 megapixels have
+BITS = 12  # that an AVIF holds
 _UNKNOWN, _SRGB, _CURVES_OF_HDR = 2, 1, {8, 16, 18}  # the numbers: linear, PQ and HLG
 
 
@@ -45,6 +49,8 @@ def decode_avif(image: pyvips.Image, data: bytes) -> tuple:
     codec = _AV1.search(_read_properties(data))
     if codec and codec[1][0] & _MONOCHROME:  # three times the same, and alpha
         array = _widen(array[..., [0, 3] if array.shape[-1] == 4 else [0]], bits, data)
+    if Image.registered_extensions().get(".avif"):  # which Pillow has for some years
+        pillow.check(data)
     return array, b"tmap" in _read_items(data)[0].values(), image
 
 
@@ -71,7 +77,7 @@ def decode_heic(image: pyvips.Image, data: bytes) -> tuple:
     return array, gain_map, image
 
 
-def describe_rest(image: pyvips.Image, data: bytes) -> str:
+def describe_rest(image: pyvips.Image, data: bytes) -> list[str]:
     """What a file holds beside its picture, in words: tiles, thumbnails and masks do not count."""
     items, refers, hidden = _read_items(data)
     seen = {item for item, kind in items.items() if kind in _PICTURES} - hidden
@@ -79,7 +85,8 @@ def describe_rest(image: pyvips.Image, data: bytes) -> str:
     tiles = {item for kind, _, to in refers if kind == b"dimg" for item in to}
     left = max(len(seen - tiles), 1) - 1  # the picture itself may be one that another is made of
     words = ["second picture" if left == 1 else f"{left} other pictures"] if left else []
-    return " and the ".join(words + ["film"] * _name_boxes(data)[1])
+    words += ["film"] * _name_boxes(data)[1]
+    return [f"the {' and the '.join(words)} behind it"] if words else []
 
 
 def has_other_colours(image: pyvips.Image, data: bytes) -> bool:
@@ -143,6 +150,36 @@ def to_upper_bits(array: np.ndarray, bits: int) -> np.ndarray:
     return _look_up(levels << (16 - bits), array)
 
 
+def save_avif(
+    pixels: np.ndarray, header: pyvips.Image | None, block: bytes, options: dict
+) -> bytes:
+    """As `libvips.save`, with an EXIF block, of an AVIF."""
+    options = options | {"effort": 1}
+    if pixels.dtype == np.uint16:
+        pixels = to_upper_bits(pixels, BITS)
+        options["bitdepth"] = BITS
+    if not block:
+        return libvips.save(".avif", pixels, header, options)
+    # with some EXIF, for the block to replace
+    return add_exif(libvips.save(".avif", pixels, header, options, keep="all"), block)
+
+
+def add_exif(data: bytes, block: bytes) -> bytes:
+    """An AVIF file with an EXIF block in place of the one that it has, at the file's end."""
+    item = re.search(rb"infe\x02...(..)..Exif", data, re.DOTALL)
+    places = data.find(b"iloc\0\0\0\0\x44\x40")  # how libheif writes it: all numbers of 32 bits
+    if not item or places < 0:
+        return data
+    (count,) = struct.unpack_from(">H", data, places + 10)
+    changed = bytearray(data)
+    content = struct.pack(">L", len(exif.PREFIX)) + exif.PREFIX + block
+    for place in range(places + 12, places + 12 + 18 * count, 18):
+        if data[place : place + 2] == item[1]:
+            extent = (len(data) + 8, 1, 0, len(content))
+            struct.pack_into(">LHLL", changed, place + 4, *extent)
+    return bytes(changed) + struct.pack(">L4s", len(content) + 8, b"mdat") + content
+
+
 def _look_up(levels, array):
     made = np.empty_like(array)
     for row, into in zip(array, made):  # all at once, NumPy makes indices of 64 bits
@@ -153,7 +190,7 @@ def _look_up(levels, array):
 def _name_boxes(data):
     """(kinds of a file's boxes, whether a film follows, which has the same)."""
     kinds = []
-    for kind, _, _ in _read_boxes(data, 0, len(data)):
+    for kind, _, _ in read_boxes(data, 0, len(data)):
         if kind == b"mpvd" or kind == b"ftyp" and kinds:
             return kinds, True
         kinds.append(kind)
@@ -165,7 +202,7 @@ def _read_items(data):
     items, refers, hidden = {}, [], set()
     for kind, start, end in _read_meta(data):
         if kind == b"iinf":
-            for _, at, _ in _read_boxes(data, start + (8 if data[start] else 6), end):
+            for _, at, _ in read_boxes(data, start + (8 if data[start] else 6), end):
                 item, _, name = struct.unpack_from(
                     ">LH4s" if data[at] > 2 else ">HH4s", data, at + 4
                 )
@@ -173,7 +210,7 @@ def _read_items(data):
                 hidden |= {item} if data[at + 3] & _HIDDEN else set()
         elif kind == b"iref":
             head, letter = (">LH", "L") if data[start] else (">HH", "H")
-            for name, at, _ in _read_boxes(data, start + 4, end):
+            for name, at, _ in read_boxes(data, start + 4, end):
                 item, count = struct.unpack_from(head, data, at)
                 to = struct.unpack_from(f">{count}{letter}", data, at + struct.calcsize(head))
                 refers.append((name, item, to))
@@ -190,9 +227,9 @@ def _read_properties(data):
         if kind == b"pitm":
             image = int.from_bytes(data[start + 4 : end], "big")
         elif kind == b"iprp":
-            for inner, at, stop in _read_boxes(data, start, end):
+            for inner, at, stop in read_boxes(data, start, end):
                 if inner == b"ipco":
-                    boxes = [name + data[a:b] for name, a, b in _read_boxes(data, at, stop)]
+                    boxes = [name + data[a:b] for name, a, b in read_boxes(data, at, stop)]
                 elif inner == b"ipma":
                     belong |= _read_associations(data, at)
     parts = {item: to[0] for kind, item, to in _read_items(data)[1] if kind == b"dimg" and to}
@@ -220,12 +257,12 @@ def _read_associations(data, start):
 
 
 def _read_meta(data):
-    metas = (place for kind, *place in _read_boxes(data, 0, len(data)) if kind == b"meta")
+    metas = (place for kind, *place in read_boxes(data, 0, len(data)) if kind == b"meta")
     begin, stop = next(metas, (0, 0))
-    return _read_boxes(data, begin + 4, stop)
+    return read_boxes(data, begin + 4, stop)
 
 
-def _read_boxes(data, start, end):
+def read_boxes(data: bytes | mmap.mmap, start: int, end: int) -> Iterator[tuple]:
     """(kind, where it begins, where it ends) of each box."""
     while start + 8 <= end:
         size, kind = struct.unpack_from(">L4s", data, start)

@@ -3,12 +3,13 @@
 import re
 import struct
 
+import numpy as np
+
 from tf_deblur.errors import UserError
-from tf_deblur.pictures import exif, libvips
-from tf_deblur.pictures.libvips import pyvips
+from tf_deblur.pictures import exif, iptc, libvips, pillow
+from tf_deblur.pictures.libvips import COMMENTS, EXTENDED_XMP, pyvips
 
 LONGEST = 65535 - 2  # bytes of a segment, which counts its own length
-EXTENDED_XMP = "xmp-extended"  # segments as they lie in a file
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
 # Ultra HDR's and ISO 21496's; libultrahdr, asked, prints what it thinks of damaged ones
 _GAIN_MAPS = b"http://ns.adobe.com/hdr-gain-map/1.0/", b"urn:iso:std:iso:ts:21496:-1"
@@ -19,38 +20,54 @@ _AFTER_PIXELS = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # a marker that is no 
 _PICTURE = re.compile(rb"\xff\xd8\xff[\xc0-\xef]")
 
 
-def open(data: bytes, loader: str) -> pyvips.Image:
-    """As `libvips.open`, with GAIN_MAP if the file has one, and XMP of more than one segment."""
-    image = libvips.open(data, loader).copy()
-    told, more, gain_map = False, b"", False
+def open(data: bytes, loader: str, fail_on: str = "warning") -> pyvips.Image:
+    """As `libvips.open`, with GAIN_MAP if the file has one, comments, and XMP of many segments."""
+    image = libvips.load(data, loader, fail_on=fail_on).copy()
+    told, gain_map, kept = False, False, {COMMENTS: b"", EXTENDED_XMP: b""}
     for marker, start, end in _read_segments(data):
         content = data[start + 4 : end]
         if marker == 0xE0 and content[:5] == b"JFIF\0" and len(content) > 7:
             told = content[7] in (1, 2)
         elif marker == 0xE1 and content.startswith(_MORE_XMP):
-            more += data[start:end]
+            kept[EXTENDED_XMP] += data[start:end]
+        elif marker == 0xFE:
+            kept[COMMENTS] += data[start:end]
         gain_map |= any(mark in content for mark in _GAIN_MAPS)
     if not told and not exif.has(exif.read(image, data), exif.RESOLUTION):
         image = image.copy(xres=1, yres=1)
-    if more:
-        image.set_type(pyvips.GValue.blob_type, EXTENDED_XMP, more)
+    for field, segments in kept.items():
+        if segments:
+            image.set_type(pyvips.GValue.blob_type, field, segments)
     if gain_map:
         image.set_type(pyvips.GValue.gint_type, libvips.GAIN_MAP, 1)
     return image
 
 
-def check(data: bytes, loader: str) -> None:
-    """As `libvips.check_by_pillow`, and of a file whose pixels end before its picture does."""
+def decode(image: pyvips.Image, data: bytes) -> tuple:
+    """As `libvips.decode`; what libjpeg warns of is for Pillow to judge, too."""
     try:
-        libvips.load(data, loader, fail_on="warning", access="sequential").avg()
+        decoded = libvips.decode(image, data)
     except pyvips.Error as error:
         if "premature end of data segment" in str(error):  # the rest would be grey
             raise UserError("its pixels end too early: cut short or damaged") from error
-    libvips.check_by_pillow(data, loader)
+        pillow.check(data)
+        turned, image = image, open(data, "jpeg", fail_on="error")
+        if turned.get_typeof("orientation"):
+            image.set_type(pyvips.GValue.gint_type, "orientation", turned.get("orientation"))
+        decoded = libvips.decode(image, data)
+    else:
+        pillow.check(data, pixels=False)
+    return decoded
 
 
-def add_metadata(data: bytes, header: pyvips.Image, block: bytes) -> bytes:
-    """A JPEG file as libvips writes it, with resolution, EXIF and XMP, of which it drops some."""
+def save(pixels: np.ndarray, header: pyvips.Image | None, block: bytes, options: dict) -> bytes:
+    """As `libvips.save`, with resolution, EXIF, XMP and comments, of which that drops some."""
+    if header:
+        words = iptc.wrap(libvips.get_bytes(header, libvips.IPTC))
+        header = libvips.set_bytes(header, libvips.IPTC, words)
+    data = libvips.save(".jpg", pixels, header, options, keep="icc|iptc")
+    if not header:
+        return data
     head = b""
     if libvips.has_resolution(header) and not exif.has(block, exif.RESOLUTION):
         dots = min(max(round(header.xres * 25.4), 1), 65535)  # an inch
@@ -60,7 +77,9 @@ def add_metadata(data: bytes, header: pyvips.Image, block: bytes) -> bytes:
         head += _segment(0xE1, exif.PREFIX + block)
     if xmp := libvips.get_bytes(header, libvips.XMP):
         head += _segment(0xE1, _XMP + xmp)
-    return data[:2] + head + libvips.get_bytes(header, EXTENDED_XMP) + data[2:]
+    for field in (EXTENDED_XMP, COMMENTS):
+        head += libvips.get_bytes(header, field)
+    return data[:2] + head + data[2:]
 
 
 def refuse_exif(block: bytes) -> str:
@@ -72,8 +91,8 @@ def _segment(marker, content):
     return struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content
 
 
-def describe_rest(image: pyvips.Image, data: bytes) -> str:
-    """What a JPEG file holds after its picture, in words; empty for nothing but padding.
+def describe_rest(image: pyvips.Image, data: bytes) -> list[str]:
+    """What a JPEG file holds after its picture, in words; nothing for padding.
 
     A gain map is told elsewhere.
     """
@@ -86,7 +105,7 @@ def describe_rest(image: pyvips.Image, data: bytes) -> str:
         words.append(f"{len(rest)} bytes")
     if film >= 0:
         words.append("film")
-    return " and the ".join(words)
+    return [f"the {' and the '.join(words)} behind it"] if words else []
 
 
 def _find_end(data):

@@ -1,11 +1,10 @@
 """libvips, silent: pixels, metadata, and in words for people why it cannot do a file."""
 
-import io
 import logging
 import os
 import re
 import struct
-import zlib
+from collections.abc import Callable
 
 import numpy as np
 
@@ -13,19 +12,20 @@ import numpy as np
 os.environ.setdefault("VIPS_WARNING", "0")
 logging.getLogger("pyvips").setLevel(logging.CRITICAL)
 import pyvips  # noqa: E402
-from PIL import Image  # noqa: E402
 
-from tf_deblur.errors import UserError, quiet  # noqa: E402
+from tf_deblur.errors import UserError  # noqa: E402
 
 # of what libvips logs of damaged files, pyvips would print that it is no UTF-8
 pyvips._to_string = lambda text: pyvips.ffi.string(text).decode(errors="replace")
 pyvips.cache_set_max(0)  # by name: a file written anew would be the old one
 pyvips.block_untrusted_set(True)  # their readers are not made for files of strangers
 
-GAIN_MAP = "gainmap-data"
+# Names of its fields, and of ours: whether there is a gain map; parts of a file as they lie in it.
+EXIF, XMP, PROFILE, IPTC = "exif-data", "xmp-data", "icc-profile-data", "iptc-data"
+GAIN_MAP, EXTENDED_XMP, COMMENTS = "gainmap-data", "xmp-extended", "jpeg-comments"
+TEXTS, COLOURS = "png-texts", "png-colours"
+_KEPT = [PROFILE, XMP, IPTC, "resolution-unit", EXTENDED_XMP, COMMENTS, TEXTS, COLOURS]
 _TYPES = ("uchar", "ushort")
-EXIF, XMP, PROFILE = "exif-data", "xmp-data", "icc-profile-data"  # names of its fields
-_KEPT = [PROFILE, XMP, "iptc-data", "resolution-unit", "xmp-extended", "png-texts", "png-colours"]
 _UNSUPPORTED = re.compile(r"not (configured|supported|implemented)|unsupported", re.IGNORECASE)
 _SHORT = re.compile(
     r"premature end|unexpected end|end of file|too small|no image|missing SOS|outside of file"
@@ -75,17 +75,20 @@ def decode(image: pyvips.Image, data: bytes) -> tuple:
     return pixels, bool(image.get_typeof(GAIN_MAP)), image
 
 
-def check_by_pillow(data: bytes, loader: str) -> None:
-    """Raises what Pillow does if it knows a file, but not how to get whole pixels out of it.
-
-    Where libvips is content with less, of damaged files a second opinion counts.
-    """
-    with quiet():
-        try:
-            picture = Image.open(io.BytesIO(data))
-        except Exception:  # no kind of file that it knows
-            return
-        picture.load()
+def save(
+    suffix: str,
+    pixels: np.ndarray,
+    header: pyvips.Image | None,
+    options: dict,
+    keep: str = "xmp|iptc|icc|other",
+) -> bytes:
+    """The bytes of a file with all that a header has but EXIF; `options` are the saver's."""
+    grey, deep = pixels.shape[-1] < 3, pixels.dtype == np.uint16
+    kind = {(0, 0): "srgb", (0, 1): "rgb16", (1, 0): "b-w", (1, 1): "grey16"}[grey, deep]
+    image = pyvips.Image.new_from_array(np.ascontiguousarray(pixels)).copy(interpretation=kind)
+    if header:
+        image = copy_metadata(image, header)
+    return image.write_to_buffer(suffix, keep=keep if header else "none", **options)
 
 
 def copy_metadata(image: pyvips.Image, header: pyvips.Image) -> pyvips.Image:
@@ -95,6 +98,16 @@ def copy_metadata(image: pyvips.Image, header: pyvips.Image) -> pyvips.Image:
         if header.get_typeof(field):
             image.set_type(header.get_typeof(field), field, header.get(field))
     image.set_type(pyvips.GValue.gint_type, "orientation", 1)
+    return image
+
+
+def set_bytes(image: pyvips.Image, field: str, data: bytes) -> pyvips.Image:
+    """An image with another value of a field of metadata; without it for none."""
+    image = image.copy()
+    if data:
+        image.set_type(pyvips.GValue.blob_type, field, data)
+    else:
+        image.remove(field)
     return image
 
 
@@ -138,31 +151,26 @@ def to_srgb(pixels: np.ndarray, profile: bytes) -> np.ndarray:
         return pixels
 
 
-def explain_reading(error: Exception, data: bytes, kind: str | None) -> str:
+def explain_reading(error: Exception, data: bytes, kind: str, explain: Callable) -> str:
     """Why a file cannot be read.
 
     Args:
       error: what libvips, or another library, raised.
-      data: the file's bytes.
-      kind: the format that they begin like; None for none.
+      data: the file's bytes, not none.
+      kind: the format that they begin like.
+      explain: data -> what is wrong with a file of this format, if that can be told.
 
     Returns:
       Words: what is wrong, and where if that can be told.
     """
-    if not data:
-        return "it is empty"
     if isinstance(error, pyvips.Error):
         lines = [line.partition(": ")[2] for line in error.detail.splitlines() if ": " in line]
     else:
         lines = str(error).strip().splitlines()
     if any(_UNSUPPORTED.search(line) for line in lines):
         return f"a kind of {kind} that is not read: {lines[0]}"
-    if kind == "PNG" and isinstance(error, pyvips.Error):
-        return f"its PNG data is {_find_damage_in_png(data)}"
-    if kind == "WebP" and len(data) < (size := int.from_bytes(data[4:8], "little") + 8):
-        return f"its WebP data is cut short: {len(data)} bytes of {size}"
-    if not kind:
-        return "no format that we know"
+    if isinstance(error, pyvips.Error) and (told := explain(data)):
+        return f"its {kind} data is {told}"
     if any("known format" in line for line in lines):
         where = "the list of its contents is missing"
         return f"its {kind} data is cut short or damaged: {where}"
@@ -172,22 +180,6 @@ def explain_reading(error: Exception, data: bytes, kind: str | None) -> str:
     return (
         f"its {kind} data is damaged{': ' * bool(reasons)}{reasons[-1].strip() if reasons else ''}"
     )
-
-
-def _find_damage_in_png(data):
-    place = 8
-    while place < len(data):
-        size, name = struct.unpack(">L4s", data[place : place + 8].ljust(8, b"\0"))
-        end = place + 12 + size
-        if end > len(data):
-            return f"cut short: {len(data)} bytes of at least {end}"
-        chunk = name.decode("latin-1")
-        if zlib.crc32(data[place + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
-            return f"damaged: the checksum of chunk {chunk!r} at byte {place} is wrong"
-        if name == b"IEND":
-            return "damaged: its compressed pixels make no picture"
-        place = end
-    return f"cut short: {len(data)} bytes, and no end"
 
 
 def explain_writing(error: Exception) -> str:

@@ -9,15 +9,27 @@ import dataclasses
 import os
 import pathlib
 import struct
+from collections.abc import Sequence
 
 import numpy as np
 
 from tf_deblur.errors import BadPicture, UserError
 from tf_deblur.files import whole
-from tf_deblur.pictures import arrays, exif, formats, jpeg, libvips, png, xmp
-from tf_deblur.pictures.libvips import EXIF, XMP, get_bytes, pyvips
+from tf_deblur.pictures import arrays, exif, formats, libvips, xmp
+from tf_deblur.pictures.libvips import (
+    COLOURS,
+    COMMENTS,
+    EXIF,
+    EXTENDED_XMP,
+    IPTC,
+    TEXTS,
+    XMP,
+    get_bytes,
+    pyvips,
+)
 
 QUALITY = 95  # of JPEG, WebP and AVIF
+WORDS = {IPTC: "IPTC", EXTENDED_XMP: "extended XMP", COMMENTS: "comment", TEXTS: "texts"}
 MEGAPIXELS = 150  # a file that claims more is refused, unless the user says otherwise
 
 
@@ -33,7 +45,7 @@ class Photograph:
       header: a `pyvips.Image` whose metadata a restored picture inherits; None for none.
       gain_map: whether the file has one too, for screens brighter than its pixels tell.
       bits: how many of the 16 of uint16 the file has.
-      behind: what a JPEG file holds after its picture, in words; empty for nothing.
+      rest: what the file holds that no result does, in words.
       other_colours: whether they differ from sRGB (HDR, wider) and no profile says so.
     """
 
@@ -44,7 +56,7 @@ class Photograph:
     header: pyvips.Image | None
     gain_map: bool = False
     bits: int = 16
-    behind: str = ""
+    rest: Sequence[str] = ()
     other_colours: bool = False
 
 
@@ -87,9 +99,17 @@ def _blame(source, name):
     except MemoryError:  # no fault of the file's
         raise
     except Exception as error:  # of damaged files, libraries raise anything
-        reason = libvips.explain_reading(error, data, formats.name_by_start(data))
+        reason = _explain(error, data)
         told = f"not a whole picture that we can read; use PNG or JPEG ({reason})"
         raise BadPicture(told, name) from error
+
+
+def _explain(error, data):
+    rows = formats.find_by_start(data)
+    if not data or not rows:
+        return "no format that we know" if data else "it is empty"
+    kind = " or ".join(row.name for row in rows)
+    return libvips.explain_reading(error, data, kind, rows[0].explain)
 
 
 def _read_bytes(path):
@@ -98,7 +118,12 @@ def _read_bytes(path):
             raise UserError("a folder, not a picture; name the pictures in it")
         if path.exists() and not path.is_file():
             raise UserError("not a file")
-        return path.read_bytes()  # mapped, one that is cut while it is read would end us
+        with path.open("rb") as file:  # mapped, one that is cut while it is read would end us
+            start = file.read(formats.START)
+            if not formats.find_by_start(start):
+                return start
+            file.seek(0)
+            return file.read()
     except FileNotFoundError:
         raise UserError("no such file") from None
     except OSError as error:
@@ -109,7 +134,6 @@ def _decode(image, format, data):
     """An opened file's pixels, split into what `Photograph` tells apart, and all else."""
     image = _find_orientation(image, format)
     array, gain_map, image = format.decode(image, data)
-    format.check(data, format.loader)
     color, alpha = array, None
     if array.shape[-1] in (2, 4):
         color, alpha = array[..., :-1], array[..., -1]
@@ -119,7 +143,7 @@ def _decode(image, format, data):
         np.repeat(color, 3, axis=-1) if grey else np.ascontiguousarray(color),
         *(alpha, grey, format.suffix, _collect_metadata(image, data), gain_map),
         bits=image.get("bits-per-sample") if in_heif else 16,
-        behind=format.describe_rest(image, data) if format.describe_rest else "",
+        rest=format.describe_rest(image, data),
         other_colours=format.other_colours(image, data),
     )
 
@@ -162,10 +186,10 @@ def strip_metadata(photograph: Photograph) -> Photograph:
         pixels = libvips.to_srgb(pixels[..., :1] if photograph.grey else pixels, profile)
         pixels = pixels.repeat(3, axis=-1) if pixels.shape[-1] == 1 else pixels
     kept = None
-    colours = get_bytes(header, png.COLOURS)
+    colours = get_bytes(header, COLOURS)
     if photograph.other_colours and colours:  # nothing else says what they are
         kept = pyvips.Image.black(1, 1).copy()
-        kept.set_type(pyvips.GValue.blob_type, png.COLOURS, colours)
+        kept.set_type(pyvips.GValue.blob_type, COLOURS, colours)
     return dataclasses.replace(photograph, pixels=pixels, header=kept)
 
 
@@ -233,11 +257,10 @@ def encode(
     block = exif.update(get_bytes(header, EXIF), array.shape[1], array.shape[0])
     if get_bytes(header, XMP):
         header = _update_xmp(header, format, array.shape[1], array.shape[0])
-    options = format.options | ({"Q": quality} if format.lossy else {})
+    if format.refuse_exif(block):
+        block = b""
     try:
-        return format.save(
-            format, pixels, header, b"" if format.refuse_exif(block) else block, options
-        )
+        return format.save(pixels, header, block, {"Q": quality} if format.lossy else {})
     except (pyvips.Error, struct.error) as error:
         reason = libvips.explain_writing(error)
         raise UserError(f"{size}: not for {suffix.lower()} ({reason})") from error
@@ -258,11 +281,11 @@ def _fit(array, format, like):
 def _update_xmp(header, format, width, height):
     """A header whose XMP is true of a picture of this size in this format, if it fits."""
     header, text = header.copy(), xmp.update(get_bytes(header, XMP), width, height)
-    if format.name != "JPEG":
+    if EXTENDED_XMP not in format.keeps:
         text = xmp.drop_extension(text)
     if len(text) > (format.longest_xmp or len(text)):
         header.remove(XMP)
-        header.remove(jpeg.EXTENDED_XMP)
+        header.remove(EXTENDED_XMP)
     else:
         header.set_type(pyvips.GValue.blob_type, XMP, text)
     return header
@@ -282,15 +305,15 @@ def describe_losses(suffix: str, photograph: Photograph) -> str:
     size = len(get_bytes(header, XMP))
     if size > (format.longest_xmp or size):
         losses.append("without its XMP, more than a JPEG holds")
-    elif get_bytes(header, jpeg.EXTENDED_XMP) and format.name != "JPEG":
-        losses.append("without its extended XMP")
-    if get_bytes(header, png.TEXTS) and format.name != "PNG":
-        losses.append("without its texts")
-    if photograph.behind:
-        losses.append(f"without the {photograph.behind} behind it")
+    fields = [field for field in WORDS.keys() - format.keeps if get_bytes(header, field)]
+    losses += [f"without its {WORDS[field]}" for field in sorted(fields)]
+    told = exif.has(block, exif.RESOLUTION) or formats.RESOLUTION in format.keeps
+    if header and libvips.has_resolution(header) and not told:
+        losses.append("without its resolution")
+    losses += [f"without {words}" for words in photograph.rest]
     if photograph.gain_map:
         losses.append("without its gain map")
-    if photograph.other_colours and not (format.name == "PNG" and get_bytes(header, png.COLOURS)):
+    if photograph.other_colours and not (COLOURS in format.keeps and get_bytes(header, COLOURS)):
         losses.append("its HDR or wide colours taken for sRGB")
     return ", ".join(losses)
 

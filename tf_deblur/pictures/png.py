@@ -3,10 +3,11 @@
 import struct
 import zlib
 
-from tf_deblur.pictures import exif, heif, libvips
-from tf_deblur.pictures.libvips import pyvips
+import numpy as np
 
-TEXTS, COLOURS = "png-texts", "png-colours"  # chunks as they lie in a file
+from tf_deblur.pictures import exif, heif, libvips
+from tf_deblur.pictures.libvips import COLOURS, TEXTS, pyvips
+
 _TEXT_KINDS = (b"tEXt", b"zTXt", b"iTXt")
 _COLOUR_KINDS = (b"cICP", b"mDCV", b"cLLI", b"gAMA", b"cHRM", b"sRGB")
 _XMP, _RAW = b"XML:com.adobe.xmp", b"Raw profile type "  # the second as ImageMagick writes it
@@ -21,7 +22,7 @@ def open(data: bytes, loader: str) -> pyvips.Image:
     image = libvips.open(data, loader).copy(xres=1, yres=1)
     kept: dict[str, list] = {TEXTS: [], COLOURS: []}
     found: dict[str, bytes] = {}
-    for kind, content in _read_chunks(data):
+    for kind, content in _read_contents(data):
         if kind == b"acTL":
             libvips.refuse_pages(int.from_bytes(content[:4], "big"))
         elif kind == b"eXIf":
@@ -50,7 +51,7 @@ def open(data: bytes, loader: str) -> pyvips.Image:
 def has_other_colours(image: pyvips.Image, data: bytes) -> bool:
     """Whether a file's colours differ from sRGB, and no ICC profile says so."""
     chunks = libvips.get_bytes(image, COLOURS)
-    told = dict(_read_chunks(bytes(8) + chunks))
+    told = dict(_read_contents(bytes(8) + chunks))
     if b"cICP" in told:
         return heif.differ_from_srgb(*told[b"cICP"][:2])
     if image.get_typeof(libvips.PROFILE) or b"sRGB" in told:
@@ -62,18 +63,43 @@ def has_other_colours(image: pyvips.Image, data: bytes) -> bool:
     )
 
 
-def add_metadata(data: bytes, header: pyvips.Image, block: bytes) -> bytes:
-    """A PNG file as libvips writes it, with an EXIF block, texts and colours; none if empty."""
+def describe_rest(image: pyvips.Image, data: bytes) -> list[str]:
+    """What a file holds that goes into no other, in words."""
+    told = dict(_read_contents(data))
+    shape = told.get(b"pHYs", b"")
+    words = ["its time of change"] if b"tIME" in told else []
+    words += ["its background colour"] if b"bKGD" in told else []
+    words += ["the shape of its pixels"] if shape[8:] == b"\0" and shape[:4] != shape[4:8] else []
+    *_, (_, _, end) = _walk(data)
+    return words + [f"the {size} bytes behind it" for size in [len(data) - end] if size > 0]
+
+
+def save(pixels: np.ndarray, header: pyvips.Image | None, block: bytes, options: dict) -> bytes:
+    """As `libvips.save`, with an EXIF block, texts and colours."""
+    data = libvips.save(".png", pixels, header, options | {"compression": 6})
     more = _pack(b"eXIf", block) if block else b""
     for field in (COLOURS, TEXTS):
         more += libvips.get_bytes(header, field)
     rest = data[_HEAD:]
     if (
-        not libvips.has_resolution(header)
+        not (header and libvips.has_resolution(header))
         and (place := rest.find(b"pHYs", 0, rest.find(b"IDAT"))) > 0
     ):
         rest = rest[: place - 4] + rest[place + 17 :]
     return data[:_HEAD] + more + rest
+
+
+def explain(data: bytes) -> str:
+    """What is wrong with a file, in words."""
+    for kind, place, end in _walk(data):
+        if end > len(data):
+            return f"cut short: {len(data)} bytes of at least {end}"
+        if zlib.crc32(data[place + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
+            chunk = kind.decode("latin-1")
+            return f"damaged: the checksum of chunk {chunk!r} at byte {place} is wrong"
+        if kind == b"IEND":
+            return "damaged: its compressed pixels make no picture"
+    return f"cut short: {len(data)} bytes, and no end"
 
 
 _HEAD = 33  # bytes of the signature and the first chunk
@@ -112,11 +138,17 @@ def _pack(kind, content):
     return struct.pack(">L", len(content)) + kind + content + struct.pack(">L", checksum)
 
 
-def _read_chunks(data):
+def _read_contents(data):
     """(kind, content) of each chunk but the pixels."""
-    place = 8
-    while place + 12 <= len(data):
-        size, kind = struct.unpack_from(">L4s", data, place)
+    for kind, place, end in _walk(data):
         if kind not in (b"IDAT", b"fdAT"):
-            yield kind, data[place + 8 : place + 8 + size]
+            yield kind, data[place + 8 : end - 4]
+
+
+def _walk(data):
+    """(kind, where it begins, where it ends) of each chunk, up to the last."""
+    place, kind = 8, b""
+    while place + 8 <= len(data) and kind != b"IEND":
+        size, kind = struct.unpack_from(">L4s", data, place)
+        yield kind, place, place + 12 + size
         place += 12 + size

@@ -8,12 +8,23 @@ import numpy as np
 from PIL import TiffImagePlugin
 
 from tf_deblur.errors import UserError, quiet
-from tf_deblur.pictures import libvips
+from tf_deblur.pictures import arrays, exif, iptc, libvips, pillow
+from tf_deblur.pictures.directories import (
+    BYTES,
+    find_any,
+    find_first,
+    find_link,
+    find_places,
+    read_entries,
+    read_number,
+    read_numbers,
+)
 from tf_deblur.pictures.libvips import pyvips
 
 KIND, OLD_KIND, BITS, CODEC, COLOURS, CHANNELS = 254, 255, 258, 259, 262, 277
-PLANES, TILE_WIDTH, TILE_HEIGHT, TILES, TILE_SIZES = 284, 322, 323, 324, 325
-NUMBERS, BLACK_AND_WHITE = 339, 532
+PLANES, COLOUR_MAP, TILE_WIDTH, TILE_HEIGHT, TILES, TILE_SIZES = 284, 320, 322, 323, 324, 325
+EXTRA, NUMBERS, BLACK_AND_WHITE = 338, 339, 532
+_NO_ALPHA = 0  # of EXTRA: a channel that means nothing known
 _SMALLER, _MASK, _OLD_SMALLER = 1, 4, 2
 _WHITE_IS_0, _YCBCR, _LABS = 0, 6, {8, 9, 10}
 _UNSIGNED = 1
@@ -22,8 +33,15 @@ _BY_LIBVIPS = {1, 2, 3, 4, 5, _JPEG, 8, 32773, 32946}
 _BY_PILLOW = {6: "old-style JPEG", 34925: "LZMA", 50000: "ZSTD"}
 _MODES = {mode: mode for mode in ("L", "LA", "RGB", "RGBA", "CMYK", "I;16", "I;16B")}  # Pillow's
 _MODES |= {"1": "L", "P": "RGB", "PA": "RGBA", "RGBX": "RGB", "YCbCr": "RGB"}
-_NUMBERS = {1: "B", 3: "H", 4: "L", 13: "L", 16: "Q"}  # kinds of value that are whole numbers
 _MOST = 10_000  # pages; more is no photograph
+# Of an EXIF block's first directory, what a TIFF file says of its own pixels.
+_OF_PIXELS = {
+    *range(0xFE, 0x10B),
+    *(0x111, exif.ORIENTATION, *range(0x115, 0x11A), 0x11C, *range(0x122, 0x126), 0x12D, 0x13D),
+    *range(0x140, 0x160),
+    *range(0x200, 0x216),
+}
+_SWAPPED = {5: 4, 10: 4}  # kinds of value: fractions are two numbers
 
 
 def open(data: bytes, loader: str) -> pyvips.Image:
@@ -35,6 +53,8 @@ def open(data: bytes, loader: str) -> pyvips.Image:
         raise UserError("begins with a preview, as raw files do; develop it to a picture first")
     libvips.refuse_pages(1 + sum(not _is_extra(page) for page in pages[1:]))
     tags = pages[0]
+    if () in tags.values():
+        raise UserError("its tags are not all there: cut short or damaged")
     codec = _get(tags, CODEC, 1)
     if codec not in _BY_LIBVIPS | _BY_PILLOW.keys():
         raise UserError(f"a TIFF of compression {codec}, which is not read; use PNG or JPEG")
@@ -63,23 +83,117 @@ def decode(image: pyvips.Image, data: bytes) -> tuple:
     codec = _get(tags, CODEC, 1)
     if codec in _BY_PILLOW or _get(tags, COLOURS) == _YCBCR and codec != _JPEG:
         image = _read_by_pillow(image, data, tags)
-    return libvips.decode(image, data)
+    array, *others = libvips.decode(image, data)
+    if codec != 1:
+        _check(data)
+    if array.shape[-1] in (2, 4) and _get(tags, EXTRA) == _NO_ALPHA:
+        array = array[..., :-1]
+    return array, *others
 
 
-def check(data: bytes, loader: str) -> None:
-    """As `libvips.check_by_pillow`, of compressed files of which libvips warns."""
-    if _get(next(_read_pages(data)), CODEC, 1) == 1:
-        return
+def _check(data):
+    """Asks Pillow for a second opinion on a file of which libvips warns."""
     try:
         pyvips.Image.tiffload_buffer(data, fail_on="warning", access="sequential").avg()
     except pyvips.Error:
-        libvips.check_by_pillow(data, loader)
+        pillow.check(data)
 
 
-def describe_rest(image: pyvips.Image, data: bytes) -> str:
+def describe_rest(image: pyvips.Image, data: bytes) -> list[str]:
     """What a file holds beside its picture, in words."""
-    count = len(list(_read_pages(data))) - 1
-    return "" if not count else "smaller page" if count == 1 else f"{count} smaller pages"
+    pages = list(_read_pages(data))
+    words = ["a channel of no known meaning"] if _get(pages[0], EXTRA) == _NO_ALPHA else []
+    if count := len(pages) - 1:
+        words.append(f"the {'smaller page' if count == 1 else f'{count} smaller pages'} behind it")
+    return words
+
+
+def save(pixels: np.ndarray, header: pyvips.Image | None, block: bytes, options: dict) -> bytes:
+    """As `libvips.save`, with an EXIF block, and without a resolution that nobody knows."""
+    options = options | {"compression": "deflate", "predictor": "horizontal"}
+    swapped = bool(block) and pixels.dtype == np.uint16 and find_first(block)[1] == ">"
+    if swapped:  # its numbers are in the order of the EXIF's, which libvips would not write
+        pixels = arrays.subtract_left(pixels).byteswap()
+        options["predictor"] = "none"
+    if header:
+        words = iptc.unwrap(libvips.get_bytes(header, libvips.IPTC))
+        # of which libvips writes a quarter, for it takes bytes for numbers of 32 bits
+        header = libvips.set_bytes(header, libvips.IPTC, words.ljust(4 * len(words), b"\0"))
+    data = libvips.save(".tif", pixels, header, options)
+    if not header or not libvips.has_resolution(header):  # which libvips writes none the less
+        data = _drop_resolution(data)
+    return add_exif(data, block, predicted=swapped) if block else data
+
+
+def _drop_resolution(data):
+    """A TIFF file without a unit of its resolution, as one has that does not know it."""
+    changed = bytearray(data)
+    start, order = find_first(data)
+    exif.set_number(changed, find_places(data, start, order).get(exif.UNIT), order, 1)
+    return bytes(changed)
+
+
+def refuse_exif(block: bytes) -> str:
+    """Why a TIFF file, whose own tags a block's become, cannot have it; empty if it can."""
+    try:
+        return "" if read_entries(block, *find_first(block)) else "which is damaged"
+    except (struct.error, ValueError):
+        return "which is damaged"
+
+
+def add_exif(data: bytes, block: bytes, predicted: bool = False) -> bytes:
+    """A TIFF file's bytes with an EXIF block before its pixels, so that nothing in that moves.
+
+    A new first directory at the end has the file's tags and those of the block.
+
+    Args:
+      data: a TIFF file of little-endian numbers and one picture.
+      block: the EXIF, which `refuse_exif` lets pass.
+      predicted: whether each pixel is the difference to its neighbour, which the file's own
+        tags do not say.
+
+    Raises:
+      struct.error: more than 4 GB.
+    """
+    tags_of_block = read_entries(block, *find_first(block))
+    into, own = find_first(block)[1], read_entries(data, *find_first(data))
+    block += bytes(len(block) % 2)
+    moved = len(block) - 8  # all of the file but its header
+    kept = {tag: tags_of_block[tag] for tag in tags_of_block.keys() - _OF_PIXELS if tag not in own}
+    if exif.RESOLUTIONS <= tags_of_block.keys():
+        kept |= {tag: tags_of_block[tag] for tag in exif.RESOLUTIONS}
+    if predicted:
+        own[0x13D] = (0x13D, 3, 1, struct.pack("<HH", 2, 0))
+    tags = sorted(own.keys() | kept.keys())
+    start = moved + len(data) + (moved + len(data)) % 2
+    values, packed = bytearray(), bytearray()
+    behind = start + 2 + 12 * len(tags) + 4
+    for tag in tags:
+        if tag in kept:
+            packed += struct.pack(f"{into}HHL4s", *kept[tag])
+            continue
+        _, kind, count, value = own[tag]
+        size = count * BYTES.get(kind, 1)
+        place = read_number(value, 0, "<")
+        if size > 4 and kind not in BYTES:  # profile and XMP stay where they are
+            value = struct.pack(f"{into}L", place + moved)
+        else:
+            width = _SWAPPED.get(kind, BYTES.get(kind, 1))
+            letter = {1: "B", 2: "H", 4: "L", 8: "Q"}[width]
+            value = value[:size] if size <= 4 else data[place : place + size]
+            numbers = [*struct.unpack(f"<{size // width}{letter}", value)]
+            if tag in (0x111, 0x144):  # where its pixels lie
+                numbers = [number + moved for number in numbers]
+            value = struct.pack(f"{into}{len(numbers)}{letter}", *numbers)
+            if size > 4:
+                values += value
+                value = struct.pack(f"{into}L", behind + len(values) - size)
+                values += bytes(len(values) % 2)
+        packed += struct.pack(f"{into}HHL4s", tag, kind, count, value)
+    directory = struct.pack(f"{into}H", len(tags)) + packed + bytes(4) + values
+    head = block[:4] + struct.pack(f"{into}L", start)
+    padding = bytes(start - moved - len(data))
+    return b"".join([head, block[8:], memoryview(data)[8:], padding, directory])
 
 
 def _read_by_pillow(image, data, tags):
@@ -123,47 +237,30 @@ def _get(tags, tag, default=None):
 
 def _read_pages(data):
     """{tag: its numbers} of each page, of those that are whole numbers or fractions of 1."""
-    order = "<" if data[:2] == b"II" else ">"
-    large = struct.unpack_from(f"{order}H", data, 2)[0] == 43
-    address, count, room = ("Q", "Q", 8) if large else ("L", "H", 4)
-    (place,) = struct.unpack_from(f"{order}{address}", data, 8 if large else 4)
+    start, order, big = find_any(data)
     seen = set()
-    while place and place not in seen and len(seen) < _MOST:
-        seen.add(place)
-        if place + struct.calcsize(count) > len(data):
+    while start and start not in seen and len(seen) < _MOST:
+        seen.add(start)
+        try:
+            link = read_number(data, find_link(data, start, order, big), order, "LQ"[big])
+        except struct.error:  # a directory past the file's end
             return
-        (entries,) = struct.unpack_from(f"{order}{count}", data, place)
-        place += struct.calcsize(count)
-        size = 4 + 2 * room
-        end = place + size * entries
-        if end + room > len(data):
-            return
-        tags = {}
-        for at in range(place, end, size):
-            tag, kind, number = struct.unpack_from(f"{order}HH{address}", data, at)
-            if tag in _WANTED and number <= (len(data) if tag in (TILES, TILE_SIZES) else 64):
-                tags[tag] = _read_numbers(data, order, address, at + 4 + room, kind, number, room)
-        yield tags
-        (place,) = struct.unpack_from(f"{order}{address}", data, end)
+        places = find_places(data, start, order, big)
+        yield {tag: read_numbers(data, places[tag], order, big) for tag in places.keys() & _WANTED}
+        start = link
 
 
-_WANTED = {KIND, OLD_KIND, BITS, CODEC, COLOURS, CHANNELS, PLANES, TILE_WIDTH, NUMBERS}
-_WANTED |= {BLACK_AND_WHITE, TILE_HEIGHT, TILES, TILE_SIZES}
-
-
-def _read_numbers(data, order, address, at, kind, number, room):
-    if kind == 5:
-        letters = "LL" * number
-    elif kind in _NUMBERS:
-        letters = _NUMBERS[kind] * number
-    else:
-        return ()
-    size = struct.calcsize(f"={letters}")
-    if size > room:
-        (at,) = struct.unpack_from(f"{order}{address}", data, at)
-    if at + size > len(data):
-        return ()
-    values = struct.unpack_from(f"{order}{letters}", data, at)
-    if kind == 5:
-        values = tuple(a / b if b else 0 for a, b in zip(values[::2], values[1::2]))
-    return values
+_WANTED = {
+    KIND,
+    OLD_KIND,
+    BITS,
+    CODEC,
+    COLOURS,
+    CHANNELS,
+    PLANES,
+    COLOUR_MAP,
+    TILE_WIDTH,
+    EXTRA,
+    NUMBERS,
+}
+_WANTED |= {COLOUR_MAP, BLACK_AND_WHITE, TILE_HEIGHT, TILES, TILE_SIZES}

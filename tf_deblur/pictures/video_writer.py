@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import io
+import mmap
 import os
 import struct
 from collections.abc import Iterable
@@ -13,6 +14,7 @@ from av.codec.codec import find_best_pix_fmt_of_list
 from av.video.reformatter import Interpolation
 
 from tf_deblur.errors import UserError
+from tf_deblur.pictures.heif import read_boxes
 
 os.environ.setdefault("SVT_LOG", "0")  # it writes to the terminal by itself
 
@@ -34,7 +36,6 @@ ENCODERS = {
     "utvideo": ("utvideo", {}),
 }
 OTHERWISE = ("h264", "vp9")
-PACKETS = (0x55, 0x2000)  # AVI's tags of MP3 and AC3, whose sound is counted in packets
 MARKS = ("SPHERICAL", "STEREO3D")
 TURNING = ("mp4", "mov", "3gp")  # the containers whose display matrix every player knows
 COLOURS = ("color_range", "colorspace", "color_primaries", "color_trc")
@@ -71,7 +72,9 @@ class Writer:
         self.metadata, self.scaled = metadata, 0
         self.last = None  # time of the latest frame
         self.moved = {}  # by track: how far its times are moved, and the latest
-        self.container = av.open(f"file:{path}", "w", container_options=_choose_options(film, path))
+        words = {"metadata_errors": "surrogateescape"}  # as they were, UTF-8 or not
+        options = _choose_options(film, path)
+        self.container = av.open(f"file:{path}", "w", container_options=options, **words)
         self.matrix = _find_display_matrix(first)
         self.turns = self.matrix is not None and self.container.format.name not in TURNING
         self.picture = self._open_picture(quality)
@@ -93,6 +96,8 @@ class Writer:
                 self.container.close()
             if self.container.format.name == "avi":
                 _mend_sound(self.path, self.counts)
+            if self.container.format.name in TURNING:
+                _mend_duration(self.path)
         else:
             with contextlib.suppress(av.FFmpegError):
                 self.container.close()
@@ -127,7 +132,8 @@ class Writer:
             if packet.stream_index in self.tracks:
                 self._move(packet)
                 packet.stream = self.tracks[packet.stream_index]
-                self.counts[packet.stream.index] += 1
+                if not packet.stream.name.startswith(("pcm_", "adpcm_")):
+                    self.counts[packet.stream.index] += 1
                 with self._explain_errors():
                     self.container.mux(packet)
 
@@ -245,25 +251,42 @@ class Writer:
 
 
 def _mend_sound(path, counts):
-    """Tells in an AVI file's header how many packets of MP3 and AC3 it has.
+    """Tells in an AVI file's header how many packets of MP3, AAC and the like it has.
 
     FFmpeg's muxer takes them for bytes, after `block_align` of the source: its own command sets
-    that to 0 first, which PyAV cannot.
+    that to 0 first, for some codecs, which PyAV cannot.
 
     Args:
       path: the file.
-      counts: {number of a stream: its packets}.
+      counts: {number of a stream: its packets}, of those whose packets all take the same time.
     """
     with open(path, "r+b") as file:
         head = file.read(20 + struct.unpack("<16xI", file.read(20))[0])
         place = head.find(b"strh")
         for number in range(head.count(b"strh")):
-            (kind,) = struct.unpack_from("<H", head, head.find(b"strf", place) + 8)
-            if head[place + 8 : place + 12] == b"auds" and kind in PACKETS:
+            if head[place + 8 : place + 12] == b"auds" and number in counts:
                 for field, value in ((32, counts[number]), (44, 0)):  # length, size of a sample
                     file.seek(20 + place + 8 + field)
                     file.write(struct.pack("<I", value))
             place = head.find(b"strh", place + 1)
+
+
+def _mend_duration(path):
+    """Tells in an MP4 file's header how long picture and sound are.
+
+    FFmpeg's muxer tells how long all tracks are, and cameras' data go on for up to a second.
+    """
+    with open(path, "r+b") as file, mmap.mmap(file.fileno(), 0) as data:
+        moov = next(place for kind, *place in read_boxes(data, 0, len(data)) if kind == b"moov")
+        boxes = list(read_boxes(data, *moov))
+        (head,) = [start for kind, start, _ in boxes if kind == b"mvhd"]
+        longest = 0
+        for track in [data[start:end] for kind, start, end in boxes if kind == b"trak"]:
+            place = track.index(b"hdlr") + 12
+            if track[place : place + 4] in (b"vide", b"soun"):
+                longest = max(longest, int.from_bytes(track[28:32], "big"))
+        if not data[head]:  # else its numbers are of 64 bits, which only days want
+            struct.pack_into(">L", data, head + 16, longest)
 
 
 def _choose_options(film, path):

@@ -60,7 +60,7 @@ class Engine:
 
     def __init__(self, facts: Facts, precision="float32", why="its only one", device=None):
         self.facts, self.precision, self.why = facts, precision, why
-        self.device = device or devices.device_name()
+        self.device = device or devices.name_device()
 
     def run(self, batch: np.ndarray) -> np.ndarray:
         """(n, h, w, c) float32 in [0, 1], sides multiples of the size multiple -> the same."""

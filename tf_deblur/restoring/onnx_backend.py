@@ -42,7 +42,7 @@ class ONNXEngine(foreign.ForeignEngine):
             network.parameters = sum(math.prod(it.dims) for it in graph.graph.initializer)
             network.ops = lambda size: _list_ops(graph, size, told.get("output"))
         super().__init__(
-            name, network, told, precision, why, f"{devices.processor_name()}, {runtime}"
+            name, network, told, precision, why, f"{devices.name_processor()}, {runtime}"
         )
 
 
@@ -71,7 +71,7 @@ def _open_by_onnxruntime(path, told, precision, why):
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = devices.cores()
+    options.intra_op_num_threads = devices.count_cores()
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(path, options, ["CPUExecutionProvider"])
     [image] = session.get_inputs()

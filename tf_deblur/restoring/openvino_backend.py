@@ -19,9 +19,9 @@ class OpenVINOEngine(engine.Engine):
     def __init__(self, name, precision):
         precision, why = devices.choose_processor_precision(precision)
         steps, tensors = weights.read(name)
-        told = generators.facts(steps, "openvino", precision)
-        facts = engine.make_facts(told, weights_sha256=weights.file_hash(name))
-        device = f"{devices.processor_name()}, OpenVINO"
+        told = generators.list_facts(steps, "openvino", precision)
+        facts = engine.make_facts(told, weights_sha256=weights.hash_file(name))
+        device = f"{devices.name_processor()}, OpenVINO"
         super().__init__(facts, precision, why, device)
         network = build(steps, tensors)
         self._network = openvino.Core().compile_model(network, "CPU", make_settings(precision))
@@ -36,7 +36,7 @@ def make_settings(precision: str) -> dict:
     """How a network is compiled that runs on all cores, one picture at a time."""
     return {
         "INFERENCE_PRECISION_HINT": HINTS[precision],
-        "INFERENCE_NUM_THREADS": devices.cores(),
+        "INFERENCE_NUM_THREADS": devices.count_cores(),
         "PERFORMANCE_HINT": "LATENCY",
     }
 

@@ -82,7 +82,9 @@ class TiledRestorer(Restorer):
             engine.facts.weights_sha256,
         )
         self.engine = engine
-        self.memory = min(memory.free() / 2 + engine.facts.held_bytes, engine.facts.most_memory)
+        self.memory = min(
+            memory.measure_free() / 2 + engine.facts.held_bytes, engine.facts.most_memory
+        )
         self._told = TOLD  # how far tiles differed, as far as it was said
 
     def restore(self, image: np.ndarray, progress: Callable) -> np.ndarray:

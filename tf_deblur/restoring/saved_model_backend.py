@@ -19,7 +19,7 @@ class SavedModelEngine(engine.Engine):
         folder = weights.find_saved_model(name)
         told = engine.read_facts(folder / loading.OURS)
         # on a GPU its layers are made already
-        chosen = () if devices.gpus() else devices.choose_precision(precision)
+        chosen = () if devices.list_gpus() else devices.choose_precision(precision)
         if "bfloat16" in chosen:
             told["pixel_bytes"] = told.get("pixel_bytes_bfloat16", told["pixel_bytes"])
         super().__init__(engine.make_facts(told), *chosen)
@@ -31,7 +31,7 @@ class SavedModelEngine(engine.Engine):
             engine.refuse(folder, error)
 
     def run(self, batch: np.ndarray) -> np.ndarray:
-        with devices.bfloat16_graphs(self.precision == "bfloat16"):
+        with devices.use_bfloat16_graphs(self.precision == "bfloat16"):
             return self._float32(image=tf.constant(batch))["restored"].numpy()
 
 

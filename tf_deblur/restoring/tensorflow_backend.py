@@ -20,17 +20,17 @@ class TensorFlowEngine(engine.Engine):
     def __init__(self, name, precision):
         precision, why = devices.choose_precision(precision)
         steps, tensors = weights.read(name)
-        told = generators.facts(steps, "tensorflow", precision)
-        facts = engine.make_facts(told, weights_sha256=weights.file_hash(name))
+        told = generators.list_facts(steps, "tensorflow", precision)
+        facts = engine.make_facts(told, weights_sha256=weights.hash_file(name))
         super().__init__(facts, precision, why)
         # On a processor bfloat16 is an option of the graph (see `run`), on a GPU of its steps.
-        kind = tf.bfloat16 if precision == "bfloat16" and devices.gpus() else tf.float32
+        kind = tf.bfloat16 if precision == "bfloat16" and devices.list_gpus() else tf.float32
         batch = tf.TensorSpec([None, None, None, facts.channels], tf.float32)
         function = tf.function(lambda x: run_steps(x, steps, tensors, kind), [batch])
         self._network = function.get_concrete_function()
 
     def run(self, batch: np.ndarray) -> np.ndarray:
-        with devices.bfloat16_graphs(self.precision == "bfloat16"):
+        with devices.use_bfloat16_graphs(self.precision == "bfloat16"):
             return self._network(tf.constant(batch)).numpy()
 
 

@@ -29,7 +29,7 @@ class TFLiteEngine(engine.Engine):
             # the interpreter checks nothing: what is cut short ends the process
             engine.refuse(path, "another file than its .json tells of")
         make, runtime = find_interpreter()
-        threads = threads or devices.cores()
+        threads = threads or devices.count_cores()
         where = f"{threads} thread{'s' * (threads > 1)} of {runtime}"
         size = tuple(told["fixed_size"] or ()) or None
         facts = engine.make_facts(
@@ -70,7 +70,7 @@ class ForeignTFLiteEngine(foreign.ForeignEngine):
     def __init__(self, name, precision, threads=None, model_facts=None):
         path, told = pathlib.Path(name), foreign.read_told(name, model_facts)
         make, runtime = find_interpreter()
-        threads = threads or devices.cores()
+        threads = threads or devices.count_cores()
         try:
             _check_whole(path.read_bytes())
             with errors.quiet():

@@ -37,7 +37,7 @@ class Shifted:
     at_limit: bool
 
 
-def best_shift(restored: np.ndarray, sharp: np.ndarray, *, limit: int, crop: int) -> Shifted:
+def find_best_shift(restored: np.ndarray, sharp: np.ndarray, *, limit: int, crop: int) -> Shifted:
     """Shifts the restored picture to where its luma differs least from the sharp one's.
 
     Every shift of up to `limit` pixels in steps of 0.25, both ways on both axes, is compared
@@ -60,14 +60,15 @@ def best_shift(restored: np.ndarray, sharp: np.ndarray, *, limit: int, crop: int
     Source: the search of Levin et al. 2009, as SelfDeblur (Ren et al. 2020) uses it on Lai's
     data; there limit 10, crop 15.
     """
-    restored, sharp = metrics.as_pair(restored, sharp)
+    restored, sharp = metrics.convert_pair(restored, sharp)
     if crop < limit:
         raise ValueError(f"crop {crop} and limit {limit}; crop has to be at least limit")
     side = min(sharp.shape[:2])
     if side - 2 * crop < 2 * metrics.RADIUS + 1:
         raise ValueError(f"a side of {side} pixels; {2 * crop + 11} are needed with crop {crop}")
     cropped = _read(sharp, 0, 0, crop)
-    wide, narrow = metrics.luma(_read(restored, 0, 0, crop - limit)), metrics.luma(cropped)
+    pictures = _read(restored, 0, 0, crop - limit), cropped
+    wide, narrow = map(metrics.compute_luma, pictures)
     errors = _compare_shifts(wide, narrow, limit)
 
     offsets = np.arange(errors.shape[0]) / STEPS - limit
@@ -81,14 +82,14 @@ def best_shift(restored: np.ndarray, sharp: np.ndarray, *, limit: int, crop: int
     return Shifted(_read(restored, down, right, crop), cropped, down, right, at_limit)
 
 
-def euclidean(
+def turn(
     restored: np.ndarray, sharp: np.ndarray, start: tuple[float, float] = (0, 0)
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Rotates and shifts the restored picture onto the sharp one. No published table does so.
 
     Args:
       restored, sharp: (height, width, 3) RGB in 0…255.
-      start: the shift (down, right) to begin with, of `best_shift`, say: the search finds no
+      start: the shift (down, right) to begin with, of `find_best_shift`, say: the search finds no
         more than a few pixels by itself.
 
     Returns:
@@ -102,10 +103,10 @@ def euclidean(
 
     Source: Evangelidis and Psarakis 2008 (ECC).
     """
-    restored, sharp = metrics.as_pair(restored, sharp)
+    restored, sharp = metrics.convert_pair(restored, sharp)
     warp = np.array([[1, 0, start[1]], [0, 1, start[0]]], np.float32)
     stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 200, 1e-6)
-    grey = [metrics.luma(image).astype(np.float32) for image in (sharp, restored)]
+    grey = [metrics.compute_luma(image).astype(np.float32) for image in (sharp, restored)]
     try:
         _, warp = cv2.findTransformECC(*grey, warp, cv2.MOTION_EUCLIDEAN, stop, None, 5)
     except cv2.error:
@@ -122,7 +123,7 @@ def euclidean(
     return restored, sharp, None
 
 
-def kohler(restored: np.ndarray, frames: Iterable[np.ndarray]) -> dict[str, float]:
+def score_by_kohler(restored: np.ndarray, frames: Iterable[np.ndarray]) -> dict[str, float]:
     """The scores of Köhler et al. 2012: the best over the sharp frames of a camera path.
 
     For each frame the restored picture is scaled to it in intensity, then shifted by whole
@@ -145,12 +146,12 @@ def kohler(restored: np.ndarray, frames: Iterable[np.ndarray]) -> dict[str, floa
     """
     scores = []
     for frame in frames:
-        z, x = metrics.as_pair(restored, frame)
+        z, x = metrics.convert_pair(restored, frame)
         scale = _scale(z, x)
         down, right = _correlation_peak(z.mean(-1), x.mean(-1))
         mask = _move(np.ones(x.shape[:2]), down, right)
         z, x = _move(scale * z @ metrics.BT601, down, right), mask * (x @ metrics.BT601)
-        psnr = metrics.decibels(np.mean(np.square(z - x)), 255)
+        psnr = metrics.convert_to_decibels(np.mean(np.square(z - x)), 255)
         scores.append((psnr, metrics.ms_ssim(z, x)))
     if not scores:
         raise ValueError("no frames to compare with")
@@ -158,7 +159,9 @@ def kohler(restored: np.ndarray, frames: Iterable[np.ndarray]) -> dict[str, floa
     return {"psnr": max(psnrs), "ms_ssim": max(similarities)}
 
 
-def realblur(restored: np.ndarray, sharp: np.ndarray) -> tuple[dict[str, float], np.ndarray | None]:
+def score_by_realblur(
+    restored: np.ndarray, sharp: np.ndarray
+) -> tuple[dict[str, float], np.ndarray | None]:
     """The scores of RealBlur (Rim et al. 2020): after ECC with a homography, on the overlap.
 
     The benchmark's numbers come from OpenCV 4.2; other releases differ in the last digits.
@@ -178,7 +181,7 @@ def realblur(restored: np.ndarray, sharp: np.ndarray) -> tuple[dict[str, float],
 
     Source: the benchmark's `evaluation_RealBlur_ecc.py`.
     """
-    z, x = (image / 255 for image in metrics.as_pair(restored, sharp))
+    z, x = (image / 255 for image in metrics.convert_pair(restored, sharp))
     height, width = x.shape[:2]
     if min(height, width) < 2 * metrics.RADIUS + 1:
         raise ValueError(f"a side of {min(height, width)} pixels; the window has 11")
@@ -186,10 +189,10 @@ def realblur(restored: np.ndarray, sharp: np.ndarray) -> tuple[dict[str, float],
     z, x = (_scale(z, x) * z).astype(np.float32), x.astype(np.float32)
     z, mask, warp = _by_homography(z, x)
     z, x = ((image * mask[..., None]).astype(np.float64) for image in (z, x))
-    similarity = math.prod(metrics.similarity_maps(z, x, 1))
+    similarity = math.prod(metrics.map_similarity(z, x, 1))
     inside = _read(mask, 0, 0, metrics.RADIUS)
     scores = {
-        "psnr": metrics.decibels(np.sum(np.square(x - z)) / (3 * np.sum(mask)), 1),
+        "psnr": metrics.convert_to_decibels(np.sum(np.square(x - z)) / (3 * np.sum(mask)), 1),
         "ssim": float(np.sum(similarity * inside[..., None]) / (3 * np.sum(inside))),
     }
     return scores, warp

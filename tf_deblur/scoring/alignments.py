@@ -13,7 +13,7 @@ from tf_deblur.errors import UserError
 if typing.TYPE_CHECKING:
     import tensorflow_datasets as tfds
 
-# Arguments of `align.best_shift` on Lai's data. The first is what papers use; its kernel 4 moves
+# Arguments of `align.find_best_shift` on Lai's data. The first is what papers use; kernel 4 moves
 # pictures by up to 35 pixels, which only the second finds.
 SHIFTS = {
     "shift10": {"limit": 10, "crop": 15},
@@ -48,31 +48,31 @@ def _score_unaligned(restored, sharp, measure):
 def _score_shifted(restored, sharp, measure, limits):
     from tf_deblur.scoring import align, metrics
 
-    found = align.best_shift(restored, sharp, **limits)
+    found = align.find_best_shift(restored, sharp, **limits)
     scores = measure(found.restored, found.sharp)
     note = {"down": found.down, "right": found.right, "at_limit": found.at_limit}
-    return scores | metrics.y_scores(found.restored, found.sharp), note
+    return scores | metrics.score_y(found.restored, found.sharp), note
 
 
 def _score_turned(restored, sharp, measure):
     from tf_deblur.scoring import align
 
-    start = align.best_shift(restored, sharp, **SHIFTS["shift10"])
-    restored, sharp, warp = align.euclidean(restored, sharp, (start.down, start.right))
+    start = align.find_best_shift(restored, sharp, **SHIFTS["shift10"])
+    restored, sharp, warp = align.turn(restored, sharp, (start.down, start.right))
     return measure(restored, sharp), {"failed": warp is None}
 
 
 def _score_by_realblur(restored, sharp, _):
     from tf_deblur.scoring import align
 
-    scores, warp = align.realblur(restored, sharp)
+    scores, warp = align.score_by_realblur(restored, sharp)
     return scores, {"failed": warp is None}
 
 
 def _score_by_kohler(restored, frames, _):
     from tf_deblur.scoring import align
 
-    best = align.kohler(restored, frames)
+    best = align.score_by_kohler(restored, frames)
     return {"psnr_luma": best["psnr"], "ms_ssim": best["ms_ssim"]}, {}
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tf_deblur.errors import UserError
+from tf_deblur.errors import explain_unwritable
 from tf_deblur.files import whole
 from tf_deblur.opencv import cv2
 from tf_deblur.pictures import arrays
@@ -153,11 +153,8 @@ def write_plots(result: dict, folder: pathlib.Path) -> None:
             f"{report.shorten_name(result)}, {result['pairs']} pairs; {ALIGNMENTS[alignment].told}"
         )
         figure.suptitle(textwrap.fill(title, 80), fontsize=9)
-        try:
-            with whole(folder / name) as part:
-                figure.savefig(part, dpi=120)
-        except OSError as error:
-            raise UserError(f"{folder}: cannot be written ({error.strerror})") from error
+        with explain_unwritable(folder), whole(folder / name) as part:
+            figure.savefig(part, dpi=120)
 
 
 def _plot_against_the_input(scores, methods, metric, label):

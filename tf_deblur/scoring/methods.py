@@ -18,8 +18,8 @@ from tf_deblur.errors import BadPicture, UserError
 from tf_deblur.pictures import arrays, formats, photographs
 from tf_deblur.restoring.jobs import ENDING
 
-if typing.TYPE_CHECKING:
-    from tf_deblur.scoring.scoring import Pictures
+if typing.TYPE_CHECKING:  # loads TensorFlow
+    from tf_deblur.scoring.pictures import Pictures
 
 BLURRED = "blurred"  # the method that does nothing: what every other is compared with
 ITERATIONS = 30  # of Richardson and Lucy; more sharpen the noise too
@@ -93,7 +93,7 @@ def open_folder(named: str, pictures: "Pictures") -> Method:
 
     Args:
       named: NAME=FOLDER.
-      pictures: the `scoring.Pictures` that were restored.
+      pictures: the `Pictures` that were restored.
 
     Raises:
       UserError: the folder lacks one of them, or has another.
@@ -158,7 +158,7 @@ def open_baseline(name: str, kernel: str | None, pictures: "Pictures") -> Method
     Args:
       name: of BASELINES.
       kernel: a file, or a folder with one for each frame; as `read_kernel` takes it.
-      pictures: the `scoring.Pictures` to restore.
+      pictures: the `Pictures` to restore.
 
     Raises:
       UserError: scikit-image or a kernel is missing.

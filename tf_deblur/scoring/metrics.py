@@ -36,8 +36,8 @@ def psnr(restored: ArrayLike, sharp: ArrayLike, *, data_range: float) -> float:
     Raises:
       ValueError: shapes differ.
     """
-    restored, sharp = as_pair(restored, sharp)
-    return decibels(np.mean(np.square(restored - sharp)), data_range)
+    restored, sharp = convert_pair(restored, sharp)
+    return convert_to_decibels(np.mean(np.square(restored - sharp)), data_range)
 
 
 def ssim(restored: ArrayLike, sharp: ArrayLike, *, data_range: float) -> float:
@@ -57,9 +57,9 @@ def ssim(restored: ArrayLike, sharp: ArrayLike, *, data_range: float) -> float:
     Raises:
       ValueError: shapes differ, or a side is shorter than the 11-pixel window.
 
-    Source: Wang et al. 2004.
+    Source: Wang, Bovik, Sheikh and Simoncelli 2004, doi:10.1109/TIP.2003.819861.
     """
-    return _valid(_moments(*as_pair(restored, sharp)), data_range)
+    return _valid(_moments(*convert_pair(restored, sharp)), data_range)
 
 
 def ssim_matlab_rgb(restored: ArrayLike, sharp: ArrayLike, *, data_range: float) -> float:
@@ -73,26 +73,26 @@ def ssim_matlab_rgb(restored: ArrayLike, sharp: ArrayLike, *, data_range: float)
     Raises:
       ValueError: shapes differ.
     """
-    return _across_channels(_moments(*as_pair(restored, sharp)), data_range)
+    return _across_channels(_moments(*convert_pair(restored, sharp)), data_range)
 
 
-def scores(restored: ArrayLike, sharp: ArrayLike, *, data_range: float) -> dict[str, float]:
+def score(restored: ArrayLike, sharp: ArrayLike, *, data_range: float) -> dict[str, float]:
     """{name: value} of the three metrics above, which share their windows: as theirs, faster."""
-    restored, sharp = as_pair(restored, sharp)
+    restored, sharp = convert_pair(restored, sharp)
     moments = _moments(restored, sharp)
     return {
-        "psnr": decibels(np.mean(np.square(restored - sharp)), data_range),
+        "psnr": convert_to_decibels(np.mean(np.square(restored - sharp)), data_range),
         "ssim": _valid(moments, data_range),
         "ssim_matlab_rgb": _across_channels(moments, data_range),
     }
 
 
-def luma(image: np.ndarray) -> np.ndarray:
+def compute_luma(image: np.ndarray) -> np.ndarray:
     """Y of BT.601 as MATLAB's `rgb2ycbcr` has it: (h, w, 3) in 0…255 -> (h, w) in 16…235."""
     return 16 + image @ (219 / 255 * BT601)
 
 
-def y_scores(restored: ArrayLike, sharp: ArrayLike) -> dict[str, float]:
+def score_y(restored: ArrayLike, sharp: ArrayLike) -> dict[str, float]:
     """Scores on Y, for comparison with published tables of Lai's data.
 
     Args:
@@ -109,12 +109,12 @@ def y_scores(restored: ArrayLike, sharp: ArrayLike) -> dict[str, float]:
     Raises:
       ValueError: shapes differ, or a side is shorter than the 11-pixel window.
     """
-    restored, sharp = as_pair(restored, sharp)
-    restored, sharp = luma(restored), luma(sharp)
+    restored, sharp = convert_pair(restored, sharp)
+    restored, sharp = compute_luma(restored), compute_luma(sharp)
     factor = max(1, math.floor(min(sharp.shape) / 256 + 0.5))
     reduced = [_reduce(image, factor) for image in (restored, sharp)]
     return {
-        "psnr_y": decibels(np.mean(np.square(restored - sharp)), 255),
+        "psnr_y": convert_to_decibels(np.mean(np.square(restored - sharp)), 255),
         "ssim_y": _valid(_moments(restored, sharp), 255),
         "ssim_y_reduced": _valid(_moments(*reduced), 255),
     }
@@ -138,7 +138,7 @@ def ms_ssim(restored: np.ndarray, sharp: np.ndarray) -> float:
     Raises:
       ValueError: a side is shorter than 161 pixels; the fifth scale has 11 then.
 
-    Source: Wang, Simoncelli and Bovik 2003.
+    Source: Wang, Simoncelli and Bovik 2003, doi:10.1109/ACSSC.2003.1292216.
     """
     if min(sharp.shape) < 161:
         raise ValueError(f"a side of {min(sharp.shape)} pixels; five scales need 161")
@@ -146,12 +146,12 @@ def ms_ssim(restored: np.ndarray, sharp: np.ndarray) -> float:
     for level, power in enumerate(LEVELS):
         if level:
             restored, sharp = (_low_pass(image)[::2, ::2] for image in (restored, sharp))
-        luminance, contrast, structure = (x.mean() for x in similarity_maps(restored, sharp, 255))
+        luminance, contrast, structure = (x.mean() for x in map_similarity(restored, sharp, 255))
         score *= (contrast * max(structure, 0)) ** power
     return float(score * luminance**power)
 
 
-def similarity_maps(
+def map_similarity(
     x: np.ndarray, y: np.ndarray, data_range: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Maps of luminance, contrast and structure, eq. 6, 9 and 10 of Wang et al. 2004.
@@ -171,7 +171,7 @@ def similarity_maps(
     return luminance, contrast, structure
 
 
-def as_pair(restored: ArrayLike, sharp: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+def convert_pair(restored: ArrayLike, sharp: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Both as float64; ValueError if they are not two (height, width, 3) arrays of one size."""
     restored, sharp = np.asarray(restored, np.float64), np.asarray(sharp, np.float64)
     if restored.shape != sharp.shape or sharp.ndim != 3 or sharp.shape[-1] != 3:
@@ -179,7 +179,7 @@ def as_pair(restored: ArrayLike, sharp: ArrayLike) -> tuple[np.ndarray, np.ndarr
     return restored, sharp
 
 
-def decibels(error: float | np.floating, data_range: float) -> float:
+def convert_to_decibels(error: float | np.floating, data_range: float) -> float:
     """PSNR of a mean squared error; infinite for none."""
     return float(10 * np.log10(data_range**2 / error)) if error else float("inf")
 
@@ -194,30 +194,32 @@ def _valid(moments, data_range):
     if min(height, width) < 2 * RADIUS + 1:
         raise ValueError(f"a side of {min(height, width)} pixels; the window has 11")
     inside = np.s_[RADIUS:-RADIUS, RADIUS:-RADIUS]
-    return _similarity(*(values[inside] for values in moments), data_range)
+    return _average_ssim(*(values[inside] for values in moments), data_range)
 
 
 def _across_channels(moments, data_range):
     mixing = _channel_mixing()
-    return _similarity(*(cv2.transform(values, mixing) for values in moments), data_range)
+    return _average_ssim(*(cv2.transform(values, mixing) for values in moments), data_range)
 
 
-def _similarity(mean_x, mean_y, squares, product, data_range):
-    """Mean of the index of Wang et al. 2004, eq. 13; in place, for that is half the time."""
+def _average_ssim(ux, uy, squares, uxy, data_range):
+    """Mean of SSIM, (2 ux uy + C1) (2 vxy + C2) / ((ux² + uy² + C1) (vx + vy + C2)).
+
+    Eq. 13 of Wang et al. 2004, the names as in scikit-image; in place, for that is half the time.
+    """
     c1, c2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
-    both = mean_x * mean_y
-    means = mean_x**2 + mean_y**2
-    covariance, variances = product - both, squares - means  # the variances enter as a sum only
-    covariance *= 2
-    covariance += c2
-    variances += c2
-    both *= 2
-    both += c1
-    means += c1
-    covariance *= both
-    variances *= means
-    covariance /= variances
-    return float(covariance.mean())
+    a1, b1 = ux * uy, ux**2 + uy**2
+    a2, b2 = uxy - a1, squares - b1  # vxy, and of vx and vy their sum alone
+    a1 *= 2
+    a1 += c1
+    a2 *= 2
+    a2 += c2
+    b1 += c1
+    b2 += c2
+    a2 *= a1
+    b2 *= b1
+    a2 /= b2
+    return float(a2.mean())
 
 
 def _weights():

@@ -15,8 +15,8 @@ from tf_deblur.pictures import arrays
 from tf_deblur.scoring import metrics
 
 
-def scores(restored: np.ndarray, sharp: np.ndarray) -> dict[str, float]:
-    """`metrics.scores`, and two more of the pictures in 8 bits.
+def score(restored: np.ndarray, sharp: np.ndarray) -> dict[str, float]:
+    """`metrics.score`, and two more of the pictures in 8 bits.
 
     Args:
       restored, sharp: (height, width, 3) RGB in 0…255.
@@ -32,7 +32,7 @@ def scores(restored: np.ndarray, sharp: np.ndarray) -> dict[str, float]:
     """
     eight_bits = [arrays.to_uint8(np.asarray(image) / 255) for image in (sharp, restored)]
     _, flip, _ = flip_evaluator.evaluate(*map(arrays.to_float, eight_bits), "LDR", applyMagma=False)
-    return metrics.scores(restored, sharp, data_range=255) | {
+    return metrics.score(restored, sharp, data_range=255) | {
         "ssimulacra2": float(ssimulacra2.compute_ssimulacra2(*map(_file, eight_bits))),
         "flip": float(flip),
     }

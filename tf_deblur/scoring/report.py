@@ -10,7 +10,7 @@ import re
 import statistics
 from collections.abc import Iterable, Iterator
 
-from tf_deblur.errors import UserError
+from tf_deblur.errors import explain_unwritable
 from tf_deblur.files import whole
 from tf_deblur.scoring.alignments import ALIGNMENTS
 from tf_deblur.scoring.methods import BLURRED
@@ -322,8 +322,5 @@ def write(result: dict, folder: pathlib.Path, printed: Iterable[Table]) -> None:
 
 def write_text(path: pathlib.Path, text: str) -> None:
     """Writes a file, whole; UserError if it cannot be written."""
-    try:
-        with whole(path) as part:
-            part.write_text(text)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror})") from error
+    with explain_unwritable(path), whole(path) as part:
+        part.write_text(text)

@@ -10,91 +10,18 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
-import tensorflow as tf
-import tensorflow_datasets as tfds
 
 from tf_deblur import devices
-from tf_deblur.datasets import prepared
-from tf_deblur.errors import BadPicture, UserError
+from tf_deblur.errors import BadPicture, UserError, explain_unwritable
 from tf_deblur.files import whole
 from tf_deblur.restoring import guard
 from tf_deblur.scoring import metrics
 from tf_deblur.scoring.alignments import ALIGNMENTS
 from tf_deblur.scoring.methods import Method
+from tf_deblur.scoring.pictures import Pictures
 
 AHEAD = 4  # pictures that are read or restored before the one whose scores are waited for
-MEASURE = functools.partial(metrics.scores, data_range=255)  # of pictures that are compared whole
-
-
-class Pictures:
-    """What a prepared data set has to score, read by number.
-
-    Attributes:
-      split: where they are.
-      names: (sequence, frame) of each.
-    """
-
-    def __init__(self, builder: tfds.core.DatasetBuilder, split: str | None) -> None:
-        # pairs of one's own are one split, unless folders tell otherwise
-        self.split = split or ("test" if "test" in builder.info.splits else "train")
-        self._truths = None
-        if builder.name == "kohler":  # one blurred picture, many sharp ones: the best one counts
-            self.split, self._truths = "blurred", _truths(builder)
-        self._pairs = prepared.open_pairs(builder, self.split, hold_out=False)
-        if not len(self._pairs):
-            raise UserError(f"{builder.name}: no pairs in its split {self.split}")
-        self._numbers: Sequence[int] = range(len(self._pairs))
-        if self._truths is not None:
-            self._numbers = [n for n in self._numbers if "/".join(self._name(n)) in self._truths]
-        if not self._numbers:
-            raise UserError(f"{builder.name}: nothing to score: no picture has its sharp half")
-
-    def __len__(self) -> int:
-        return len(self._numbers)
-
-    @functools.cached_property
-    def names(self) -> list[tuple[str, ...]]:  # only where they are asked for: all records are read
-        return list(map(self._name, self._numbers))
-
-    def _name(self, number):
-        """Sequence and frame of a record, its pictures not decoded."""
-        values = tf.train.Example.FromString(self._pairs.read(number)).features.feature
-        return tuple(values[key].bytes_list.value[0].decode() for key in ("sequence", "frame"))
-
-    def read(self, index: int) -> dict:
-        """{"sequence", "frame", "blurred", "sharp"}; of Köhler's, `sharp` is a `Frames`."""
-        features = self._pairs.decode(self._pairs.read(self._numbers[index]))
-        pair = {name: features[name].numpy().decode() for name in ("sequence", "frame")}
-        truth = self._truths and self._truths["/".join(pair.values())]
-        return pair | {
-            "blurred": features["blurred"].numpy(),
-            "sharp": features["sharp"].numpy() if truth is None else truth,
-        }
-
-
-class Frames:
-    """The sharp frames of one of Köhler's pictures, each decoded when it is asked for."""
-
-    def __init__(self, pairs: prepared.Pairs, numbers: range) -> None:
-        self._pairs, self._numbers = pairs, numbers
-
-    def __len__(self) -> int:
-        return len(self._numbers)
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        return self._pairs.decode(self._pairs.read(self._numbers[index]))["sharp"].numpy()
-
-
-def _truths(builder):
-    """{scene/trajectory: Frames} of Köhler's sharp pictures."""
-    if "sharp" not in builder.info.splits:
-        return {}
-    pairs = prepared.open_pairs(builder, "sharp", hold_out=False)
-    found, start = {}, 0
-    for sequence, count in builder.info.metadata["sequences"]["sharp"]:
-        found[sequence] = Frames(pairs, range(start, start + count))
-        start += count
-    return found
+MEASURE = functools.partial(metrics.score, data_range=255)  # of pictures that are compared whole
 
 
 def score_all(
@@ -122,7 +49,7 @@ def score_all(
     Restored pictures are scored as they would be saved: 8 bits, rounded half to even.
     """
     reader, restorer = (concurrent.futures.ThreadPoolExecutor(1) for _ in range(2))
-    scorer = concurrent.futures.ThreadPoolExecutor(devices.cores())
+    scorer = concurrent.futures.ThreadPoolExecutor(devices.count_cores())
     under_way: collections.deque[concurrent.futures.Future] = collections.deque()
 
     def restore(read):
@@ -224,20 +151,16 @@ class Log:
                 f"{self.path}: of a run that was stopped; add --resume, remove it, or use "
                 "another --output"
             )
-        try:
+        with explain_unwritable(folder):
             with whole(self.path) as part:
                 lines = [settings, *self.records]
                 part.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
             self._file = self.path.open("a")
-        except OSError as error:
-            raise UserError(f"{folder}: cannot be written in ({error.strerror})") from error
 
     def add(self, record: dict) -> None:
-        try:
+        with explain_unwritable(self.path):
             self._file.write(f"{json.dumps(record)}\n")
             self._file.flush()
-        except OSError as error:
-            raise UserError(f"{self.path}: cannot be written ({error.strerror})") from error
 
     def finish(self) -> None:
         self._file.close()

@@ -13,7 +13,7 @@ from tf_deblur.errors import quiet
 from tf_deblur.training.patches import PatchSettings
 
 
-def crop_size(patch_size: int) -> int:
+def compute_crop_size(patch_size: int) -> int:
     """Side of the crop from which a patch can be cut at any angle, no corner empty, in pixels.
 
     Its excess over the patch is even, so that an unrotated patch falls on whole pixels.
@@ -25,7 +25,7 @@ def augment(pair: Tensor, seed: Tensor, settings: PatchSettings) -> tuple[Tensor
     """Turns a crop of a pair into a training patch of it.
 
     Args:
-      pair: (2, c, c, 3) uint8, blurred and sharp, c being `crop_size(patch_size)`.
+      pair: (2, c, c, 3) uint8, blurred and sharp, c being `compute_crop_size(patch_size)`.
       seed: (2,) int64; the result depends on nothing else.
 
     Returns:
@@ -81,12 +81,10 @@ def turn_and_cut(images: Tensor, matrix: Tensor, size: int) -> Tensor:
     a, b, c, d = tf.unstack(matrix)
     inner, outer = (size - 1) / 2, (images.shape[1] - 1) / 2
     transform = [a, b, outer - (a + b) * inner, c, d, outer - (c + d) * inner, 0.0, 0.0]
-    return projective_transform(images, tf.stack(transform)[None], (size, size))
+    return warp(images, tf.stack(transform)[None], (size, size))
 
 
-def projective_transform(
-    images: Tensor, transforms: Tensor, output_shape: tuple[int, int]
-) -> Tensor:
+def warp(images: Tensor, transforms: Tensor, output_shape: tuple[int, int]) -> Tensor:
     """`tfa.image.transform`, bilinear; without TensorFlow Addons, the op that it wraps."""
     addons = _import_addons()
     if addons:

@@ -7,12 +7,11 @@ import shutil
 import numpy as np
 import tensorflow as tf
 
-from tf_deblur.errors import UserError
+from tf_deblur.errors import UserError, explain_unwritable
 from tf_deblur.models import weights
 from tf_deblur.models.gan import DeblurGAN
 from tf_deblur.training.schedule import Optimizers, Progress
 from tf_deblur.training.team import Team
-from tf_deblur.training.workdir import explain_unwritable
 
 # What TensorFlow raises of a checkpoint that is cut short, by where it is cut.
 UNREADABLE = (tf.errors.OpError, IndexError, RuntimeError, ValueError)
@@ -46,7 +45,7 @@ class Checkpoints:
             step=gan.step,
             seconds=self._seconds,
             best=self._best,
-            **({"loss_scale": gan.loss_scale} if gan.scaled else {}),
+            **({"loss_scale": gan.loss_scale.value} if gan.loss_scale.active else {}),
             **self._owners,
         )
 
@@ -77,9 +76,11 @@ class Checkpoints:
 
     def share(self, team: Team) -> None:
         """All processes together: what the chief has restored, or begun with, everywhere."""
-        counts = [self.gan.step, self._seconds, self.gan.loss_scale]
+        counts = [self.gan.step, self._seconds, self.gan.loss_scale.value]
         team.take_chiefs(counts + [v for owner in self._owners.values() for v in owner.variables])
         self._read_progress()
+        if self.progress.step:
+            print(f"{self.path}: going on from step {self.progress.step}", flush=True)
 
     def _read_progress(self):
         step, seconds = int(self.gan.step.numpy()), float(self._seconds)
@@ -118,6 +119,9 @@ class Checkpoints:
     def weights(self) -> pathlib.Path:
         """The file to restore with."""
         return self.path / weights.IN_WORKDIR
+
+    def describe(self) -> str:
+        return f"after {self.progress.step} steps; its weights are {self.weights}"
 
     @property
     def best(self) -> float:

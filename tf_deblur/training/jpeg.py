@@ -30,7 +30,7 @@ COSINES = np.cos((2 * PLACE + 1) * FREQUENCY * np.pi / 16) / np.where(FREQUENCY,
 DCT = np.kron(COSINES, COSINES).astype(np.float32)  # of an 8x8 block's 64 values
 
 
-def jpeg(pictures: tf.Tensor, quality: tf.Tensor) -> tf.Tensor:
+def compress(pictures: tf.Tensor, quality: tf.Tensor) -> tf.Tensor:
     """Pictures as they are once stored by libjpeg, whose colours have half the resolution.
 
     Args:

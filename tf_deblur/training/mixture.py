@@ -19,8 +19,8 @@ class Mixture:
       prepared: pairs and their weights.
       folders: paths of photographs and their weights; one of the two lists may be empty.
       batch_size: patches a batch, all workers together.
-      cache: of prepared pairs, as in `stream.training_batches`.
-      **share: seed, worker and workers, as in `stream.training_batches`.
+      cache: of prepared pairs, as in `stream.make_batches`.
+      **share: seed, worker and workers, as in `stream.make_batches`.
 
     Raises:
       UserError: a kind's part of a batch is no patch, or `Ring` or the stream raises it.
@@ -50,15 +50,15 @@ class Mixture:
             stream.check(prepared, cache)
         self.ring = Ring(folders, settings, count=made, **share) if folders else None
 
-    def batches(self, step: int) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
+    def make_batches(self, step: int) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
         """Endless batches from a step on: (blurred, sharp), (n, s, s, 3) float32 in [0, 1]."""
         parts = []
         if self.prepared:
             patches = {"batch_size": self.count, "start": step * self.count}
             options = patches | self.options
-            parts.append(stream.training_batches(self.prepared, self.settings, **options))
+            parts.append(stream.make_batches(self.prepared, self.settings, **options))
         if self.ring:
-            parts.append(self.ring.batches(step))
+            parts.append(self.ring.make_batches(step))
         return map(_join, *parts)
 
 

@@ -43,7 +43,7 @@ def share_batch(batch_size: int, workers: int) -> int:
 
 def check_memory(what: str, wanted: float, instead: str) -> None:
     """UserError if so many bytes are more than a source of patches may take."""
-    free = memory.free()
+    free = memory.measure_free()
     if wanted > MEMORY_SHARE * free:
         raise UserError(
             f"{what} take {wanted / 1e9:.1f} GB, and may have {MEMORY_SHARE * free / 1e9:.1f} of "

@@ -25,7 +25,7 @@ from tf_deblur.errors import UserError
 from tf_deblur.opencv import cv2
 from tf_deblur.pictures import arrays, photographs
 from tf_deblur.training import patches
-from tf_deblur.training.jpeg import jpeg
+from tf_deblur.training.jpeg import compress
 from tf_deblur.training.patches import CANDIDATES, PatchSettings
 
 EVERY = 8  # steps from making to making: so often is a pair drawn, on average
@@ -82,10 +82,11 @@ class Ring:
         self.held: list[int | None] = [None] * FILLS
         self.load(folders)
 
-    def load(self, folders):
+    def load(self, folders: list[tuple[list[pathlib.Path], float]]) -> None:
         """Reads the photographs, and puts them on the device."""
-        pictures, chances = [], []
-        with concurrent.futures.ThreadPoolExecutor(devices.cores()) as pool:
+        pictures: list[np.ndarray] = []
+        chances: list[float] = []
+        with concurrent.futures.ThreadPoolExecutor(devices.count_cores()) as pool:
             for paths, weight in folders:
                 read = list(pool.map(lambda path: read_sizes(path, self.reach), paths))
                 kept = [found for found in read if found]
@@ -109,7 +110,7 @@ class Ring:
         self.sizes = tf.constant([picture.shape[:2] for picture in pictures], tf.int64)
         self.ends = tf.constant(np.cumsum(chances) / np.sum(chances), tf.float32)
 
-    def batches(self, step: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def make_batches(self, step: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Endless batches from a step on: (blurred, sharp), (own, s, s, 3) float32 in [0, 1].
 
         The ring is filled now; of a run that has just begun this takes a while.
@@ -117,9 +118,9 @@ class Ring:
         if None in self.held:
             print(f"blurring the first {FILLS * self.count} pairs of photographs", flush=True)
         self.fill(step)
-        return map(self.batch, itertools.count(step))
+        return map(self.make_batch, itertools.count(step))
 
-    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+    def make_batch(self, step: int) -> tuple[Tensor, Tensor]:
         self.fill(step)
         return self.draw(tf.constant(step, tf.int64))
 
@@ -135,7 +136,7 @@ class Ring:
                 self.held[place] = number
 
     @tf.function(autograph=False)
-    def draw(self, step):
+    def draw(self, step: Tensor) -> tuple[Tensor, Tensor]:
         """A step's patches, turned and mirrored in the eight ways that keep pixels as they are."""
         seeds = on_device.split(tf.stack([-1 - tf.constant(self.seed, tf.int64), step]), 3)
         shape = [self.count]
@@ -147,16 +148,16 @@ class Ring:
         down, right = tf.unstack(tf.where(ways[:2], -1, 1) * tf.constant([[self.side], [1]]))
         down, right = tf.where(ways[2], right, down), tf.where(ways[2], down, right)
         first = pair * self.side**2 + y * self.side + x
-        own = (tf.cast(part, tf.int64)[self.own] for part in (first, down, right))
-        drawn = cut(self.pairs, *own, self.patch)
+        first, down, right = (tf.cast(part, tf.int64)[self.own] for part in (first, down, right))
+        drawn = cut(self.pairs, first, down, right, self.patch)
         return tuple(tf.split(tf.cast(drawn, tf.float32) / 255, 2, -1))
 
-    @tf.function  # with AutoGraph, for blur is a loop over poses
-    def make(self, number):
+    @tf.function(autograph=False)
+    def make(self, number: Tensor) -> Tensor:
         """The pairs of a making: (count * side², 6) uint8, blurred and sharp."""
         seeds = on_device.split(tf.stack([tf.constant(self.seed, tf.int64), number]), 8)
         each = [self.count, 1, 1, 1]
-        crops, longer = self.crops(next(seeds))
+        crops, longer = self.cut_crops(next(seeds))
         encoded = change_colours(next(seeds), crops)
         linear = on_device.spread(next(seeds), each) < LINEAR
         light = add_lamps(next(seeds), tf.where(linear, encoded**GAMMA, encoded), linear)
@@ -171,7 +172,7 @@ class Ring:
         blurred = compress_some(next(seeds), round_to_8_bits(blurred + noise))
         return tf.reshape(tf.concat([blurred, round_to_8_bits(sharp)], -1), [-1, 6])
 
-    def crops(self, seed):
+    def cut_crops(self, seed: Tensor) -> tuple[Tensor, Tensor]:
         """Crops of the photographs, (count, reach, reach, 3), and the photographs' larger sides."""
         seeds = on_device.split(seed, 2)
         chosen = tf.searchsorted(self.ends, on_device.spread(next(seeds), [self.count]))
@@ -190,7 +191,7 @@ class Ring:
         crops = cut(self.pixels, firsts[:, 0], width, tf.ones_like(width), self.reach)
         return crops, tf.cast(tf.reduce_max(size, -1), tf.float32)
 
-    def blur(self, seed, light, longer):
+    def blur(self, seed: Tensor, light: Tensor, longer: Tensor) -> Tensor:
         """Light blurred by paths of like lengths, (count, side, side, 3); by turns, things move."""
         seeds = on_device.split(seed, 10)
         focal = longer * spread_logarithmically(next(seeds), [self.count], *FOCAL)
@@ -201,18 +202,18 @@ class Ring:
         middle = on_device.spread(next(seeds), [self.count]) < MIDDLE
         frames = tf.random.stateless_uniform([self.count], next(seeds), 7, 14, tf.int32)
         frames = tf.where(on_device.spread(next(seeds), [self.count]) < FRAMES, frames, 0)
-        camera = on_device.camera_motion(next(seeds), extents[0], focal, ROUGHNESS)
+        camera = on_device.draw_camera_motion(next(seeds), extents[0], focal, ROUGHNESS)
         of_thing, of_region = on_device.split(next(seeds), 2)
         how = focal, self.side, middle, frames, *POSES
 
         def blur_still_scene():
-            (path,), shares = on_device.paths([camera], *how)
+            (path,), shares = on_device.trace_paths([camera], *how)
             return on_device.blur(light, path, shares, self.side)
 
         def blur_moving_thing():
-            thing = on_device.object_motion(of_thing, extents[1], focal, ROUGHNESS)
-            (path, own), shares = on_device.paths([camera, thing], *how)
-            region = on_device.region(of_region, self.count, self.reach, REGION)
+            thing = on_device.draw_object_motion(of_thing, extents[1], focal, ROUGHNESS)
+            (path, own), shares = on_device.trace_paths([camera, thing], *how)
+            region = on_device.draw_region(of_region, self.count, self.reach, REGION)
             return on_device.blur(light, path, shares, self.side, (region, own))
 
         moves = on_device.spread(next(seeds), []) < MOVING
@@ -287,4 +288,4 @@ def compress_some(seed: Tensor, pictures: Tensor) -> Tensor:
     share, (low, high) = JPEG
     chosen = on_device.spread(next(seeds), [count, 1, 1, 1]) < share
     quality = tf.random.stateless_uniform([count], next(seeds), low, high + 1, tf.int32)
-    return tf.where(chosen, jpeg(pictures, quality), pictures)
+    return tf.where(chosen, compress(pictures, quality), pictures)

@@ -5,9 +5,9 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
+from tf_deblur.errors import explain_unwritable
 from tf_deblur.pictures import photographs
 from tf_deblur.training.schedule import Progress
-from tf_deblur.training.workdir import explain_unwritable
 
 
 class Scalars:

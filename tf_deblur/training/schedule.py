@@ -4,7 +4,8 @@ import dataclasses
 import math
 import sys
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 if typing.TYPE_CHECKING:  # loads TensorFlow
     import keras
@@ -59,6 +60,16 @@ class Optimizers:
     learning_rate: float
     scheduled: bool
 
+    @classmethod
+    def build(
+        cls, kind: Callable, networks: Iterable, rate: float, scheduled: bool, **options: Any
+    ) -> "Optimizers":
+        """Of a `kind` of Keras', for a generator and a discriminator; a checkpoint fits them."""
+        first, second = (kind(rate, **options) for _ in networks)
+        for optimizer, network in zip((first, second), networks):
+            optimizer.build(network.trainable_variables)
+        return cls(first, second, rate, scheduled)
+
 
 @dataclasses.dataclass
 class Schedule:
@@ -70,6 +81,8 @@ class Schedule:
       sgd_fraction: share at the end by SGD.
       warmup_steps: in which Adam's learning rate rises to its full value.
       decay: one of `DECAYS`: with "cosine" the rate falls to zero over the run.
+      discriminator_warmup: D's updates before G learns from it.
+      discriminator_steps: D's updates a step.
     """
 
     total: float
@@ -78,15 +91,26 @@ class Schedule:
     sgd_fraction: float
     warmup_steps: int
     decay: str
+    discriminator_warmup: int = 0
+    discriminator_steps: int = 1
 
-    def list_phases(self) -> Iterator[Phase]:
-        """The phases in order; none of them is empty."""
-        begin, last = 0.0, 1 - self.sgd_fraction
-        adam = Phase("content", self.content_fraction), Phase("adversarial", last)
-        for phase in (*adam, Phase("sgd", 1.0, "sgd")):
-            if phase.end > begin:
+    def list_phases(self, progress: Progress, updates: int = 0) -> Iterator[Phase]:
+        """What is left of the run, phase by phase; none of them is empty.
+
+        Args:
+          progress: looked at anew before each phase.
+          updates: D's until now, of those of its warm-up.
+        """
+        last = 1 - self.sgd_fraction
+        left = math.ceil((self.discriminator_warmup - updates) / self.discriminator_steps)
+        for phase in (
+            Phase("content", self.content_fraction),
+            Phase("discriminator", last, freeze=True, steps=left),
+            Phase("adversarial", last),
+            Phase("sgd", 1.0, "sgd"),
+        ):
+            if phase.steps > 0 and self.measure(progress) < phase.end:
                 yield phase
-                begin = phase.end
 
     def measure(self, progress: Progress) -> float:
         """Share of the run that is done."""

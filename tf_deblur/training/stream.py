@@ -24,7 +24,7 @@ WINDOW_PAIRS = 16
 PATCHES_A_PAIR = 16
 
 
-def training_batches(
+def make_batches(
     mix: list[tuple[Pairs, float]],
     settings: PatchSettings,
     *,
@@ -55,11 +55,11 @@ def training_batches(
     """
     per_window = WINDOW_PAIRS * PATCHES_A_PAIR
     own = patches.share_batch(batch_size, workers)
-    crop = augment.crop_size(settings.patch_size)
+    crop = augment.compute_crop_size(settings.patch_size)
     check(mix, cache)
     order = _Order(mix, seed)
     endless = np.iinfo(np.int64).max
-    parallel = {"num_parallel_calls": devices.cores(), "deterministic": True}
+    parallel = {"num_parallel_calls": devices.count_cores(), "deterministic": True}
 
     @plain
     def cut(number):  # number of a pair in the stream -> (patches, 2, crop, crop, 3)

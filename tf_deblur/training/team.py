@@ -6,6 +6,7 @@ reduction as a step's scalars, so that none waits for a step that another will n
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import threading
@@ -16,8 +17,8 @@ from collections.abc import Callable, Iterator
 import tensorflow as tf
 
 from tf_deblur import devices
-from tf_deblur.errors import UserError, end_by_signals, quiet
-from tf_deblur.models.layers import tf_variables
+from tf_deblur.errors import HERE, UserError, end_by_signals, quiet
+from tf_deblur.models.layers import unwrap_variables
 
 WAIT_MINUTES = 10  # for workers that have not started yet
 # What TensorFlow raises when another process has ended.
@@ -57,7 +58,7 @@ class Team:
     def __init__(self, name: str | None = None):
         addresses, self.index = _read_tf_config()
         if name is None:
-            several = "mirrored" if len(devices.gpus()) > 1 else "one_device"
+            several = "mirrored" if len(devices.list_gpus()) > 1 else "one_device"
             name = "multi_worker_mirrored" if addresses else several
         if name != "multi_worker_mirrored":
             addresses, self.index = [], 0
@@ -90,9 +91,15 @@ class Team:
                     wrong = f"worker {worker} has another {name} than the chief"
                     raise UserError(f"{wrong}; start all with the same")
 
+    def compare_code(self) -> None:
+        """All processes together: UserError unless all run the same source of this package."""
+        sources = sorted(HERE.rglob("*.py"))
+        code = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+        self.compare({"code": code})
+
     def take_chiefs(self, variables: list) -> None:
         """All processes together: gives `variables` the chief's values everywhere."""
-        for variable in tf_variables(variables) if self.count > 1 else ():
+        for variable in unwrap_variables(variables) if self.count > 1 else ():
             value = tf.convert_to_tensor(variable)
             variable.assign(self.add_up(value if self.chief else tf.zeros_like(value)))
 
@@ -177,9 +184,9 @@ class Team:
 
 def _open(name, addresses, index):
     if name == "one_device":
-        return tf.distribute.OneDeviceStrategy("GPU:0" if devices.gpus() else "CPU:0")
+        return tf.distribute.OneDeviceStrategy("GPU:0" if devices.list_gpus() else "CPU:0")
     if name == "mirrored":
-        kind = "GPU" if devices.gpus() else "CPU"
+        kind = "GPU" if devices.list_gpus() else "CPU"
         return tf.distribute.MirroredStrategy(
             [device.name for device in tf.config.list_logical_devices(kind)]
         )

@@ -10,15 +10,15 @@ logs/, pictures/         TensorBoard scalars, before and after on a validation f
 lock                     held by the process that trains here, for as long as it lives
 """
 
-import contextlib
 import fcntl
 import json
 import pathlib
 import typing
-from collections.abc import Iterator
 
-from tf_deblur.errors import UserError
+from tf_deblur.errors import UserError, explain_unwritable
 from tf_deblur.files import whole
+
+BEFORE = {"discriminator_filters": 512}  # where a run.json says nothing of it
 
 
 class Workdir:
@@ -44,7 +44,7 @@ class Workdir:
                 raise UserError(f"{self.path}: a folder of something else; name a new --workdir")
             return
         try:
-            before = json.loads(description.read_text())
+            before = BEFORE | json.loads(description.read_text())
         except (OSError, ValueError) as error:
             raise UserError(
                 f"{description}: cannot be read ({error}); name a new --workdir and "
@@ -87,17 +87,3 @@ class Workdir:
             for name, text in texts.items():
                 with whole(self.path / name) as part:
                     part.write_text(text)
-
-
-@contextlib.contextmanager
-def explain_unwritable(path: pathlib.Path, *others: type[Exception]) -> Iterator[None]:
-    """UserError where a folder cannot be written, for a full disk most often.
-
-    OSError says so, and so do `others`: TensorFlow has its own.
-    """
-    unwritable: tuple[type[Exception], ...] = (OSError, *others)
-    try:
-        yield
-    except unwritable as error:
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise UserError(f"{path}: cannot be written ({reason})") from error
