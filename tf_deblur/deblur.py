@@ -29,7 +29,8 @@ _MODEL = flags.DEFINE_string(
     "model",
     "compact",
     "Restore with this network: a preset, a working directory, a .safetensors file, a SavedModel, "
-    "a .tflite file, or http://HOST:8501/v1/models/NAME of TensorFlow Serving.",
+    "a .tflite file, what others trained (.onnx, .keras, TensorFlow.js), or "
+    "http://HOST:8501/v1/models/NAME of TensorFlow Serving.",
 )
 _OUTPUT = flags.DEFINE_string(
     "output",
@@ -101,6 +102,13 @@ _THREADS = flags.DEFINE_integer(
     "Run a .tflite file on so many threads; one for each processor core if not given.",
     1,
 )
+_ENSEMBLE = flags.DEFINE_enum(
+    "ensemble",
+    "1",
+    ["1", "4", "8"],
+    "Restore each picture, or frame, in so many positions, turned and mirrored, and take the mean: "
+    "a little better, and as many times as long.",
+)
 _BEAM_RUNNER = flags.DEFINE_string(
     "beam_runner",
     None,
@@ -116,7 +124,7 @@ LONG = 2  # seconds; what takes longer is told before, and shows a bar
 NOT_BY_BEAM = {
     **{"files_from": None, "keep_time": False, "report": None, "backend": "auto"},
     **{"compare": False, "overwrite": False, "skip_existing": False, "recursive": False},
-    "threads": None,
+    **{"threads": None, "ensemble": "1"},
 }
 
 
@@ -211,6 +219,11 @@ def load_network() -> "Restorer":
         *(_MODEL.value, _PRECISION.value, _MEMORY_GB.value, _BACKEND.value, _THREADS.value),
         _MODEL_FACTS.value,
     )
+    if _ENSEMBLE.value != "1":
+        from tf_deblur.restoring import ensemble
+
+        restore.say = say
+        restore = ensemble.Ensemble(restore, int(_ENSEMBLE.value))
     restore.say = say
     say(f"restoring with {restore}")
     say(restore.describe_tiles())

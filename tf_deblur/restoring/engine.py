@@ -26,6 +26,7 @@ class Facts:
       most_memory: bytes that running may take, however much is free.
       held_bytes: that it takes whatever a tile's size.
       parameters: how many numbers were trained; None if that is not known.
+      multiply_adds: for each pixel, a pair as one; None likewise.
       weights_sha256: of the file of weights that it was made from; None if that is not known.
     """
 
@@ -38,6 +39,7 @@ class Facts:
     most_memory: float = math.inf
     held_bytes: float = 0
     parameters: int | None = None
+    multiply_adds: float | None = None
     weights_sha256: str | None = None
 
 
@@ -67,8 +69,8 @@ class Engine:
         raise NotImplementedError
 
     def count_multiply_adds(self) -> float | None:
-        """For each pixel, a pair as one; None where that is not known."""
-        return None
+        """As of its facts, or by its graph, which takes a while."""
+        return self.facts.multiply_adds
 
 
 def read_facts(path: pathlib.Path, more: tuple[str, ...] = ()) -> dict:

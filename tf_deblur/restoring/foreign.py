@@ -96,7 +96,7 @@ class ForeignEngine(engine.Engine):
         return made / np.float32(self._high - self._low)
 
     def count_multiply_adds(self) -> float | None:
-        """For each pixel, on a tile of SIDE; None where the graph does not tell."""
+        """On a tile of SIDE; None where the graph does not tell."""
         if not self._network.ops:
             return None
         size = self.facts.fixed_size or (_up(SIDE, self.facts.size_multiple),) * 2

@@ -63,6 +63,10 @@ class Restorer:
         """0 where nothing is run that nobody asked for."""
         return 0.0
 
+    def measure_costs(self, height: int, width: int) -> dict:
+        """{"parameters", "multiply_adds" a pixel, "memory" in bytes for a picture}, if known."""
+        return {}
+
     def describe_tiles(self) -> str:
         """Where and in which tiles pictures are restored, in words."""
         raise NotImplementedError
@@ -199,6 +203,13 @@ class TiledRestorer(Restorer):
         margins = 2 * self._margin()
         # a tile that is all margins takes pictures of its own size alone
         return self._time_tile(*size) / math.prod(s - margins if s > margins else s for s in size)
+
+    def measure_costs(self, height: int, width: int) -> dict:
+        return {
+            "parameters": self.engine.facts.parameters,
+            "multiply_adds": self.engine.count_multiply_adds(),
+            "memory": self._needs(self.plan_tiles(height, width).largest),
+        }
 
     def _time_tile(self, height, width):
         tile = np.zeros((1, height, width, self.channels), np.float32)
