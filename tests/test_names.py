@@ -34,7 +34,7 @@ VERBS = set(
     "profile quantise quiet read recompute reduce refuse report require restore rotate round run "
     "save say scale score serve set share shorten show shuffle skip split spread stop stretch "
     "strip subtract summarise take tell to trace train try turn unscale unshuffle unwrap update "
-    "use validate warp watch write".split()
+    "use validate warp watch wrap write".split()
 )
 # Formulas and networks have the names that papers give them, entry points those that all have.
 NOUNS = {

@@ -221,7 +221,7 @@ def test_a_fourth_channel_is_transparency_where_the_file_says_so(extra, alpha):
 
 
 def test_a_palette_that_was_cut_off_is_refused(picture):
-    data = encoded(picture(48, 64), "P")
+    data = encode(picture(48, 64), "P")
     place = data.rindex(struct.pack("<HHL", 320, 3, 768)) + 8
     (colours,) = struct.unpack_from("<L", data, place)
     moved = struct.pack("<L", len(data) - 600)

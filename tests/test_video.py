@@ -411,8 +411,8 @@ def test_an_avis_header_counts_its_sound_in_packets(clips, restored):
 def test_sound_of_an_avi_keeps_its_times(codec, tmp_path):
     make(tmp_path / "clip.avi", "mpeg4", frames=25, sound=[codec])
     video.restore(lambda rgb: rgb, tmp_path / "clip.avi", tmp_path / "kept.avi")
-    *_, sound = told(tmp_path / "clip.avi")
-    assert len(sound) > 9 and told(tmp_path / "kept.avi")[3] == sound
+    *_, sound = tell(tmp_path / "clip.avi")
+    assert len(sound) > 9 and tell(tmp_path / "kept.avi")[3] == sound
 
 
 @pytest.mark.parametrize("suffix", [".avi", ".mkv", ".mp4"])
@@ -443,7 +443,7 @@ def test_a_cameras_data_make_its_film_no_longer(tmp_path):
     data = (tmp_path / "kept.mp4").read_bytes()
     scale, duration = np.frombuffer(data, ">u4", 2, data.index(b"mvhd") + 16)
     assert duration / scale == 0.48
-    assert [packet[2] for packet in told(tmp_path / "kept.mp4")[3]] == [b"DEVC"]
+    assert [packet[2] for packet in tell(tmp_path / "kept.mp4")[3]] == [b"DEVC"]
 
 
 def test_a_matroska_files_cover_stays_one(picture, tmp_path):
