@@ -23,7 +23,7 @@ def name_restored(
         suffix, compare = video.choose_suffix(path), False
     else:
         suffix = f".{format}" if format else formats.choose_suffix(path)
-    own = suffix == path.suffix and suffix.lower() == follow(path).suffix.lower()
+    own = suffix == path.suffix and suffix.lower() == resolve_link(path).suffix.lower()
     ending = "" if overwrite and own else ENDING  # else it may be another's
     return (f"{ending}{suffix}", f"{BESIDE}{suffix}")[: 1 + compare]
 
@@ -89,9 +89,9 @@ def group(paths: Iterable[pathlib.Path]) -> dict[str, list]:
     return found
 
 
-def follow(path: pathlib.Path | str) -> pathlib.Path:
+def resolve_link(path: pathlib.Path | str) -> pathlib.Path:
     """A file, or what a link to it leads to."""
-    return pathlib.Path(os.path.realpath(path)) if os.path.islink(path) else path  # or to itself
+    return pathlib.Path(os.path.realpath(path) if os.path.islink(path) else path)  # or to itself
 
 
 def find_fault(path: pathlib.Path) -> str | None:
