@@ -52,7 +52,7 @@ class Job:
     @property
     def overwrites(self) -> bool:
         """Whether the result takes its original's place."""
-        return self.source != PIPE and self.target == naming.resolve_link(self.source)
+        return self.source != PIPE and self.target == naming.find_original(self.source)
 
 
 def plan(
@@ -140,7 +140,7 @@ def plan_all(
     claims, taken = Claims([*roots, *spared]), set()
     for source, results in naming.choose_names(roots, become, output, look).items():
         own = [source] if results[0] == source else []
-        job = Job(source, (naming.resolve_link(source), *results[1:]) if own else results)
+        job = Job(source, (naming.find_original(source), *results[1:]) if own else results)
         job.problem = found[source][1] or naming.find_fault(source)
         job.done = skip_existing and exists(results[0])
         own_place = os.path.realpath(source), os.path.realpath(results[0])

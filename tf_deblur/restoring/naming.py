@@ -23,7 +23,7 @@ def name_restored(
         suffix, compare = video.choose_suffix(path), False
     else:
         suffix = f".{format}" if format else formats.choose_suffix(path)
-    own = suffix == path.suffix and suffix.lower() == resolve_link(path).suffix.lower()
+    own = suffix == path.suffix and suffix.lower() == find_original(path).suffix.lower()
     ending = "" if overwrite and own else ENDING  # else it may be another's
     return (f"{ending}{suffix}", f"{BESIDE}{suffix}")[: 1 + compare]
 
@@ -89,7 +89,7 @@ def group(paths: Iterable[pathlib.Path]) -> dict[str, list]:
     return found
 
 
-def resolve_link(path: pathlib.Path | str) -> pathlib.Path:
+def find_original(path: pathlib.Path | str) -> pathlib.Path:
     """A file, or what a link to it leads to."""
     return pathlib.Path(os.path.realpath(path) if os.path.islink(path) else path)  # or to itself
 
