@@ -74,7 +74,7 @@ def test_scores_are_those_of_the_saved_pictures(run, gopro, small_workdir, expor
     assert done.returncode == 0, done.stderr
     assert "partial: 3 of 1111 pairs" in done.stdout and "not aligned" in done.stdout
     assert "blurred: 1 equal to the sharp one; not in any mean of PSNR" in done.stdout
-    assert "Sang, published" in done.stdout and "29.976" in done.stdout  # Table 3
+    assert "quoted: Sang" in done.stdout and "29.976" in done.stdout  # Table 3
     assert "Table 3 of Sang, Gao and Yin 2018" in done.stdout
     result = json.loads((tmp_path / "scores/result.json").read_text())
     assert (result["pairs"], result["of_pairs"]) == (3, 1111)

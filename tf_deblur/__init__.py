@@ -15,6 +15,7 @@ def load(
     memory_gb: float | None = None,
     backend: str = "auto",
     threads: int | None = None,
+    model_facts: str | dict | None = None,
 ) -> "Restorer":
     """Opens a trained network for restoring photographs.
 
@@ -28,6 +29,8 @@ def load(
       backend: "auto", "tensorflow" or "openvino", for the first three; "auto" is OpenVINO
         where that is installed and no GPU is there, which it would not use.
       threads: of a `.tflite` file; one for each processor core if not given.
+      model_facts: what another's file does not say, such as {"range": [0, 1]}: a dict, JSON, or
+        the name of a file of JSON; docs/restoring.md lists the keys.
 
     Returns:
       A `tf_deblur.restoring.restorer.Restorer`: call it with an (H, W, 3) image.
@@ -37,4 +40,4 @@ def load(
     """
     from tf_deblur.restoring import loading  # what it imports loads here, not with the package
 
-    return loading.load(name, precision, memory_gb, backend, threads)
+    return loading.load(name, precision, memory_gb, backend, threads, model_facts)
