@@ -72,3 +72,13 @@ def test_of_names_that_differ_in_case_each_has_its_result_alone_and_together(tmp
     for named in (paths, *([path] for path in paths)):
         for job in jobs.plan(named, format="jpg"):
             assert job.target.name == names[job.source.name] and not job.problem
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_one_original_under_two_names_is_done_once(tmp_path, overwrite):
+    """By a link beside it, too, where both would replace the same file."""
+    (tmp_path / "a.png").touch()
+    (tmp_path / "link.png").symlink_to("a.png")
+    names = [tmp_path] if overwrite else [tmp_path / "a.png", os.path.relpath(tmp_path / "a.png")]
+    first, second = jobs.plan([str(name) for name in names], overwrite=overwrite)
+    assert not first.problem and not second.problem and (first.done, second.done) == (False, True)

@@ -16,7 +16,7 @@ import numpy as np
 
 from tf_deblur.errors import BadPicture, UserError
 from tf_deblur.pictures import arrays, formats, photographs
-from tf_deblur.restoring.jobs import ENDING
+from tf_deblur.restoring.naming import ENDING
 
 if typing.TYPE_CHECKING:  # loads TensorFlow
     from tf_deblur.scoring.pictures import Pictures
