@@ -85,7 +85,7 @@ def apply(
       ((height, width, c) float32, how far tiles differ where they overlap, root mean square).
     """
     total, weights = np.zeros_like(image), np.zeros((*image.shape[:2], 1), np.float32)
-    squares = count = done = 0
+    squares, count, done = 0.0, 0, 0
     for number, cut in enumerate(tiles, 1):
         restored, weight = function(image[cut]), _fade(cut, image.shape, tiles)
         there = weights[cut][..., 0] > 0

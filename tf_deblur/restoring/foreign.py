@@ -209,9 +209,8 @@ def read_told(name: str | os.PathLike, asked: str | dict | None = None) -> dict:
     Raises:
       UserError: JSON that is none, or with other keys or values.
     """
-    beside, told = name_beside(name), {}
-    if beside.is_file():
-        told |= _check(_read(beside), beside)
+    beside = name_beside(name)
+    told = _check(_read(beside), beside) if beside.is_file() else {}
     if isinstance(asked, str):
         asked = _read(asked if asked.lstrip().startswith("{") else pathlib.Path(asked))
     return told | _check(asked or {}, "--model_facts")

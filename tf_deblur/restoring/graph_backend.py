@@ -5,13 +5,14 @@ longer than what it saves, and is left off.
 """
 
 import math
+import typing
 
 import tensorflow as tf
 
 from tf_deblur import devices
 from tf_deblur.restoring import foreign, reach
 
-GRAPH = tf.compat.v1.GraphDef
+GraphDef: typing.TypeAlias = tf.compat.v1.GraphDef
 WINDOWS = {"Conv2D", "DepthwiseConv2dNative", "Conv2DBackpropInput", "MaxPool", "AvgPool"}
 
 
@@ -21,7 +22,7 @@ class GraphEngine(foreign.ForeignEngine):
     Args:
       name: what the user called it.
       precision: as of `tf_deblur.load`.
-      graph: GRAPH, with constants alone.
+      graph: GraphDef, with constants alone.
       image, restored: names of tensors.
       told: of `foreign.read_told`.
     """
@@ -62,7 +63,7 @@ def _configure(precision):
     return config
 
 
-def freeze(function: tf.types.experimental.ConcreteFunction) -> tuple[GRAPH, str, list[str]]:
+def freeze(function: tf.types.experimental.ConcreteFunction) -> tuple[GraphDef, str, list[str]]:
     """(graph, what goes in, what comes out) of a function, its variables made constants."""
     from tensorflow.python.framework import convert_to_constants
 
@@ -71,9 +72,9 @@ def freeze(function: tf.types.experimental.ConcreteFunction) -> tuple[GRAPH, str
     return frozen.graph.as_graph_def(), frozen.inputs[0].name, names
 
 
-def list_ops(graph: GRAPH, image: str, size: tuple[int, int] | None) -> list[reach.Op]:
+def list_ops(graph: GraphDef, image: str, size: tuple[int, int] | None) -> list[reach.Op]:
     """The graph's operations, with shapes as they are for a picture of (height, width)."""
-    copy = GRAPH()
+    copy = GraphDef()
     copy.CopyFrom(graph)
     for node in copy.node:
         if size and f"{node.name}:0" == image:

@@ -81,7 +81,7 @@ def _refuse_outside(name):
         raise ValueError(f"{name}: a path that leads out of it")
 
 
-def read_graph(model: dict, read: Callable) -> graph_backend.GRAPH:
+def read_graph(model: dict, read: Callable) -> graph_backend.GraphDef:
     """The graph, its constants put back.
 
     Args:
@@ -91,13 +91,13 @@ def read_graph(model: dict, read: Callable) -> graph_backend.GRAPH:
     Raises:
       ValueError, LookupError, TypeError, OSError: something of it lacks, or is cut.
     """
-    constants = {}
+    constants: dict[str, np.ndarray] = {}
     for group in model["weightsManifest"]:
         for name in group["paths"]:
             _refuse_outside(name)
         shards = b"".join(map(read, group["paths"]))
         constants |= _read_constants(group["weights"], shards)
-    graph, parsed = graph_backend.GRAPH(), {}
+    graph, parsed = graph_backend.GraphDef(), {}
     for told in model["modelTopology"]["node"]:
         node = graph.node.add(name=told["name"], op=told["op"], input=told.get("input", ()))
         if node.op == "Const":
