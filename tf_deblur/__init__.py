@@ -21,7 +21,8 @@ def load(
 
     Args:
       name: a preset with weights ("compact"), a training's working directory, a `.safetensors`
-        file, a SavedModel's folder, a `.tflite` file, or http://HOST:PORT/v1/models/NAME of
+        file, a SavedModel's folder, a `.tflite` file, what others trained (those two, `.onnx`,
+        `.keras`, a graph model of TensorFlow.js), or http://HOST:PORT/v1/models/NAME of
         TensorFlow Serving.
       precision: "auto", "float32" or "bfloat16"; a `.tflite` file has only its own.
       memory_gb: what running may take; half of what is free if not given, and of that at most
