@@ -104,7 +104,7 @@ def picture():
 
 
 @pytest.fixture(scope="session")
-def small_workdir(tmp_path_factory):
+def small_workdir(once):
     """A working directory with a small `compact` whose random weights change every pixel."""
     from tf_deblur.models import networks, weights
 
@@ -119,9 +119,11 @@ def small_workdir(tmp_path_factory):
             layer.set_weights(
                 [rng.normal(0, spread, kernel.shape), rng.normal(0, 0.02, bias.shape)]
             )
-    folder = tmp_path_factory.mktemp("small workdir")
-    weights.save(folder / weights.IN_WORKDIR, model, trained_on="nothing")
-    return folder
+
+    def make(folder):
+        weights.save(folder / weights.IN_WORKDIR, model, trained_on="nothing")
+
+    return once("small workdir", make)
 
 
 @pytest.fixture(scope="session")
