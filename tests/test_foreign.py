@@ -14,7 +14,7 @@ import tensorflow as tf
 import tf_deblur
 from tf_deblur import errors
 from tf_deblur.errors import UserError
-from tf_deblur.restoring import blending, engine, restorer
+from tf_deblur.restoring import blending, engine, ensemble, restorer
 
 ZERO_TO_ONE = {"range": [0, 1]}
 ENGINES = ["OpenVINO", "ONNX Runtime"]
@@ -429,3 +429,38 @@ def test_the_command_takes_them_too(graph_model, picture, run, tmp_path):
     assert "radius 3 pixels" in done.stdout and (tmp_path / "a_restored.png").exists()
     done = run("deblur", "a.png", line[0])
     assert done.returncode == 1 and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("count", ensemble.COUNTS)
+def test_an_ensemble_is_the_mean_of_a_pictures_positions(picture, count):
+    """Of a network that darkens what is right, as far as it is right: mirrored, the left too."""
+
+    def darken(batch):
+        return batch * np.linspace(1, 0, batch.shape[2], dtype=np.float32)[:, None]
+
+    inner = see_whole(darken, size_multiple=1)
+    image, done = np.float32(picture(40, 56) / 255), []
+    across = np.linspace(1, 0, 56)[:, None]
+    share = {1: across, 4: 0.5, 8: 0.5}[count]  # of each mirror what the other lacks
+    restored = ensemble.Ensemble(inner, count)(image, done.append)
+    np.testing.assert_allclose(restored, image * share, atol=1e-6)
+    assert sum(done) == pytest.approx(image.size / 3)
+    turned = ensemble.Ensemble(see_whole(lambda x: x, size_multiple=8), count)
+    np.testing.assert_array_equal(turned(picture(45, 70)), picture(45, 70))
+
+
+def test_an_ensemble_of_eight_is_the_same_of_a_turned_picture(picture):
+    rng = np.random.default_rng(0)
+    kernel = rng.normal(0, 0.2, (3, 3))
+
+    def convolve(batch):
+        image = np.pad(batch, [(0, 0), (1, 1), (1, 1), (0, 0)])
+        size = batch.shape[1:3]
+        cells = [(i, j) for i in range(3) for j in range(3)]
+        return 0.4 + sum(
+            kernel[i, j] * image[:, i : i + size[0], j : j + size[1]] for i, j in cells
+        ).astype(np.float32)
+
+    eight = ensemble.Ensemble(see_whole(convolve, size_multiple=1), 8)
+    image = np.float32(picture(24, 37) / 255)
+    np.testing.assert_allclose(eight(np.rot90(image)), np.rot90(eight(image)), atol=1e-6)

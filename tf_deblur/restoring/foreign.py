@@ -5,6 +5,7 @@ file says, or the user. The rest is tried on a small picture of grey.
 """
 
 import dataclasses
+import hashlib
 import json
 import math
 import os
@@ -78,6 +79,7 @@ class ForeignEngine(engine.Engine):
             tile_pixels=trained**2 if trained else math.inf,
             held_bytes=held,
             parameters=network.parameters,
+            weights_sha256=_hash(pathlib.Path(name)),
         )
         super().__init__(facts, *how)
 
@@ -253,6 +255,11 @@ def _explain_shape(given, made):
     return (
         f"gives {wide}x{tall} for {width}x{height}; its sizes may be multiples, see size_multiple"
     )
+
+
+def _hash(path):
+    """Of a file; None of a folder."""
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 
 def _show(shape):

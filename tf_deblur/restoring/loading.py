@@ -93,6 +93,7 @@ ENGINES = {
         threads=True,
         foreign=True,
     ),
+    "onnx": Row(*("onnx_backend", "ONNXEngine"), takes=_ends_in(".onnx"), foreign=True),
     "saved_model": Row(*("saved_model_backend", "SavedModelEngine", "tensorflow"), takes=_is_ours),
     "foreign_saved_model": Row(
         *("saved_model_backend", "ForeignSavedModelEngine", "tensorflow"),
@@ -104,7 +105,6 @@ ENGINES = {
         takes=_is_graph_model,
         foreign=True,
     ),
-    "onnx": Row(*("onnx_backend", "ONNXEngine"), takes=_ends_in(".onnx"), foreign=True),
 }
 OWN = tuple(name for name, row in ENGINES.items() if not row.takes)  # the later the faster
 CHOICES = ("auto", *OWN)

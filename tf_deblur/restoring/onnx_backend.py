@@ -1,5 +1,6 @@
 """An ONNX file that others made, on OpenVINO or, where that is not installed, ONNX Runtime."""
 
+import json
 import math
 import os
 import pathlib
@@ -106,13 +107,7 @@ def _has_external_data(graph):
 
 def _read_told(graph):
     """What the file's metadata say, by `foreign.KEYS`."""
-    import json
-
-    told = {}
-    for entry in graph.metadata_props:
-        if entry.key in foreign.KEYS:
-            told[entry.key] = json.loads(entry.value)
-    return told
+    return {it.key: json.loads(it.value) for it in graph.metadata_props if it.key in foreign.KEYS}
 
 
 def _list_ops(graph, size, output):

@@ -17,6 +17,10 @@ Neg PRelu Pow RealDiv Reciprocal Relu Relu6 Rsqrt Selu Sigmoid Sign Softplus Sqr
 SquaredDifference Sub Sum Tanh
 """.split()  # Max, Min and Sum are ONNX's, of several inputs; TensorFlow's reduce
 REDUCES = {"Max", "Min", "Sum"}  # in TensorFlow
+MULTIPLY = """
+Conv Conv2D DepthwiseConv2dNative ConvTranspose Conv2DBackpropInput MatMul BatchMatMul
+BatchMatMulV2 Gemm Einsum
+""".split()
 LINEAR, CUBIC = 1, 2  # cells beyond the nearest one that a resized pixel sees
 
 
@@ -117,17 +121,18 @@ def _enlarge(cells, more, axis):
 
 
 def count(ops: Iterable[Op]) -> float | None:
-    """Multiplications and additions, a pair as one; None where the shapes tell of none.
+    """Multiplications and additions, a pair as one; None where a shape is not known.
 
     Convolutions, products of matrices and sums of products by Einstein's convention alone.
     """
-    return sum(map(_count, ops)) or None
+    counts = [_count(op) for op in ops if op.kind in MULTIPLY]
+    return None if None in counts else sum(counts)
 
 
 def _count(op):
-    shapes = [shape if shape and None not in shape else None for shape in op.shapes]
-    if len(op.inputs) < 2 or None in (shapes[0], shapes[1], shapes[-1]):
-        return 0
+    shapes = [shape if shape is not None and None not in shape else None for shape in op.shapes]
+    if None in (shapes[0], shapes[1], shapes[-1]):
+        return None
     first, second, made = shapes[0], shapes[1], shapes[-1]
     if op.kind in ("Conv", "Conv2D", "DepthwiseConv2dNative"):
         if op.tensorflow:  # (rows, columns, inputs of a group, outputs), or 1 of each input
@@ -138,15 +143,12 @@ def _count(op):
     if op.kind == "ConvTranspose":
         return math.prod(first) * math.prod(second[1:])
     if op.kind == "Conv2DBackpropInput":  # (size, kernel, picture)
-        return math.prod(shapes[2]) * math.prod(second[:3]) if shapes[2] else 0
-    if op.kind in ("MatMul", "BatchMatMul", "BatchMatMulV2", "Gemm"):
+        return math.prod(shapes[2]) * math.prod(second[:3]) if shapes[2] else None
+    if op.kind != "Einsum":
         return math.prod(made) * first[-2 if op.more.get("transposed") else -1]
-    if op.kind == "Einsum":
-        terms = re.sub(r"->.*|\s", "", op.more["equation"]).split(",")
-        sides: dict[str, int] = {}
-        for term, shape in zip(terms, shapes):
-            free = len(shape) - len(term.replace("...", ""))
-            term = term.replace("...", "0123456789"[:free])
-            sides |= dict(zip(term, shape))
-        return math.prod(sides.values())
-    return 0
+    terms = re.sub(r"->.*|\s", "", op.more["equation"]).split(",")
+    sides: dict[str, int] = {}
+    for term, shape in zip(terms, shapes):
+        free = len(shape) - len(term.replace("...", ""))
+        sides |= dict(zip(term.replace("...", "0123456789"[:free]), shape))
+    return math.prod(sides.values())
