@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, IptcImagePlugin
 
-from tf_deblur.errors import UserError
+from tf_deblur.errors import BadPicture, UserError
 from tf_deblur.pictures import photographs
 
 
@@ -157,3 +157,15 @@ def test_a_gif_smaller_than_its_screen_is_what_pillow_shows(clear):
     if clear is not None:
         np.testing.assert_array_equal(photograph.alpha, expected[..., 3])
     assert (photograph.alpha is None) == (clear is None)
+
+
+def test_what_was_not_written_whole_does_not_replace_a_picture(tmp_path, picture, monkeypatch):
+    path, another = tmp_path / "photo.png", tmp_path / "small.png"
+    photographs.write(path, picture)
+    photographs.write(another, picture[:, ::2])
+    before, wrong = path.read_bytes(), another.read_bytes()
+    for data, words in ((wrong, "not written whole"), (before[:-300], "not a whole picture")):
+        monkeypatch.setattr(photographs, "encode", lambda *_, data=data: data)
+        with pytest.raises(BadPicture, match=words):
+            photographs.write(path, picture)
+        assert path.read_bytes() == before and len([*tmp_path.iterdir()]) == 2

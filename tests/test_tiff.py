@@ -234,3 +234,12 @@ def test_a_palette_that_was_cut_off_is_refused(picture):
     for broken in (data[: colours + 600], data[:place] + moved + data[place + 4 :]):
         with pytest.raises(BadPicture, match="cut short|damaged"):
             photographs.open_photograph(broken)
+
+
+@pytest.mark.parametrize("tag, value", [(262, 29186), (262, 3), (277, 1)])
+def test_colours_that_cannot_be_are_refused(picture, tag, value):
+    """A number that no TIFF has, a palette that is not there, and two channels too few."""
+    data = encode(picture(24, 32), compression="raw")
+    place = data.index(struct.pack("<HHL", tag, 3, 1)) + 8
+    with pytest.raises(BadPicture, match="not all there|damaged"):
+        photographs.open_photograph(data[:place] + struct.pack("<H", value) + data[place + 2 :])

@@ -26,7 +26,8 @@ PLANES, COLOUR_MAP, TILE_WIDTH, TILE_HEIGHT, TILES, TILE_SIZES = 284, 320, 322, 
 EXTRA, NUMBERS, BLACK_AND_WHITE = 338, 339, 532
 _NO_ALPHA = 0  # of EXTRA: a channel that means nothing known
 _SMALLER, _MASK, _OLD_SMALLER = 1, 4, 2
-_WHITE_IS_0, _YCBCR, _LABS = 0, 6, {8, 9, 10}
+_WHITE_IS_0, _GREY, _PALETTE, _YCBCR, _LABS = 0, 1, 3, 6, {8, 9, 10}
+_LEAST = {_WHITE_IS_0: 1, _GREY: 1, 2: 3, _PALETTE: 1, 5: 4, _YCBCR: 3}  # channels by colours
 _UNSIGNED = 1
 _JPEG = 7
 _BY_LIBVIPS = {1, 2, 3, 4, 5, _JPEG, 8, 32773, 32946}
@@ -62,6 +63,11 @@ def open(data: bytes, loader: str) -> pyvips.Image:
         raise UserError("a TIFF of Lab colours, which are not read; use PNG or JPEG")
     if _get(tags, PLANES, 1) == 2 and TILE_WIDTH in tags:
         raise UserError("a TIFF of tiles for each channel, which is not read; use PNG or JPEG")
+    colours = _get(tags, COLOURS, _GREY)
+    channels = _get(tags, CHANNELS, len(tags.get(BITS, [1])))
+    colour_map = 3 << _get(tags, BITS, 1) if colours == _PALETTE else 0
+    if channels < _LEAST.get(colours, channels + 1) or len(tags.get(COLOUR_MAP, ())) < colour_map:
+        raise UserError("its channels or colours are not all there: cut short or damaged")
     _refuse_missing_tiles(tags, len(data))
     return libvips.load(data, loader)
 
@@ -84,19 +90,20 @@ def decode(image: pyvips.Image, data: bytes) -> tuple:
     if codec in _BY_PILLOW or _get(tags, COLOURS) == _YCBCR and codec != _JPEG:
         image = _read_by_pillow(image, data, tags)
     array, *others = libvips.decode(image, data)
-    if codec != 1:
-        _check(data)
+    if codec != 1 and _is_doubtful(data):
+        pillow.check(data)
     if array.shape[-1] in (2, 4) and _get(tags, EXTRA) == _NO_ALPHA:
         array = array[..., :-1]
     return array, *others
 
 
-def _check(data):
-    """Asks Pillow for a second opinion on a file of which libvips warns."""
+def _is_doubtful(data):
+    """Whether libvips warns of a file's pixels."""
     try:
         pyvips.Image.tiffload_buffer(data, fail_on="warning", access="sequential").avg()
     except pyvips.Error:
-        pillow.check(data)
+        return True
+    return False
 
 
 def describe_rest(image: pyvips.Image, data: bytes) -> list[str]:

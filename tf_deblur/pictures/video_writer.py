@@ -132,7 +132,7 @@ class Writer:
             if packet.stream_index in self.tracks:
                 self._move(packet)
                 packet.stream = self.tracks[packet.stream_index]
-                if not packet.stream.name.startswith(("pcm_", "adpcm_")):
+                if not (packet.stream.name or "").startswith(("pcm_", "adpcm_")):
                     self.counts[packet.stream.index] += 1
                 with self._explain_errors():
                     self.container.mux(packet)
