@@ -198,7 +198,8 @@ def test_a_run_that_is_killed_and_resumed_gives_the_same_table(
     assert done.returncode == 0 and not log.exists(), done.stderr
 
     def without_timings(folder):
-        table = [row.rpartition(",")[0] for row in (folder / "table.csv").read_text().splitlines()]
+        with (folder / "table.csv").open() as file:
+            table = [row | {"seconds_a_megapixel": None} for row in csv.DictReader(file)]
         return table, (folder / "pictures.csv").read_bytes()
 
     assert without_timings(tmp_path / "parts") == without_timings(tmp_path / "whole")

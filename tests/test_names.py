@@ -29,12 +29,12 @@ VERBS = set(
     "abandon add apply ask augment average be begin blend blur build call change check choose "
     "compare compile compress compute convert convolve copy count cut decode describe differ "
     "differentiate discriminate divide draw drop encode end enlarge estimate exists explain "
-    "export fail fill find finish flush format from get group has hash hear index is join leave "
-    "list load lock log make map match measure meet mirror name note open pad parse plan prepare "
-    "profile quantise quiet read recompute reduce refuse report require restore rotate round run "
-    "save say scale score serve set share shorten show shuffle skip split spread stop stretch "
-    "strip subtract summarise take tell to trace train try turn unscale unshuffle unwrap update "
-    "use validate warp watch wrap write".split()
+    "export fail fill find finish flush format freeze from get group has hash hear index is "
+    "join leave list load lock log make map match measure meet mirror name note open pad parse "
+    "plan prepare profile quantise quiet read recompute reduce refuse report require restore "
+    "rotate round run save say scale score serve set share shorten show shuffle skip split "
+    "spread stop stretch strip subtract summarise take tell to trace train trim try turn "
+    "unscale unshuffle unwrap update use validate warp watch wrap write".split()
 )
 # Formulas and networks have the names that papers give them, entry points those that all have.
 NOUNS = {

@@ -92,7 +92,7 @@ def read_facts(path: pathlib.Path, more: tuple[str, ...] = ()) -> dict:
         ) from error
 
 
-def make_facts(told: dict, **others) -> Facts:
+def make_facts(told: dict, **others: object) -> Facts:
     """The `Facts` among all that is told of a network, and others in their place."""
     names = [field.name for field in dataclasses.fields(Facts)]
     return Facts(**{name: told[name] for name in names if name in told} | others)
