@@ -37,9 +37,9 @@ def together(tmp_path_factory):
     """A folder that all workers share, which the last of them removes."""
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "together"
-    folder.mkdir(exist_ok=True)
-    with open(folder / "lock", "w") as lock:
+    with open(f"{folder}.lock", "w") as lock:  # beside it, so that it stays whatever is removed
         fcntl.flock(lock, fcntl.LOCK_SH)
+        folder.mkdir(exist_ok=True)
         yield folder
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -55,6 +55,7 @@ def once(together):
         with open(f"{folder}.lock", "a+") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not os.path.getsize(lock.name):
+                shutil.rmtree(folder, ignore_errors=True)  # of one whose making failed
                 folder.mkdir()
                 make(folder)
                 lock.write("made")

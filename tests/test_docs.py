@@ -17,7 +17,7 @@ DATA = re.compile(
     r".*\.(cfg|config|csv|flags|heic|html|jpg|json|jsonl|keras|m|md|pb|png|sh|tflite|tsv|txt|yaml|zip)"
 )
 SHORT = {"tf": "tensorflow", "tfa": "tensorflow_addons", "tfds": "tensorflow_datasets"}
-OPTIONAL = {"tensorflow_addons", "openvino", "pyvips"}
+OPTIONAL = {"tensorflow_addons", "openvino", "pyvips", "torch"}
 
 
 def files(suffix):
