@@ -12,7 +12,15 @@ from collections.abc import Callable, Collection
 
 from tf_deblur.errors import UserError
 from tf_deblur.pictures import heif, jpeg, libvips, pillow, png, tiff, webp
-from tf_deblur.pictures.libvips import COLOURS, COMMENTS, EXTENDED_XMP, IPTC, TEXTS, pyvips
+from tf_deblur.pictures.libvips import (
+    COLOURS,
+    COMMENTS,
+    EXTENDED_XMP,
+    IPTC,
+    PHOTOSHOP,
+    TEXTS,
+    pyvips,
+)
 
 RESOLUTION = "resolution"  # among what a format keeps
 START = 12  # bytes of a file that tell its format
@@ -88,13 +96,13 @@ FORMATS = (
         by_parts=True, open=jpeg.open, decode=jpeg.decode, describe_rest=jpeg.describe_rest,
         save=jpeg.save, lossy=True, longest=65500,
         longest_xmp=jpeg.LONGEST_XMP, refuse_exif=jpeg.refuse_exif,
-        keeps={IPTC, COMMENTS, EXTENDED_XMP, RESOLUTION},
+        keeps={IPTC, PHOTOSHOP, COMMENTS, EXTENDED_XMP, RESOLUTION},
     ),
     Format(
         "TIFF", (".tif", ".tiff"), rb"II[*+]\0|MM\0[*+]", loader="tiff", by_parts=True,
         open=tiff.open, decode=tiff.decode, describe_rest=tiff.describe_rest,
         save=tiff.save, refuse_exif=tiff.refuse_exif, bits=16, alpha=True,
-        keeps={IPTC, RESOLUTION},
+        keeps={IPTC, PHOTOSHOP, RESOLUTION},
     ),
     Format(
         "WebP", (".webp",), rb"RIFF", loader="webp", explain=webp.explain,

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import TiffImagePlugin
 
 from tf_deblur.errors import UserError, quiet
-from tf_deblur.pictures import arrays, exif, iptc, libvips, pillow
+from tf_deblur.pictures import arrays, exif, libvips, pillow
 from tf_deblur.pictures.directories import (
     BYTES,
     find_any,
@@ -121,7 +121,7 @@ def save(pixels: np.ndarray, header: pyvips.Image | None, block: bytes, options:
         pixels = arrays.subtract_left(pixels).byteswap()
         options["predictor"] = "none"
     if header:
-        words = iptc.unwrap(libvips.get_bytes(header, libvips.IPTC))
+        words = libvips.get_bytes(header, libvips.IPTC)
         # of which libvips writes a quarter, for it takes bytes for numbers of 32 bits
         header = libvips.set_bytes(header, libvips.IPTC, words.ljust(4 * len(words), b"\0"))
     data = libvips.save(".tif", pixels, header, options)
