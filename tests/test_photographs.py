@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, IptcImagePlugin
 
 from tf_deblur.errors import BadPicture, UserError
-from tf_deblur.pictures import photographs
+from tf_deblur.pictures import photographs, pillow
 
 
 @pytest.fixture
@@ -213,3 +213,14 @@ def test_what_was_not_written_whole_does_not_replace_a_picture(tmp_path, picture
         with pytest.raises(BadPicture, match=words):
             photographs.write(path, picture)
         assert path.read_bytes() == before and len([*tmp_path.iterdir()]) == 2
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
+def test_a_second_opinion_is_had_of_pictures_of_any_size(picture, monkeypatch, kind):
+    """Pillow refuses to open what has twice its limit of pixels."""
+    data = io.BytesIO()
+    Image.fromarray(picture).save(data, kind)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    pillow.check(data.getvalue(), kind)
+    with pytest.raises(OSError, match="truncated"):
+        pillow.check(data.getvalue()[: len(data.getvalue()) * 3 // 4], kind)

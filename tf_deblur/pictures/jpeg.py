@@ -52,13 +52,13 @@ def decode(image: pyvips.Image, data: bytes) -> tuple:
     except pyvips.Error as error:
         if "premature end of data segment" in str(error):  # the rest would be grey
             raise UserError("its pixels end too early: cut short or damaged") from error
-        pillow.check(data)
+        pillow.check(data, "JPEG")
         turned, image = image, open(data, "jpeg", fail_on="error")
         if turned.get_typeof("orientation"):
             image.set_type(pyvips.GValue.gint_type, "orientation", turned.get("orientation"))
         decoded = libvips.decode(image, data)
     else:
-        pillow.check(data, pixels=False)
+        pillow.check(data, "JPEG", pixels=False)
     return decoded
 
 

@@ -89,7 +89,7 @@ def decode(image: pyvips.Image, data: bytes) -> tuple:
         image = _read_by_pillow(image, data, tags)
     array, *others = libvips.decode(image, data)
     if codec != 1 and _is_doubtful(data):
-        pillow.check(data)
+        pillow.check(data, "TIFF")
     if array.shape[-1] in (2, 4) and _get(tags, EXTRA) == _NO_ALPHA:
         array = array[..., :-1]
     return array, *others
