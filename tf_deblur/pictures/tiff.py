@@ -8,7 +8,7 @@ import numpy as np
 from PIL import TiffImagePlugin
 
 from tf_deblur.errors import UserError, quiet
-from tf_deblur.pictures import arrays, exif, iptc, libvips, pillow
+from tf_deblur.pictures import arrays, exif, libvips, pillow
 from tf_deblur.pictures.directories import (
     BYTES,
     find_any,
@@ -54,8 +54,6 @@ def open(data: bytes, loader: str) -> pyvips.Image:
         raise UserError("begins with a preview, as raw files do; develop it to a picture first")
     libvips.refuse_pages(1 + sum(not _is_extra(page) for page in pages[1:]))
     tags = pages[0]
-    if () in tags.values():
-        raise UserError("its tags are not all there: cut short or damaged")
     codec = _get(tags, CODEC, 1)
     if codec not in _BY_LIBVIPS | _BY_PILLOW.keys():
         raise UserError(f"a TIFF of compression {codec}, which is not read; use PNG or JPEG")
@@ -91,7 +89,7 @@ def decode(image: pyvips.Image, data: bytes) -> tuple:
         image = _read_by_pillow(image, data, tags)
     array, *others = libvips.decode(image, data)
     if codec != 1 and _is_doubtful(data):
-        pillow.check(data)
+        pillow.check(data, "TIFF")
     if array.shape[-1] in (2, 4) and _get(tags, EXTRA) == _NO_ALPHA:
         array = array[..., :-1]
     return array, *others
@@ -123,7 +121,7 @@ def save(pixels: np.ndarray, header: pyvips.Image | None, block: bytes, options:
         pixels = arrays.subtract_left(pixels).byteswap()
         options["predictor"] = "none"
     if header:
-        words = iptc.unwrap(libvips.get_bytes(header, libvips.IPTC))
+        words = libvips.get_bytes(header, libvips.IPTC)
         # of which libvips writes a quarter, for it takes bytes for numbers of 32 bits
         header = libvips.set_bytes(header, libvips.IPTC, words.ljust(4 * len(words), b"\0"))
     data = libvips.save(".tif", pixels, header, options)
@@ -210,7 +208,7 @@ def _read_by_pillow(image, data, tags):
         raise UserError(f"a TIFF of signed numbers or floats by {codec}, which is not read")
     if bits not in {1, 2, 4, 8, 16} or bits > 8 and _get(tags, CHANNELS, 1) > 1:
         raise UserError(f"a TIFF of {bits} bits by {codec}, which is not read; use PNG or JPEG")
-    if tags.get(BLACK_AND_WHITE, _WHOLE) != _WHOLE:
+    if (tags.get(BLACK_AND_WHITE) or _WHOLE) != _WHOLE:
         raise UserError("a YCbCr TIFF of a limited range, which is not read; use PNG or JPEG")
     picture = TiffImagePlugin.TiffImageFile(io.BytesIO(data))
     with quiet():  # libtiff says on standard error what it thinks of a file
@@ -253,21 +251,14 @@ def _read_pages(data):
         except struct.error:  # a directory past the file's end
             return
         places = find_places(data, start, order, big)
-        yield {tag: read_numbers(data, places[tag], order, big) for tag in places.keys() & _WANTED}
+        wanted = places.keys() & _WANTED
+        try:
+            tags = {tag: read_numbers(data, places[tag], order, big) for tag in wanted}
+        except ValueError as error:
+            raise UserError("its tags are not all there: cut short or damaged") from error
+        yield tags
         start = link
 
 
-_WANTED = {
-    KIND,
-    OLD_KIND,
-    BITS,
-    CODEC,
-    COLOURS,
-    CHANNELS,
-    PLANES,
-    COLOUR_MAP,
-    TILE_WIDTH,
-    EXTRA,
-    NUMBERS,
-}
-_WANTED |= {COLOUR_MAP, BLACK_AND_WHITE, TILE_HEIGHT, TILES, TILE_SIZES}
+_WANTED = {KIND, OLD_KIND, BITS, CODEC, COLOURS, CHANNELS, PLANES, COLOUR_MAP, EXTRA, NUMBERS}
+_WANTED |= {TILE_WIDTH, TILE_HEIGHT, TILES, TILE_SIZES, BLACK_AND_WHITE}

@@ -27,7 +27,8 @@ class Job:
       source: a path, or `PIPE`.
       results: the paths of what is made of it, the one that it is done for first.
       problem: why it cannot be done, or None.
-      done: whether its result is there and the user wants that left alone, or it is a result.
+      done: whether its result is there and the user wants that left alone, or it is a result,
+        or another job does the same.
     """
 
     source: pathlib.Path | str
@@ -143,12 +144,13 @@ def plan_all(
         job = Job(source, (naming.find_original(source), *results[1:]) if own else results)
         job.problem = found[source][1] or naming.find_fault(source)
         job.done = skip_existing and exists(results[0])
-        own_place = os.path.realpath(source), os.path.realpath(results[0])
-        if own_place in taken:  # named twice, or by a link beside it
+        both = os.path.realpath(source), os.path.realpath(results[0])
+        if both in taken:  # named twice, or by a link beside it
             job.done = True
         elif not claims.take(job.results, replaced=own):
-            job.problem = TAKEN
-        taken.add(own_place)
+            job.problem = job.problem or TAKEN
+        elif not job.problem:
+            taken.add(both)
         jobs[source] = job
     return [jobs[source] for source in found]
 
