@@ -179,21 +179,20 @@ def whole(pairs, once):
 
 
 @pytest.fixture(scope="session")
-def golden():
-    """The recordings, by kind."""
-    folder = pathlib.Path(__file__).parents[2] / "shared/serving"
-    if not folder.is_dir():
+def recordings():
+    """What TensorFlow Serving answered, by kind."""
+    path = pathlib.Path(__file__).parents[2] / "shared/serving/recordings.jsonl"
+    if not path.exists():
         pytest.skip("needs TensorFlow Serving's recordings beside the repository")
     records = collections.defaultdict(list)
-    for name in ("golden_json.jsonl", "golden_http.jsonl"):
-        for line in (folder / name).read_text(encoding="utf-8").strip().split("\n"):
-            record = json.loads(line)
-            records[record["kind"]].append(record)
+    for line in path.read_text(encoding="utf-8").strip().split("\n"):
+        record = json.loads(line)
+        records[record["kind"]].append(record)
     return records
 
 
 @pytest.fixture(scope="session")
-def golden_models(golden, tmp_path_factory):
+def golden_models(recordings, tmp_path_factory):
     """The models that the recordings were made on."""
     script = pathlib.Path(__file__).parents[2] / "shared/serving/golden_models.py"
     folder = tmp_path_factory.mktemp("golden models")

@@ -15,14 +15,16 @@ class Server:
         self.models = Models(settings, poll_seconds)
         self.models.start()
         self.app = app.App(self.models, app.Options(**options), page_model)
-        self.port = listening.listen("127.0.0.1", 0)
+        bound = listening.bind("127.0.0.1", 0)
+        self.port = bound.getsockname()[1]
         ready = threading.Event()
 
         async def serve():
             self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-            async with listening.serving(self.app, "127.0.0.1", self.port):
+            async with listening.serve(self.app, bound, drain_seconds=1):
                 ready.set()
                 await self._stop.wait()
+                await self.app.drain()
 
         self._thread = threading.Thread(target=asyncio.run, args=(serve(),), daemon=True)
         self._thread.start()
@@ -32,6 +34,7 @@ class Server:
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(10)
         self.models.stop()
+        self.app.stop()
 
     def ask(self, method, path, body=None, headers=(), timeout=30):
         """(status, body, headers) of a plain exchange."""
@@ -57,13 +60,3 @@ def settings(folder, *names, **more):
         return Loaded(path, timeout=timeout, warm_up=warmed)
 
     return [Settings(name, folder / name, load=load, **more) for name in names]
-
-
-def judge(outcomes, different):
-    """Compares the records that differ with those that may: {id: why}."""
-    wrong = {name: told for name, told in outcomes.items() if told and name not in different}
-    right = {name for name, told in outcomes.items() if not told and name in different}
-    assert not wrong, f"{len(wrong)} of {len(outcomes)} differ: " + "\n".join(
-        f"{name}: {told}" for name, told in list(wrong.items())[:10]
-    )
-    assert not right, f"these agree now, so take them from the list: {sorted(right)}"

@@ -19,7 +19,7 @@ ROOMS = {
     "datasets": {"pictures", "blurring"},
     "page": set(),
     "export": {"models", "restoring", "pictures", "scoring", "datasets", "page"},
-    "serving": {"page"},
+    "serving": {"page", "pictures"},
 }
 ABOVE_ALL = {"__init__", "__main__"}  # tf_deblur.load, and the list of commands
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-pytest.importorskip("granian", reason="needs granian; pip install 'tf-deblur[serve]'")
+pytest.importorskip("uvicorn", reason="needs uvicorn; pip install 'tf-deblur[serve]'")
 from serve_server import Server, settings  # noqa: E402
 
 
@@ -35,9 +35,9 @@ def test_a_client_of_tensorflow_serving_gets_kerass_picture(server, small_workdi
     restored = cv2.imdecode(np.frombuffer(base64.b64decode(answer["b64"]), np.uint8), 1)
     expected = networks.restore(weights.load(small_workdir), np.float32(blurred[None] / 255))
     assert np.abs(restored[..., ::-1] - 255 * expected.numpy()[0]).max() <= 0.5 + 255 * 1e-4
-    with pytest.raises(ovmsclient.InvalidInputError, match="neither a JPEG nor a PNG file"):
+    with pytest.raises(ovmsclient.InvalidInputError, match="not a JPEG or PNG file"):
         client.predict({"image_bytes": [b"no picture"]}, "compact", 1)
-    with pytest.raises(ovmsclient.ModelNotFoundError, match="version 7 of model compact"):
+    with pytest.raises(ovmsclient.ModelNotFoundError, match="version 7 of compact"):
         client.get_model_status("compact", 7)
 
 
@@ -48,5 +48,5 @@ def test_the_description_is_true_of_what_a_fuzzer_is_answered(server, tmp_path):
     line += [f"http://127.0.0.1:{server.port}/openapi.json", "--seed=0", "--max-examples=20"]
     done = subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, timeout=300)
     assert done.returncode == 0, done.stdout
-    assert "Selected: 11/11" in done.stdout
+    assert "Selected: 9/9" in done.stdout
     assert server.ask("GET", "/v1/models/compact")[0] == 200

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-pytest.importorskip("granian", reason="needs granian; pip install 'tf-deblur[serve]'")
+pytest.importorskip("uvicorn", reason="needs uvicorn; pip install 'tf-deblur[serve]'")
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 from serve_server import Server, settings  # noqa: E402
 

@@ -6,11 +6,16 @@ python -m tf_deblur.serve --model_base_path=exported/compact --model_name=compac
 
 import asyncio
 import contextlib
+import ipaddress
+import os
 import pathlib
 import signal
+import socket
+import sys
 import tempfile
 import types
 import typing
+from collections.abc import Callable
 
 from absl import flags
 
@@ -21,34 +26,23 @@ if typing.TYPE_CHECKING:
     from tf_deblur.serving.app import App, Options
     from tf_deblur.serving.models import Settings
 
-_BASE_PATH = flags.DEFINE_string(
+_BASE_PATHS = flags.DEFINE_list(
     "model_base_path",
-    None,
-    "Serve the versions in this folder, as `tf-deblur export` writes it; the weights that ship if "
-    "not given.",
+    [],
+    "Serve the versions in this folder, as `tf-deblur export` writes it, or in several with "
+    "commas between; the weights that ship if not given.",
 )
-_NAME = flags.DEFINE_string(
-    "model_name", None, "Call the model this in addresses; by its folder's name if not given."
+_NAMES = flags.DEFINE_list(
+    "model_name", [], "Call the models this in addresses; by their folders' names if not given."
 )
-_VERSIONS = flags.DEFINE_string(
-    "versions",
-    "latest:1",
-    "Serve these: latest:N of the highest, all, or numbers with commas between.",
-)
-_LABELS = flags.DEFINE_list(
-    "version_labels", [], "Let versions be called by names too: stable:1,canary:2."
+_VERSIONS = flags.DEFINE_integer(
+    "versions", 1, "Serve so many of the highest versions; all if 0.", 0
 )
 _POLL = flags.DEFINE_float(
     "file_system_poll_wait_seconds",
     1,
-    "Look at the folder again after this many seconds; never if 0.",
+    "Look at the folders again after this many seconds; never if 0.",
     0,
-)
-_RETRIES = flags.DEFINE_integer(
-    "max_num_load_retries", 5, "Try a version that does not load this many times again.", 0
-)
-_RETRY_SECONDS = flags.DEFINE_float(
-    "load_retry_seconds", 1, "Wait this many seconds before trying again.", 0
 )
 _WARMUP = flags.DEFINE_bool(
     "enable_model_warmup", True, "Run a version's warm-up requests before it answers."
@@ -61,36 +55,36 @@ _HOST = flags.DEFINE_string(
     "127.0.0.1",
     "Listen on this address; 0.0.0.0 lets other machines in: nobody is asked who they are.",
 )
+_ALLOWED_HOSTS = flags.DEFINE_list(
+    "allowed_hosts",
+    [],
+    "Answer requests to these names; on this machine's own address to localhost alone if not "
+    "given, on others to any.",
+)
+_CORS = flags.DEFINE_list(
+    "cors", [], "Let pages of these origins use the server, such as https://example.org; * for any."
+)
 _TIMEOUT = flags.DEFINE_integer(
     "rest_api_timeout_in_ms",
     30000,
     "Answer a request with 504 after so many milliseconds; never if 0.",
     0,
 )
-_THREADS = flags.DEFINE_integer("threads", 2, "Run this many graphs at once.", 1)
+_THREADS = flags.DEFINE_integer("threads", 2, "Work on this many requests at once.", 1)
 _QUEUE_SIZE = flags.DEFINE_integer(
-    "queue_size", 64, "Take this many predict requests at once; answer more with 429.", 1
+    "queue_size", 64, "Let this many predict requests wait; answer more with 429.", 1
 )
 _QUEUE_MB = flags.DEFINE_float(
     "queue_mb", 512, "Hold at most this many megabytes of their bodies together.", 0
 )
 _REQUEST_MB = flags.DEFINE_float(
-    "max_request_mb", 128, "Answer requests of more megabytes with 413.", 0
+    "max_request_mb", 128, "Answer requests of more megabytes, also unpacked, with 413.", 0
 )
-_MEGAPIXELS = flags.DEFINE_float("max_megapixels", 64, "Refuse pictures of more megapixels.", 0)
-_CORS = flags.DEFINE_bool(
-    "rest_api_enable_cors_support", False, "Let pages of other hosts use the server."
+_MEGAPIXELS = flags.DEFINE_float(
+    "max_megapixels", 64, "Refuse requests whose pictures have more megapixels together.", 0
 )
 _METRICS = flags.DEFINE_string(
     "metrics_path", "/monitoring/prometheus/metrics", "Let Prometheus read here; nowhere if empty."
-)
-_BATCHING = flags.DEFINE_bool("enable_batching", False, "Run requests of equal shape together.")
-_BATCH = flags.DEFINE_integer("max_batch_size", 16, "Run at most this many pictures together.", 1)
-_BATCH_WAIT = flags.DEFINE_integer(
-    "batch_timeout_micros", 10000, "Let a picture wait so many microseconds for others.", 0
-)
-_BATCHES = flags.DEFINE_integer(
-    "max_enqueued_batches", 10, "Let this many batches wait; answer more with 503.", 1
 )
 _PAGE = flags.DEFINE_bool("page", True, "Show a page for photographs at /.")
 _ACCESS_LOG = flags.DEFINE_bool(
@@ -119,44 +113,48 @@ def main(argv: list[str]) -> None:
         from tf_deblur.serving.status import Failure
     except ImportError as error:
         raise UserError(f"serve: wants {error.name}; pip install 'tf-deblur[serve]'") from error
-    host = listening.find_address(_HOST.value)
-    listening.listen(host, _PORT.value)  # said before models are loaded, and asked again after
-    with tempfile.TemporaryDirectory() as folder:
+    bound = listening.bind(_HOST.value, _PORT.value)  # ours from here on; it opens with the models
+    with bound, tempfile.TemporaryDirectory() as folder:
         settings = make_settings(pathlib.Path(folder))
-        models = Models([settings], _POLL.value)
-        say(f"loading {settings.name} from {settings.base_path}")
+        models = Models(settings, _POLL.value)
+        for each in settings:
+            say(f"loading {each.name} from {each.base_path}")
         try:
             models.start()
         except Failure as failure:
             raise UserError(failure.message.replace("\n", " ")) from failure
-        page = settings.name if _PAGE.value else None
-        application = app.App(models, make_options(app), page)
-        try:
-            asyncio.run(serve(host, listening.listen(host, _PORT.value), application, page))
-        finally:
-            models.stop()
+        page = settings[0].name if _PAGE.value else None
+        application = app.App(models, make_options(app, bound.getsockname()[0]), page)
+        asyncio.run(serve(bound, application, page))
+        models.stop()
+        application.stop()
+    if application.busy:  # after its time: a thread cannot be ended, the process can
+        sys.stdout.flush()
+        os._exit(0)
 
 
-def make_settings(folder: pathlib.Path) -> "Settings":
-    """What is served: the folder that the flags name, or an export of the weights that ship."""
+def make_settings(folder: pathlib.Path) -> "list[Settings]":
+    """What is served: the folders that the flags name, or an export of the weights that ship."""
     from tf_deblur.serving.loaded import Loaded
     from tf_deblur.serving.models import Settings
 
-    base = export_shipped(folder) if _BASE_PATH.value is None else pathlib.Path(_BASE_PATH.value)
-    if not base.is_dir():
-        raise UserError(f"{base}: no such folder; `tf-deblur export` writes one")
-    latest, specific = parse_versions(_VERSIONS.value)
+    bases = [pathlib.Path(path) for path in _BASE_PATHS.value] or [export_shipped(folder)]
+    for base in bases:
+        if not base.is_dir():
+            raise UserError(f"{base}: no such folder; `tf-deblur export` writes one")
+    names = _NAMES.value or [base.resolve().name for base in bases]
+    if len(names) != len(bases) or len(set(names)) < len(names):
+        raise UserError(f"--model_name={','.join(names)}: name each of the {len(bases)} otherwise")
     bfloat16 = is_bfloat16()
-    return Settings(
-        name=_NAME.value or base.resolve().name,
-        base_path=base.resolve(),
-        latest=latest,
-        specific=specific,
-        labels=parse_labels(_LABELS.value),
-        retries=_RETRIES.value,
-        retry_seconds=_RETRY_SECONDS.value,
-        load=lambda path: Loaded(path, bfloat16, _TIMEOUT.value / 1000, _WARMUP.value),
-    )
+    return [
+        Settings(
+            name=name,
+            base_path=base.resolve(),
+            latest=_VERSIONS.value,
+            load=lambda path: Loaded(path, bfloat16, _TIMEOUT.value / 1000, _WARMUP.value),
+        )
+        for name, base in zip(names, bases)
+    ]
 
 
 def export_shipped(folder: pathlib.Path) -> pathlib.Path:
@@ -179,34 +177,8 @@ def is_bfloat16() -> bool:
     return precision == "bfloat16"
 
 
-def parse_versions(text: str) -> tuple[int, tuple[int, ...]]:
-    """--versions -> (how many of the highest, these alone); 0 of the highest is all."""
-    kind, _, count = text.partition(":")
-    if text == "all":
-        return 0, ()
-    if kind == "latest" and count.isdecimal() and int(count):
-        return int(count), ()
-    numbers = text.split(",")
-    if all(number.isdecimal() for number in numbers):
-        return 0, tuple(map(int, numbers))
-    raise UserError(f"--versions={text}: use latest:1, all, or numbers such as 1,2")
-
-
-def parse_labels(pairs: list[str]) -> dict[str, int]:
-    """--version_labels -> label: version."""
-    named = [pair.rpartition(":") for pair in pairs]
-    for label, _, number in named:
-        if not label or not number.isdecimal():
-            raise UserError(f"--version_labels={','.join(pairs)}: use stable:1,canary:2")
-    return {label: int(number) for label, _, number in named}
-
-
-def make_options(app: types.ModuleType) -> "Options":
-    from tf_deblur.serving import batching
-
-    limits = batching.Limits(
-        _BATCH.value, _BATCH_WAIT.value, _BATCHES.value, num_batch_threads=_THREADS.value
-    )
+def make_options(app: types.ModuleType, address: str) -> "Options":
+    hosts = app.LOOPBACK if ipaddress.ip_address(address).is_loopback else ("*",)
     return app.Options(
         timeout=_TIMEOUT.value / 1000,
         threads=_THREADS.value,
@@ -214,28 +186,41 @@ def make_options(app: types.ModuleType) -> "Options":
         queue_mb=_QUEUE_MB.value,
         max_request_mb=_REQUEST_MB.value,
         max_megapixels=_MEGAPIXELS.value,
+        allowed_hosts=[name.lower() for name in _ALLOWED_HOSTS.value] or hosts,
         cors=_CORS.value,
         metrics_path=_METRICS.value,
-        batches=limits if _BATCHING.value else None,
-        access_log=app.log if _ACCESS_LOG.value else None,
+        access_log=make_log() if _ACCESS_LOG.value else None,
     )
 
 
-async def serve(host: str, port: int, application: "App", page: str | None) -> None:
+def make_log() -> Callable[[str], None]:
+    """A writer of lines on standard error as it is now: readers of pictures take it away."""
+    file = open(os.dup(2), "w", buffering=1, encoding="utf-8")
+
+    def log(line):
+        with contextlib.suppress(BrokenPipeError):  # whoever read it has gone; the server stays
+            file.write(f"{line}\n")
+
+    return log
+
+
+async def serve(bound: socket.socket, application: "App", page: str | None) -> None:
     """Answers requests until a signal comes, then finishes those under way."""
     from tf_deblur.serving import listening
 
     stop = asyncio.Event()
-    for name in (signal.SIGINT, signal.SIGTERM):
+    signals = (signal.SIGINT, signal.SIGTERM)
+    for name in signals:
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
-    async with listening.serving(application, host, port):
+    async with listening.serve(application, bound, _DRAIN.value):
+        host, port = bound.getsockname()[:2]
         place = f"[{host}]" if ":" in host else host
         say(f"serving on http://{place}:{port}{'/' if page else ''}")
         await stop.wait()
         say("stopping: requests under way are finished first")
-        for name in (signal.SIGINT, signal.SIGTERM):  # a second one does not wait
+        for name in signals:  # a second one does not wait
             asyncio.get_running_loop().remove_signal_handler(name)
-        await application.drain(_DRAIN.value)
+        await application.drain()
 
 
 def say(line: str) -> None:

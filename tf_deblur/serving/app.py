@@ -1,45 +1,49 @@
-"""The server as an ASGI application: addresses, limits, and who waits for whom."""
+"""The server as an ASGI application: Starlette's routes, and what is checked before and after."""
 
-import asyncio
-import concurrent.futures
-import contextlib
 import dataclasses
+import functools
 import json
-import pathlib
-import sys
+import mimetypes
 import time
 import traceback
-from collections.abc import Callable
+import urllib.parse
+from collections.abc import Callable, Collection
+
+import orjson
+import prometheus_client
+from starlette.applications import Starlette
+from starlette.convertors import StringConvertor, register_url_convertor
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Message, Receive, Scope, Send
 
 from tf_deblur import page
-from tf_deblur.serving import (
-    batching,
-    documents,
-    http,
-    metrics,
-    openapi,
-    pictures,
-    replies,
-    requests,
-)
-from tf_deblur.serving.http import HTML, Reply
+from tf_deblur.serving import limits, openapi, pictures, replies, requests
+from tf_deblur.serving.models import Models
 from tf_deblur.serving.status import Failure, invalid
 
-CORS = [
-    ("access-control-allow-origin", "*"),
-    ("access-control-allow-methods", "POST, GET"),
-    ("access-control-allow-headers", "Content-Type"),
-]
-KNOWN = {"GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"}
-KINDS = {".html": HTML, ".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
-PAGE_HEADERS = [
-    (
-        "content-security-policy",
-        "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'",
+METRICS = "/monitoring/prometheus/metrics"
+BOUNDS = [10 * 1.8**power for power in range(33)]  # microseconds, as TensorFlow Serving has them
+PIECE = 1 << 18  # bytes of a reply that a client reads, or is cut off
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+PAGE_HEADERS = {
+    "content-security-policy": (
+        "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'"
     ),
-    ("x-content-type-options", "nosniff"),
-    ("referrer-policy", "no-referrer"),
-]
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+}
+
+
+class _Name(StringConvertor):
+    regex = "[^/:]+"
+
+
+register_url_convertor("name", _Name())
 
 
 @dataclasses.dataclass
@@ -52,220 +56,262 @@ class Options:
     queue_mb: float = 512
     max_request_mb: float = 128
     max_megapixels: float = 64
-    cors: bool = False
-    metrics_path: str = metrics.PATH
-    batches: batching.Limits | None = None
+    allowed_hosts: Collection[str] = LOOPBACK  # "*" for any
+    cors: Collection[str] = ()
+    metrics_path: str = METRICS
     access_log: Callable | None = None  # called with a line
 
 
 class App:
     """Answers requests for `models`; `page_model` is the model that the page at / uses."""
 
-    def __init__(self, models, options, page_model=None):
+    def __init__(self, models: Models, options: Options, page_model: str | None = None):
         self._models, self._options = models, options
-        self._metrics = metrics.Metrics()
-        self._waiting, self._held = 0, 0  # requests under way, and bytes of their bodies
-        self._graphs = concurrent.futures.ThreadPoolExecutor(options.threads, "graph")
-        self._texts = concurrent.futures.ThreadPoolExecutor(2, "json")
-        self._run = self._run_graph
-        if options.batches:
-            self._run = batching.Batcher(self._run_graph, options.batches)
-        self._page = _page(page_model, options.metrics_path) if page_model else {}
-        self._draining = False
+        self._workers = limits.Workers(options.threads, options.queue_size, options.queue_mb * 1e6)
+        self._transfers = limits.Transfers(options.queue_mb * 1e6)
+        self._make_metrics()
+        cors = Middleware(
+            CORSMiddleware,
+            allow_origins=options.cors,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Content-Type", "Content-Encoding"],
+        )
+        self._routes = Starlette(
+            routes=self._list_routes(page_model),
+            middleware=[cors] if options.cors else [],
+            exception_handlers={
+                Failure: self._tell_failure,
+                HTTPException: _refuse_call,
+                Exception: _tell_fault,
+            },
+        )
 
-    async def __call__(self, scope, receive, send):
-        if scope["type"] == "lifespan":
-            return await _lifespan(receive, send)
-        request = http.Request(scope, receive)
-        reply, code = await self._answer(request)
-        await request.let_end()
-        if self._draining:
-            reply.close = True
-        cors = CORS if self._options.cors and self._is_api(request) else ()
-        await http.send(reply, request, send, cors)
-        self._tell(request, reply, code)
+        self._routes.router.redirect_slashes = False
 
-    async def drain(self, seconds):
-        """Refuses new requests, and returns when those under way are done, or after a time."""
-        self._draining = True
-        until = time.monotonic() + seconds
-        while self._waiting and time.monotonic() < until:
-            await asyncio.sleep(0.02)
+    def _list_routes(self, page_model):
+        routes = []
+        for version in ("", "/versions/{version:int}"):
+            place = f"/v1/models/{{model:name}}{version}"
+            routes.append(Route(f"{place}:predict", self._predict, methods=["POST"]))
+            routes.append(Route(f"{place}/metadata", self._tell_metadata))
+            routes.append(Route(place, self._tell_status))
+        routes.append(Route("/healthz", self._tell_health))
+        if self._options.metrics_path:
+            routes.append(Route(self._options.metrics_path, self._tell_metrics))
+        if page_model:
+            files = {
+                f"/{name}": text for name, text in page.read_files("server.js", page_model).items()
+            }
+            files["/"] = files.pop("/index.html")
+            described = openapi.describe(self._models.list_names(), self._options.metrics_path)
+            files["/openapi.json"] = json.dumps(described, indent=1)
+            routes += [Route(path, _give(path, text)) for path, text in files.items()]
+        return routes
 
-    async def _answer(self, request):
-        """(reply, status code's name); errors of ours are told as 500 and printed."""
+    def _make_metrics(self):
+        self._registry = prometheus_client.CollectorRegistry()
+        own = {"registry": self._registry}
+        self._requests = prometheus_client.Counter(
+            ":tensorflow:serving:request_count", "Requests", ["model_name", "status"], **own
+        )
+        self._latency, self._runtime = (
+            prometheus_client.Histogram(
+                f":tensorflow:serving:{name}",
+                f"{told}, in microseconds",
+                ["model_name"],
+                buckets=BOUNDS,
+                **own,
+            )
+            for name, told in [
+                ("request_latency", "From a request's body to its reply"),
+                ("runtime_latency", "The graph and its pictures"),
+            ]
+        )
+        for name, told, get in [
+            ("requests", "Requests that wait or are worked on", lambda: self._workers.count),
+            ("bytes", "Their bodies", lambda: self._workers.held),
+        ]:
+            gauge = prometheus_client.Gauge(f":tf_deblur:serving:{name}_under_way", told, **own)
+            gauge.set_function(get)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begin = time.monotonic()
+        told = scope["told"] = {"status": 0, "code": "OK", "bytes_in": 0, "bytes_out": 0}
+
+        async def send_slowly(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                told["status"] = message["status"]
+                return await send(message)
+            told["bytes_out"] += len(message.get("body", b""))
+            await self._send_pieces(message, send)
+
+        request = Request(scope)
         try:
-            return await self._route(request), "OK"
-        except Failure as failure:
-            close = failure.http in (408, 413)
-            headers = [("retry-after", "1")] if failure.http in (429, 503) else []
-            body = replies.error(failure.message)
-            return Reply(failure.http, body, headers=headers, close=close), failure.code
-        except Exception:
-            traceback.print_exc()
-            return Reply(
-                500, replies.error("Internal error; the server's log has more")
-            ), "INTERNAL"
-
-    async def _route(self, request):
-        path = request.address
-        if path.partition("?")[0] == self._options.metrics_path:
-            return self._metrics_reply(path)
-        if request.method not in KNOWN:
-            return _html(501, "Not Implemented")
-        if http.BAD_ESCAPE.search(path.partition("?")[0]):
-            return _html(400, "Bad Request")
-        if path in self._page and request.method in ("GET", "HEAD"):
-            return self._page[path]
-        if not self._is_api(request):
-            return _html(404, "Not Found")
-        if request.method == "OPTIONS":
-            origin = request.header("origin")
-            allowed = "http://" in origin or "https://" in origin
-            return Reply(200 if allowed else 400, kind=http.EMPTY)
-        route = request.route()
-        if not route:
-            raise invalid(f"Malformed request: {request.method} {path}")
-        if route.version == -1:
-            return Reply(400)
-        if not route.model:
-            raise invalid("Missing model name in request.")
-        request.model = route.model
-        if route.action == "status":
-            return Reply(body=self._models.status(route.model, route.version))
-        if route.action == "metadata":
-            number, loaded = self._models.serving(route.model, route.version, route.label)
-            return Reply(body=loaded.metadata(route.model, number))
-        with self._place() as hold:
-            body = await request.body(self._options.max_request_mb * 1e6, hold)
-            return await self._in_time(self._predict(route, body))
-
-    def _is_api(self, request):
-        return request.address[:4].lower() == "/v1/"
-
-    @contextlib.contextmanager
-    def _place(self):
-        """A place among the requests under way; what is beyond the limits is refused."""
-        if self._draining:
-            raise Failure("UNAVAILABLE", "The server is shutting down")
-        if self._waiting >= self._options.queue_size:
-            text = f"Too many requests: {self._waiting} are under way, see --queue_size"
-            raise Failure("RESOURCE_EXHAUSTED", text)
-        held = 0
-
-        def hold(size):
-            nonlocal held
-            if self._held + size > self._options.queue_mb * 1e6:
-                text = "Too many requests: those under way are too large together, see --queue_mb"
-                raise Failure("RESOURCE_EXHAUSTED", text)
-            held += size
-            self._held += size
-
-        self._waiting += 1
-        try:
-            yield hold
+            await (self._check_source(request) or self._routes)(scope, receive, send_slowly)
         finally:
-            self._waiting -= 1
-            self._held -= held
+            self._tell(request, told, time.monotonic() - begin)
 
-    async def _in_time(self, work):
-        seconds = self._options.timeout
+    async def _send_pieces(self, message, send):
+        body, more = message.get("body", b""), message.get("more_body", False)
+        async with self._transfers.open() as transfer:
+            transfer.add(len(body))
+            for start in range(0, len(body), PIECE):
+                piece, last = body[start : start + PIECE], start + PIECE >= len(body)
+                await send({**message, "body": piece, "more_body": more or not last})
+            if not body:
+                await send(message)
+
+    def _check_source(self, request):
+        """A refusal where a page of elsewhere may be asking through somebody's browser."""
+        hosts, origin = self._options.allowed_hosts, request.headers.get("origin")
+        host, name = request.headers.get("host", ""), (request.url.hostname or "").lower()
+        if "*" not in hosts and host and name not in hosts:
+            return _refuse(403, f"{host}: not a name of this server; see --allowed_hosts")
+        foreign = origin and urllib.parse.urlsplit(origin).netloc != host
+        safe = request.method in ("GET", "HEAD", "OPTIONS")  # CORS keeps their replies back
+        if foreign and not safe and not {"*", origin} & {*self._options.cors}:
+            return _refuse(403, f"Pages of {origin} may not use this server; see --cors")
+        return None
+
+    async def drain(self) -> None:
+        """Ends what comes and goes; what is worked on may end by itself."""
+        self._transfers.end_all()
+
+    def stop(self) -> None:
+        """Lets nobody wait for a graph any more."""
+        self._workers.stop()
+
+    @property
+    def busy(self) -> int:
+        """How many requests wait or are worked on."""
+        return self._workers.count
+
+    # ------------------------------------------------------------ what is answered
+
+    async def _predict(self, request):
+        begin = time.monotonic()
+        gzip = "gzip" in request.headers.get("content-encoding", "")
+        place = request.path_params["model"], _get_version(request)
+        body = await self._receive(request)
+        work = functools.partial(self._work, *place, gzip)
+        reply = await self._workers.run(self._options.timeout, work, body)
+        self._latency.labels(place[0]).observe((time.monotonic() - begin) * 1e6)
+        return _give_json(reply)
+
+    async def _receive(self, request):
+        """A request's whole body."""
+        most, parts, told = self._options.max_request_mb * 1e6, [], request.scope["told"]
+        declared = request.headers.get("content-length", "0")
         try:
-            return await asyncio.wait_for(work, seconds if seconds > 0 else None)
-        except (asyncio.TimeoutError, TimeoutError) as error:
-            raise Failure("DEADLINE_EXCEEDED", "Timed out waiting for notification") from error
+            async with self._transfers.open() as transfer:
+                if int(declared) <= most:
+                    async for part in request.stream():
+                        parts.append(part)
+                        transfer.add(len(part))
+                        told["bytes_in"] += len(part)
+                        if transfer.size > most:
+                            break
+                    else:
+                        return b"".join(parts)
+        except TimeoutError as error:
+            text = "The body came too slowly, or others needed the room"
+            raise Failure("DEADLINE_EXCEEDED", text, http=408) from error
+        except ClientDisconnect as error:
+            raise Failure("CANCELLED", "The client has gone") from error
+        text = f"The request is larger than {most / 1e6:g} MB, see --max_request_mb"
+        raise Failure("INVALID_ARGUMENT", text, http=413)
 
-    async def _predict(self, route, body):
-        """Text to tensors, the graph, tensors to text: each in a thread that suits it."""
+    def _work(self, model, version, gzip, body):
+        """In a thread: text to tensors, the graph, tensors to text; bounded before it begins."""
+        until = time.monotonic() + (self._options.timeout or float("inf"))
+        if gzip:
+            body = requests.unpack(body, self._options.max_request_mb * 1e6)
+        document = requests.parse(body)
+        _, loaded = self._models.get(model).find(version)
+        name = document.get("signature_name") or requests.SIGNATURE
+        rows, tensors = requests.make_tensors(document, loaded.list_inputs(name))
+        del body, document
         begin = time.monotonic()
-        form, tensors, loaded, name = await self._thread(self._texts, self._read, route, body)
-        outputs = await self._run(loaded, name, tensors)
-        del tensors
-        text = await self._thread(self._texts, replies.reply, form, outputs)
-        labels = {"model_name": route.model, "API": "predict", "entrypoint": "REST"}
-        self._metrics.observe(metrics.LATENCY, time.monotonic() - begin, **labels)
-        return Reply(body=text)
+        outputs = pictures.run(loaded, name, tensors, self._options.max_megapixels, until)
+        self._runtime.labels(model).observe((time.monotonic() - begin) * 1e6)
+        return replies.encode(rows, outputs)
 
-    def _read(self, route, body):
-        """A request's body -> (form, tensors, Loaded, signature's name)."""
-        document = documents.parse(body)
-        requests.check_object(document)
-        if route.action != "predict":
-            requests.check_examples(document)
-        _, loaded = self._models.serving(route.model, route.version, route.label)
-        name = document.get("signature_name", "")
-        if route.action != "predict":
-            raise requests.no_examples(name, loaded.signatures, route.action)
-        form, tensors = requests.tensors(document, loaded.inputs(name))
-        pictures.check(tensors, self._options.max_megapixels)
-        return form, tensors, loaded, name
+    async def _tell_status(self, request):
+        model = self._models.get(request.path_params["model"])
+        return _give_json(orjson.dumps(model.describe(_get_version(request))))
 
-    async def _run_graph(self, loaded, name, tensors):
-        begin = time.monotonic()
-        outputs = await self._thread(self._graphs, loaded.run, name, tensors)
-        labels = {"model_name": "", "API": "Predict", "runtime": "TF1"}
-        self._metrics.observe(metrics.RUNTIME, time.monotonic() - begin, **labels)
-        return outputs
+    async def _tell_metadata(self, request):
+        name = request.path_params["model"]
+        number, loaded = self._models.get(name).find(_get_version(request))
+        return _give_json(orjson.dumps(loaded.describe(name, number)))
 
-    async def _thread(self, pool, work, *arguments):
-        return await asyncio.get_running_loop().run_in_executor(pool, work, *arguments)
+    async def _tell_health(self, request):
+        ready = self._models.are_ready()
+        return _give_json(orjson.dumps({"ready": ready}), 200 if ready else 503)
 
-    def _metrics_reply(self, path):
-        own = self._options.metrics_path
-        plain = "text/plain"
-        if path != own:
-            text = f"Unexpected path: {path}. Should be {own}"
-            return Reply(400, replies.encode(text), plain)
-        gauges = [(":tf_deblur:serving:requests_under_way", self._waiting)]
-        gauges.append((":tf_deblur:serving:bytes_under_way", self._held))
-        return Reply(body=self._metrics.text(gauges).encode(), kind=plain)
+    async def _tell_metrics(self, request):
+        text = prometheus_client.generate_latest(self._registry)
+        return Response(text, media_type="text/plain; version=0.0.4")
 
-    def _tell(self, request, reply, code):
+    async def _tell_failure(self, request, failure):
+        request.scope["told"]["code"] = failure.code
+        headers = {"retry-after": "1"} if failure.http in (429, 503) else {}
+        return _refuse(failure.http, failure.message, headers)
+
+    def _tell(self, request, told, seconds):
         """Counts a request, and writes its line."""
-        if request.model:
+        path = request.scope["path"]
+        if path.startswith("/v1/"):
             # a name that nobody serves is the client's to choose: it must not fill the memory
-            known = request.model if request.model in self._models.names() else ""
-            self._metrics.count(metrics.REQUESTS, model_name=known, status=code)
+            name = request.path_params.get("model")
+            known = name if name in self._models.list_names() else ""
+            self._requests.labels(known, told["code"]).inc()
         if self._options.access_log:
+            client = request.client.host if request.client else ""
             line = {
                 "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-                "client": request.client,
+                "client": client,
                 "method": request.method,
-                "path": request.address[:500].encode("utf-8", "replace").decode(),
-                "status": reply.status,
-                "code": code,
-                "bytes_in": request.size,
-                "bytes_out": len(reply.body),
-                "ms": round((time.monotonic() - request.begin) * 1000, 1),
+                "path": path[:500],
+                **told,
+                "ms": round(seconds * 1000, 1),
             }
             self._options.access_log(json.dumps(line))
 
 
-async def _lifespan(receive, send):
-    while True:
-        message = await receive()
-        await send({"type": message["type"] + ".complete"})
-        if message["type"] == "lifespan.shutdown":
-            return
+def _get_version(request):
+    version = request.path_params.get("version")
+    if version is not None and version >= 1 << 63:
+        raise invalid("The version is no number of 63 bits")
+    return version
 
 
-def _html(status, words):
-    """What libevent answers by itself, in content."""
-    body = f"<HTML><HEAD>\n<TITLE>{status} {words}</TITLE>\n</HEAD><BODY>\n<H1>{words}</H1>\n"
-    return Reply(status, f"{body}</BODY></HTML>\n".encode(), "text/html", close=True)
+def _give(path, text):
+    kind = mimetypes.guess_type(path)[0] or "text/html"
+
+    async def give(request):
+        return Response(text, media_type=kind, headers=PAGE_HEADERS)
+
+    return give
 
 
-def _page(model, metrics_path):
-    """Address -> Reply of the page's files, and of the API's terms."""
-    replies_by_path = {}
-    for name, text in page.read_files("server.js", model).items():
-        path = "/" if name == "index.html" else f"/{name}"
-        kind = KINDS[pathlib.PurePath(name).suffix]
-        replies_by_path[path] = Reply(body=text.encode(), kind=kind, headers=PAGE_HEADERS)
-    told = json.dumps(openapi.describe(model, metrics_path), indent=1)
-    return replies_by_path | {"/openapi.json": Reply(body=told.encode())}
+def _give_json(body, status=200, headers=None):
+    return Response(body, status, headers, media_type="application/json")
 
 
-def log(line):
-    with contextlib.suppress(BrokenPipeError):  # whoever read it has gone; the server stays
-        print(line, file=sys.stderr, flush=True)
+def _refuse(status, message, headers=None):
+    body = orjson.dumps({"error": message or "Failed"})
+    return _give_json(body, status, headers)
+
+
+async def _refuse_call(request, error):
+    path = request.url.path
+    status = 400 if path.startswith("/v1/") else error.status_code  # as TensorFlow Serving
+    call = f"{request.method} {path[:200]}"
+    return _refuse(status, f"{call}: no such call; /openapi.json says which there are")
+
+
+async def _tell_fault(request, error):
+    if not isinstance(error, TimeoutError):  # of a reply that nobody read
+        traceback.print_exception(error)
+    return _refuse(500, "Internal error; the server's log has more")

@@ -1,80 +1,125 @@
-"""Granian, the ASGI server, inside our own process: the port opens once models are loaded."""
+"""uvicorn inside our own process: the address is ours from the start, and opens once models are.
+
+uvicorn has no end for a header that does not come and for a reply that nobody reads: `_Protocol`
+adds them.
+"""
 
 import asyncio
 import contextlib
 import resource
 import socket
+from collections.abc import AsyncIterator, Callable
 
-from granian.http import HTTP1Settings
-from granian.server.embed import Server
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from tf_deblur.errors import UserError
 
 HEADER_SECONDS = 20  # a request whose header is not there by then is cut off
-MOST_HEADER = 1 << 20  # bytes of path and headers
+PIECE_SECONDS = 10  # and a client that does not read a piece of its reply
 BACKLOG = 2048  # connections that wait to be accepted
+BAD_REQUEST = b'{"error": "Not a request of HTTP/1.1 that can be read"}'
 
 
-def find_address(host):
-    """The address that a name stands for, IPv4's first; UserError if there is none."""
+def bind(host: str, port: int) -> socket.socket:
+    """A socket of the first address that a name stands for and that is this machine's, IPv4 first.
+
+    Raises:
+      UserError: it is none, or taken.
+    """
     try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        found = sorted(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or "cannot be a host's name"
         raise UserError(f"--host={host}: {reason}; use 127.0.0.1 or 0.0.0.0") from error
-    return min(found)[-1][0]
-
-
-def listen(host, port):
-    """The port to serve on: as asked if it is free, or any free one for 0.
-
-    Raises:
-      UserError: it is taken, or no address of this machine.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    for family, kind, _, _, address in found:
+        bound = socket.socket(family, kind)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((host, port))
+            bound.bind(address)
+            return bound
         except OSError as error:
+            bound.close()
             reason = error.strerror or error
-            raise UserError(f"{host}:{port}: {reason}; see --rest_api_port and --host") from error
-        return probe.getsockname()[1]
+    raise UserError(f"{host}:{port}: {reason}; see --rest_api_port and --host")
+
+
+class _Protocol(H11Protocol):
+    """A connection; one that keeps us waiting is cut off."""
+
+    _waiting: asyncio.TimerHandle | None = None
+    _unread: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport):
+        super().connection_made(transport)
+        self._expect_header()
+
+    def data_received(self, data):
+        super().data_received(data)
+        self._expect_header()
+
+    def _expect_header(self):
+        if self.cycle and not self.cycle.response_complete:
+            self._waiting = _cancel(self._waiting)
+        elif not self._waiting:
+            self._waiting = self.loop.call_later(HEADER_SECONDS, self.transport.abort)
+
+    def pause_writing(self):
+        super().pause_writing()
+        self._unread = self.loop.call_later(PIECE_SECONDS, self.transport.abort)
+
+    def resume_writing(self):
+        super().resume_writing()
+        self._unread = _cancel(self._unread)
+
+    def connection_lost(self, exc):
+        super().connection_lost(exc)
+        self._waiting, self._unread = _cancel(self._waiting), _cancel(self._unread)
+
+    def send_400_response(self, msg):
+        head = "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: application/json"
+        self.transport.write(
+            f"{head}\r\ncontent-length: {len(BAD_REQUEST)}\r\n\r\n".encode() + BAD_REQUEST
+        )
+        self.transport.close()
+
+
+def _cancel(timer):
+    if timer:
+        timer.cancel()
+
+
+class _Server(uvicorn.Server):
+    def capture_signals(self):
+        return contextlib.nullcontext()  # the command has its own
 
 
 @contextlib.asynccontextmanager
-async def serving(application, host, port):
-    """Serves an ASGI application inside the block."""
+async def serve(
+    application: Callable, bound: socket.socket, drain_seconds: float
+) -> AsyncIterator[None]:
+    """Serves an ASGI application inside the block; then ends what is under way, or cuts it off."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each connection takes one
-    server = Server(
+    config = uvicorn.Config(
         application,
-        address=host,
-        port=port,
-        interface="asgi",
-        http="1",
-        websockets=False,
+        http=_Protocol,
+        ws="none",
+        lifespan="off",
         backlog=BACKLOG,
-        backpressure=BACKLOG,
-        log_enabled=False,
-        http1_settings=HTTP1Settings(
-            header_read_timeout=HEADER_SECONDS * 1000, max_buffer_size=MOST_HEADER
-        ),
+        log_config=None,
+        log_level="critical",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=max(1, round(drain_seconds)),
     )
-    task = asyncio.ensure_future(server.serve())
+    server = _Server(config)
+    task = asyncio.ensure_future(server.serve(sockets=[bound]))
     try:
-        while not await asyncio.to_thread(_is_open, host, port):
-            if task.done():
-                await task
-                raise UserError(f"{host}:{port}: cannot be served on")
-            await asyncio.sleep(0.02)
+        while not server.started and not task.done():
+            await asyncio.sleep(0.01)
         yield
     finally:
-        server.stop()
-        await asyncio.wait([task], timeout=5)
-
-
-def _is_open(host, port):
-    with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=1):
-        return True
-    return False
+        server.should_exit = True
+        await task

@@ -1,30 +1,40 @@
 """A SavedModel in a session of its own: signatures, how they are run, what is told of them."""
 
-import json
+import pathlib
 import threading
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import types_pb2
-from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2, saved_model_pb2
+from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2
 
 from tf_deblur.serving import warmup
 from tf_deblur.serving.requests import SIGNATURE
-from tf_deblur.serving.status import Failure, invalid, of_tensorflow
+from tf_deblur.serving.status import Failure, from_tensorflow, invalid
+
+FILES = ({"image_bytes"}, {"restored_bytes"})  # what `serving_default` of an export takes and gives
 
 
 class Loaded:
     """A version in memory.
 
-    A session, not `tf.saved_model.load`: it is what TensorFlow Serving runs, so that errors,
-    names and time limits are the same, and a picture of another rank reaches the graph's own
-    check instead of Python's.
+    A session, not `tf.saved_model.load`: it has time limits, and a picture of another rank
+    reaches the graph's own check instead of Python's.
 
     Attributes:
       signatures: name -> SignatureDef.
+      takes_files: whether `export` wrote it, so that `uint8` does what `serving_default` does
+        to a file's pixels.
     """
 
-    def __init__(self, path, bfloat16=False, timeout=0, warm_up=True):
+    def __init__(
+        self,
+        path: pathlib.Path,
+        bfloat16: bool = False,
+        timeout: float = 0,
+        warm_up: bool = True,
+    ):
         """Loads a version, and runs the requests of its warm-up file.
 
         Args:
@@ -36,7 +46,8 @@ class Loaded:
         Raises:
           Failure: it cannot be loaded, or one of those requests fails.
         """
-        _check(path)
+        if not any((path / f"saved_model.{kind}").exists() for kind in ("pb", "pbtxt")):
+            raise Failure("NOT_FOUND", f"{path}: holds no saved_model.pb")
         config = config_pb2.ConfigProto()
         if bfloat16:
             rewrites = config.graph_options.rewrite_options
@@ -44,50 +55,54 @@ class Loaded:
         graph = tf.Graph()
         self._session = tf.compat.v1.Session(graph=graph, config=config)
         self._timeout = int(timeout * 1000)
-        self._runs, self._lock = {}, threading.Lock()
+        self._lock = threading.Lock()
+        self._runs: dict[str, Callable] = {}
         try:
             with graph.as_default():
                 meta = tf.compat.v1.saved_model.load(self._session, ["serve"], str(path))
         except tf.errors.OpError as error:
-            raise of_tensorflow(error) from error
+            raise from_tensorflow(error) from error
         except Exception as error:  # TensorFlow raises any kind where a file is damaged
             raise Failure("UNKNOWN", f"{path}: cannot be loaded ({error})") from error
         self.signatures = dict(meta.signature_def)
+        default = self.signatures.get(SIGNATURE)
+        ours = (path / "assets.extra/model.json").exists() and "uint8" in self.signatures
+        self.takes_files = bool(
+            ours and default and (set(default.inputs), set(default.outputs)) == FILES
+        )
         if warm_up:
             warmup.replay(path, self)
 
-    def inputs(self, name):
-        """A signature's inputs, name -> `tf.DType`; its default one's for an empty name."""
-        signature = self.signatures.get(name or SIGNATURE)
-        if signature is None:
-            text = f'Serving signature name: "{name or SIGNATURE}" not found in signature def'
-            raise invalid(text)
-        if not signature.inputs:
-            raise invalid(f"Failed to get input map for signature: {name or 'DEFAULT'}")
-        return {key: tf.as_dtype(info.dtype) for key, info in sorted(signature.inputs.items())}
+    def list_inputs(self, name: str) -> dict[str, tf.DType]:
+        """A signature's inputs, name -> type."""
+        if name not in self.signatures:
+            raise invalid(f"No signature {name}; there are {', '.join(sorted(self.signatures))}")
+        inputs = self.signatures[name].inputs
+        if not inputs:
+            raise invalid(f"The signature {name} has no inputs")
+        return {key: tf.as_dtype(info.dtype) for key, info in sorted(inputs.items())}
 
-    def run(self, name, tensors):
+    def run(self, name: str, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Runs a signature: {input: array} -> {output: array}.
 
         Raises:
           Failure: with the code and message of the op that failed, or the time limit's.
         """
-        signature = self.signatures[name or SIGNATURE]
+        signature = self.signatures[name]
         for key, info in signature.inputs.items():
             _check_picture(key, tensors[key].shape, info.tensor_shape)
         names, outputs = sorted(signature.inputs), sorted(signature.outputs)
         try:
-            results = self._run(name or SIGNATURE, names, outputs)(*(tensors[key] for key in names))
+            results = self._make_run(name, names, outputs)(*(tensors[key] for key in names))
         except tf.errors.OpError as error:
-            raise of_tensorflow(error) from error
+            raise from_tensorflow(error) from error
         # a scalar comes as a scalar; a string as bytes
-        arrays = (
-            np.array(result, object) if isinstance(result, bytes) else np.asarray(result)
-            for result in results
-        )
-        return dict(zip(outputs, arrays))
+        return {
+            key: np.array(result, object) if isinstance(result, bytes) else np.asarray(result)
+            for key, result in zip(outputs, results)
+        }
 
-    def _run(self, name, names, outputs):
+    def _make_run(self, name, names, outputs):
         """The session's callable for a signature; `Session.run` would check shapes before it."""
         with self._lock:
             if name not in self._runs:
@@ -98,28 +113,11 @@ class Loaded:
                 self._runs[name] = self._session._make_callable_from_options(options)
             return self._runs[name]
 
-    def metadata(self, model, version):
-        """The reply to a metadata request, as bytes."""
-        told = {name: _signature(each) for name, each in self.signatures.items()}
+    def describe(self, model: str, version: int) -> dict:
+        """The reply to a metadata request."""
+        told = {name: _describe_signature(each) for name, each in self.signatures.items()}
         spec = {"name": model, "version": str(version), "signature_name": ""}
-        reply = {"model_spec": spec, "metadata": {"signature_def": {"signature_def": told}}}
-        return (json.dumps(reply, indent=1) + "\n").encode()
-
-
-def _check(path):
-    """Raises what TensorFlow Serving says of a folder without a readable `saved_model.pb`."""
-    file = path / "saved_model.pb"
-    if not file.exists() and not file.with_suffix(".pbtxt").exists():
-        raise Failure(
-            "NOT_FOUND",
-            "Specified file path does not appear to contain a SavedModel bundle (should have a "
-            f"file called `saved_model.pb`)\nSpecified file path: {path}",
-        )
-    try:
-        if file.exists():
-            saved_model_pb2.SavedModel.FromString(file.read_bytes())
-    except Exception as error:  # protobuf's DecodeError is not one class in both dependency sets
-        raise Failure("DATA_LOSS", f"Can't parse {file} as binary proto") from error
+        return {"model_spec": spec, "metadata": {"signature_def": {"signature_def": told}}}
 
 
 def _check_picture(name, shape, expected):
@@ -135,16 +133,16 @@ def _check_picture(name, shape, expected):
         raise invalid(text)
 
 
-def _signature(signature):
-    return {
-        "inputs": {name: _tensor(info) for name, info in sorted(signature.inputs.items())},
-        "outputs": {name: _tensor(info) for name, info in sorted(signature.outputs.items())},
-        "method_name": signature.method_name,
-        "defaults": {},
-    }
+def _describe_signature(signature):
+    inputs, outputs = (
+        {name: _describe_tensor(info) for name, info in sorted(tensors.items())}
+        for tensors in (signature.inputs, signature.outputs)
+    )
+    method = signature.method_name
+    return {"inputs": inputs, "outputs": outputs, "method_name": method, "defaults": {}}
 
 
-def _tensor(info):
+def _describe_tensor(info):
     shape = info.tensor_shape
     return {
         "name": info.name,

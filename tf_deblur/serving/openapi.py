@@ -7,8 +7,9 @@ FILE = (
 )
 STRING = {"type": "string"}
 ANYTHING: dict = {}
-WHICH = {"": [], "/versions/{version}": ["version"], "/labels/{label}": ["label"]}
+WHICH = {"": [], "/versions/{version}": ["version"]}
 NOT_FOUND = ("404", "No such model or version")
+FOREIGN = ("403", "Asked by another name, or by a page of elsewhere: see --allowed_hosts, --cors")
 AT_PREDICT = [
     NOT_FOUND,
     ("408", "The body came too slowly; the connection ends"),
@@ -16,23 +17,23 @@ AT_PREDICT = [
     ("429", "More is under way than --queue_size or --queue_mb allow; see Retry-After"),
     ("500", "The server, or the graph, is at fault"),
     ("501", "A type of number that JSON does not give"),
-    ("503", "The server is stopping, or a queue of batches is full; see Retry-After"),
+    ("503", "The server is stopping; see Retry-After"),
     ("504", "It took longer than --rest_api_timeout_in_ms"),
 ]
 
 
-def describe(model, metrics_path):
+def describe(models: list[str], metrics_path: str) -> dict:
     """The description of a server, as JSON can hold it.
 
     Args:
-      model: the name of the model that it serves.
+      models: the names of those that it serves.
       metrics_path: where its metrics are; empty for nowhere.
     """
     paths = {}
     for place, parameters in WHICH.items():
         address = f"/v1/models/{{model}}{place}"
         inputs = [PARAMETERS[name] for name in parameters]
-        inputs.insert(0, PARAMETERS["model"] | {"schema": {"enum": [model]}})
+        inputs.insert(0, PARAMETERS["model"] | {"schema": {"enum": models}})
         paths[address] = {"parameters": inputs, "get": _get("Which versions there are", "Status")}
         paths[f"{address}/metadata"] = {
             "parameters": inputs,
@@ -43,7 +44,7 @@ def describe(model, metrics_path):
         paths[address] = {"get": {"summary": summary, "responses": {"200": _body(summary, kind)}}}
     if metrics_path:
         told = "Counters and latencies, for Prometheus"
-        answers = {"200": _body(told, "text/plain"), "400": _body("With a query", "text/plain")}
+        answers = {"200": _body(told, "text/plain")}
         paths[metrics_path] = {"get": {"summary": told, "responses": answers}}
     return {
         "openapi": "3.1.0",
@@ -58,10 +59,9 @@ def _body(told, kind="application/json", schema=STRING):
 
 
 def _errors(*told):
-    """Replies beside the good one; a 400 is not always JSON."""
-    answers = {code: _body(words, schema=_schema("Error")) for code, words in told}
-    why = "`error` says what is wrong; empty for a version's number of more than 63 bits"
-    return answers | {"400": {"description": why}}
+    """Replies beside the good one."""
+    told = [("400", "`error` says what is wrong"), FOREIGN, *told]
+    return {code: _body(words, schema=_schema("Error")) for code, words in told}
 
 
 def _get(told, schema):
@@ -107,35 +107,21 @@ ABOUT = (
 PAGES = {
     "/": ("The page for photographs", "text/html"),
     "/openapi.json": ("This description", "application/json"),
+    "/healthz": ("Whether every model has a version that answers", "application/json"),
 }
-NAME = {"type": "string", "minLength": 1}
 NUMBER = {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}
 PARAMETERS = {
     name: {"name": name, "in": "path", "required": True, "schema": schema}
-    for name, schema in {"model": NAME, "version": NUMBER, "label": NAME}.items()
+    for name, schema in {"model": STRING, "version": NUMBER}.items()
 }
-STATE = {"enum": ["START", "LOADING", "AVAILABLE", "UNLOADING", "END"]}
-SIZES = _list(_object(size=STRING, name=STRING))
-TENSORS = _each(
-    _object(
-        name=STRING, dtype=STRING, tensor_shape=_object(dim=SIZES, unknown_rank={"type": "boolean"})
-    )
-)
-SIGNATURE = _object(inputs=TENSORS, outputs=TENSORS, method_name=STRING, defaults=_each(ANYTHING))
 SCHEMAS = {
     "Error": _object(error=STRING),
     "Status": _object(
-        model_version_status=_list(
-            _object(
-                version=STRING,
-                state=STATE,
-                status=_object(error_code=STRING, error_message=STRING),
-            )
-        )
+        model_version_status=_list(_object(version=STRING, state=STRING, status=_each(STRING)))
     ),
     "Metadata": _object(
-        model_spec=_object(name=STRING, version=STRING, signature_name=STRING),
-        metadata=_object(signature_def=_object(signature_def=_each(SIGNATURE))),
+        model_spec=_each(STRING),
+        metadata=_object(signature_def=_object(signature_def=_each(_each(ANYTHING)))),
     ),
     "Value": {
         "description": 'A number, a string, a file as {"b64": "…"}, inputs by name, or lists',
@@ -153,7 +139,6 @@ SCHEMAS = {
 }
 EXAMPLES = {
     "file": {"instances": [{"b64": FILE}]},
-    "file, by name": {"inputs": {"image_bytes": [{"b64": FILE}]}},
     "numbers": {"signature_name": "uint8", "instances": [[[[200, 100, 50], [190, 90, 40]]]]},
 }
 PREDICT = {

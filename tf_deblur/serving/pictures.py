@@ -1,73 +1,82 @@
-"""How large an encoded picture claims to be, from its first bytes: before anything decodes it."""
+"""Picture files of requests, decoded here with the limits of `tf_deblur.pictures`."""
 
-import struct
+import time
 
-from tf_deblur.serving.status import invalid
+import numpy as np
 
-JPEG_SIZES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # the markers that hold height and width
-JPEG_BARE = {0x01, *range(0xD0, 0xDA)}  # those that have no length
-JPEG_XL = (b"\xff\x0a", b"\x00\x00\x00\x0cJXL \r\n\x87\n")
+from tf_deblur.pictures import arrays, formats, libvips
+from tf_deblur.serving.loaded import Loaded
+from tf_deblur.serving.status import Failure, invalid
+
+WORDS = "not a JPEG or PNG file, or another picture that we can read"
 
 
-def check(tensors, megapixels):
-    """Raises Failure where a string among the inputs is a picture of more than this."""
+def run(
+    loaded: Loaded, name: str, tensors: dict, megapixels: float, until: float
+) -> dict[str, np.ndarray]:
+    """Runs a signature; no graph decodes a file that was not decoded here first.
+
+    Args:
+      loaded: the model.
+      name: the signature.
+      tensors: its inputs; strings that begin like a picture are taken for one.
+      megapixels: all pictures of the request together have at most so many.
+      until: on the monotonic clock; past it no further picture is begun.
+
+    Raises:
+      Failure: a picture that cannot be read, or too many pixels; and what the graph says.
+    """
+    takes_files = loaded.takes_files and name == "serving_default"
+    results, left = [], megapixels * 1e6
     for array in tensors.values():
         for data in array.reshape(-1) if array.dtype == object else ():
-            if data.startswith(JPEG_XL):
-                raise invalid("JPEG XL is not taken, since its size is not known; use JPEG or PNG")
-            width, height = size(data) or (0, 0)
-            if width * height > megapixels * 1e6:
-                told = f"The picture claims to be {width}x{height} pixels"
-                raise invalid(f"{told}; at most {megapixels:g} megapixels are taken")
+            if not takes_files and not _is_picture(data):
+                continue
+            if time.monotonic() > until:
+                raise Failure("DEADLINE_EXCEEDED", "The request's pictures took too long")
+            pixels = decode(data, left)
+            left -= pixels.shape[0] * pixels.shape[1]
+            if takes_files:
+                [restored] = loaded.run("uint8", {"image": pixels[None]})["restored"]
+                # level 1: a tenth of the time of the default, and 14 % larger
+                results.append(libvips.save(".png", restored, None, {"compression": 1}))
+    if not takes_files:
+        return loaded.run(name, tensors)
+    shape = tensors["image_bytes"].shape
+    if len(shape) != 1:
+        raise invalid("image_bytes: a list of files is wanted")
+    restored = np.empty(shape, object)
+    restored[:] = results
+    return {"restored_bytes": restored}
 
 
-def size(data):
-    """(width, height) of a PNG, JPEG, GIF, BMP or WebP file; None if it is none, or cut short."""
+def _is_picture(data):
+    """Whether a string begins like a picture's file, and like no text."""
+    start = data[:32]
+    return bool(formats.find_by_start(data)) and (b"\0" in start or not start.isascii())
+
+
+def decode(data: bytes, most: float) -> np.ndarray:
+    """A file's pixels as an exported graph has them, (height, width, 3) uint8, not turned.
+
+    Args:
+      data: the file.
+      most: more pixels are refused before they are decoded.
+    """
     try:
-        if data.startswith(b"\x89PNG\r\n\x1a\n"):
-            return struct.unpack(">II", data[16:24])
-        if data.startswith((b"GIF87a", b"GIF89a")):
-            return struct.unpack("<HH", data[6:10])
-        if data.startswith(b"BM"):
-            return tuple(map(abs, struct.unpack("<ii", data[18:26])))
-        if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-            return _webp(data)
-        if data.startswith(b"\xff\xd8"):
-            return _jpeg(data)
-    except (struct.error, IndexError):
-        pass
-    return None
-
-
-def _webp(data):
-    kind = data[12:16]
-    if kind == b"VP8 ":
-        width, height = struct.unpack("<HH", data[26:30])
-        return width & 0x3FFF, height & 0x3FFF
-    if kind == b"VP8L":
-        (bits,) = struct.unpack("<I", data[21:25])
-        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-    width, height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
-    return width, height
-
-
-def _jpeg(data):
-    """Walks over the segments; the largest frame header counts, if there are several."""
-    at, found = 2, None
-    while at + 9 <= len(data):
-        if data[at] != 0xFF:
-            at += 1
-            continue
-        marker = data[at + 1]
-        if marker in JPEG_BARE or marker in (0x00, 0xFF):
-            at += 1 if marker == 0xFF else 2
-            continue
-        (length,) = struct.unpack(">H", data[at + 2 : at + 4])
-        if marker in JPEG_SIZES:
-            height, width = struct.unpack(">HH", data[at + 5 : at + 9])
-            if not found or width * height > found[0] * found[1]:
-                found = width, height
-        if marker == 0xDA:  # from here on it is picture data
-            return found
-        at += 2 + length
-    return found
+        image, format = formats.open_image(data)
+        if image.width * image.height > most:
+            size = f"{image.width}x{image.height} pixels"
+            raise invalid(f"The picture claims {size}; at most --max_megapixels are taken at once")
+        image = image.copy()
+        image.set_type(libvips.pyvips.GValue.gint_type, "orientation", 1)  # clients turn
+        pixels, _, _ = format.decode(image, data)
+    except (Failure, MemoryError):
+        raise
+    except Exception as error:  # of damaged files, libraries raise anything
+        reason = (str(error).strip().splitlines() or [""])[-1]
+        raise invalid(f"{WORDS} ({reason})") from error
+    colours = pixels[..., :3] if pixels.shape[-1] > 2 else pixels[..., :1].repeat(3, axis=-1)
+    if colours.dtype == np.uint16:
+        colours = arrays.to_uint8(arrays.to_float(colours))
+    return np.ascontiguousarray(colours)

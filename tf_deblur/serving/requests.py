@@ -1,242 +1,186 @@
-"""A predict request's JSON -> tensors, with TensorFlow Serving's checks in its order and words."""
+"""A predict request's JSON -> tensors."""
 
-import math
+import base64
+import binascii
+import itertools
+import json
+import re
+import zlib
 
 import numpy as np
+import orjson
 import tensorflow as tf
 
-from tf_deblur.serving import values
-from tf_deblur.serving.documents import Object
-from tf_deblur.serving.quoting import quote
 from tf_deblur.serving.status import Failure, invalid
 
 SIGNATURE = "serving_default"  # of a request that names none
-ROW, COLUMN = "row", "columnar"
-MOST_DIMENSIONS = 32  # as NumPy 1 has them; TensorFlow 254
+B64 = "b64"
+MOST_DIMENSIONS = 32  # as NumPy 1 has them
+MOST_ELEMENTS = 20_000_000  # numbers, lists and members of a document: four megapixels are 17
+MOST_SLOW = 4_000_000  # of one with NaN or Infinity, which orjson does not read
+BLANK = re.compile(r"[ \t\n\v\f\r]+")
+FLOATS = (tf.float32, tf.float64)
+# What an integer must lie in to be taken; the narrower types then wrap.
+INT32 = (-(1 << 31), (1 << 31) - 1)
+RANGES = dict.fromkeys((tf.int8, tf.int16, tf.int32, tf.uint8), INT32)
+RANGES[tf.int64] = (-(1 << 63), (1 << 63) - 1)
+RANGES[tf.uint32] = (0, (1 << 32) - 1)
+RANGES[tf.uint64] = (0, (1 << 64) - 1)
 
 
-def check_object(document):
-    """Raises Failure unless a request's document is an object whose signature name is a string."""
-    if not isinstance(document, Object):
-        raise values.make_refusal(document, "Is not object")
+def unpack(body: bytes, most: float) -> bytes:
+    """A gzip body's content; Failure where it is damaged, or of more than `most` bytes."""
+    unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    try:
+        content = unpacker.decompress(body, int(most) + 1)
+    except zlib.error as error:
+        raise invalid(f"The body is not gzip, as its header says ({error})") from error
+    if len(content) > most:
+        text = f"Unpacked, the body is larger than {most / 1e6:g} MB, see --max_request_mb"
+        raise Failure("INVALID_ARGUMENT", text, http=413)
+    if not unpacker.eof or unpacker.unused_data:
+        raise invalid("The body is cut short, or more than one gzip file")
+    return content
+
+
+def parse(body: bytes) -> dict:
+    """The object that a body holds; NaN and Infinity, which JSON has not, are numbers."""
+    body = body.removeprefix(b"\xef\xbb\xbf")
+    if not body:
+        raise invalid("The body is empty; send JSON")
+    count = sum(map(body.count, (b",", b"[", b"{")))
+    try:
+        if count > MOST_ELEMENTS:
+            raise invalid(f"More than {MOST_ELEMENTS} elements; send pictures as files")
+        if b"NaN" in body or b"Infinity" in body:
+            if count > MOST_SLOW:
+                raise invalid(f"NaN or Infinity among more than {MOST_SLOW} elements")
+            document = json.loads(body)
+        else:
+            document = orjson.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise invalid(f"The body is no JSON that can be read: {error}") from error
+    if not isinstance(document, dict):
+        raise invalid('The body is no object; send {"instances": […]} or {"inputs": …}')
     if not isinstance(document.get("signature_name", ""), str):
-        text = "not formatted correctly. 'signature_name' key must be a string value."
-        raise values.make_refusal(document, text)
+        raise invalid("signature_name must be a string")
+    return document
 
 
-def tensors(document, dtypes):
+def make_tensors(document: dict, dtypes: dict[str, tf.DType]) -> tuple[bool, dict]:
     """The input tensors of a predict request.
 
     Args:
-      document: what `documents.parse` found.
-      dtypes: input's name -> `tf.DType`, from the signature.
+      document: what `parse` found.
+      dtypes: input's name -> type, from the signature.
 
     Returns:
-      (ROW or COLUMN, {name: array}); strings are arrays of objects, bytes each.
+      (whether in rows, {name: array}); strings are arrays of objects, bytes each.
 
     Raises:
-      Failure: with TensorFlow Serving's message.
+      Failure: says what is wrong with which input.
     """
-    rows, columns = "instances" in document, "inputs" in document
-    if rows and columns:
-        text = (
-            "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist "
-        )
-        raise values.make_refusal(document, text)
-    if not rows and not columns:
-        raise invalid("Missing 'inputs' or 'instances' key")
-    fill = _from_rows if rows else _from_columns
-    found = fill(document, dtypes)
-    return (ROW if rows else COLUMN), {name: found[name].array(name) for name in found}
+    if ("instances" in document) == ("inputs" in document):
+        raise invalid("Send either instances, a list of rows, or inputs, whole tensors")
+    if "instances" in document:
+        try:
+            return True, _read_rows(document["instances"], dtypes)
+        except Failure as failure:
+            raise invalid(failure.message) from failure
+    return False, _read_columns(document["inputs"], dtypes)
 
 
-class _Tensor:
-    """An input that grows by one element after another."""
-
-    def __init__(self, dtype):
-        self.dtype, self.shape, self.values, self.rows = dtype, None, [], 0
-
-    def add(self, value):
-        shape = _shape(value)
-        parts, count = [], 0
-        for part in _values(value, shape, self.dtype):
-            parts.append(part)
-            count += len(part)
-        if self.shape is None:
-            self.shape = shape
-        elif math.prod(self.shape) != count:
-            size = math.prod(self.shape)
-            raise invalid(f"Expecting tensor size: {size} but got: {count}")
-        elif self.shape != shape:
-            shapes = (str(list(each)).replace(" ", "") for each in (self.shape, shape))
-            raise invalid("Expecting shape {} but got: {}".format(*shapes))
-        self.values += parts
-
-    def array(self, name):
-        """All that was added; of an element named twice the first values count."""
-        shape = (*([self.rows] if self.rows else []), *self.shape)
-        if len(shape) > MOST_DIMENSIONS:
-            raise invalid(f"tensor parsing error: {name}")
-        if not self.values:
-            return np.zeros(shape, self.dtype.as_numpy_dtype)
-        flat = self.values[0] if len(self.values) == 1 else np.concatenate(self.values)
-        return flat[: math.prod(shape)].reshape(shape)
-
-
-def _from_rows(document, dtypes):
-    rows = document.get("instances")
-    if not isinstance(rows, list) or isinstance(rows, Object):
-        raise values.make_refusal(document, "Expecting 'instances' to be an list/array")
-    if not rows:
-        raise values.make_refusal(document, "No values in 'instances' array")
-    named = _is_named(rows[0])
-    if not isinstance(rows[0], Object) and len(dtypes) > 1:
-        raise invalid(
-            "instances is a plain list, but expecting list of objects as multiple input tensors "
-            "required as per tensorinfo_map"
-        )
-    found = {name: _Tensor(dtype) for name, dtype in dtypes.items()}
+def _read_rows(rows, dtypes):
+    if not isinstance(rows, list) or not rows:
+        raise invalid("instances must be a list of at least one row")
+    if not _names_inputs(rows[0]):
+        return {_only(dtypes): make_tensor(_only(dtypes), rows, dtypes[_only(dtypes)])}
     for index, row in enumerate(rows):
-        if _is_named(row) != named:
-            kinds = ("object", "list") if named else ("value/list", "object")
-            text = "Expecting {} but got {} at item {} of input list"
-            raise invalid(text.format(*kinds, index))
-        failed = f"Failed to process element: {index}"
-        for name, value in row if named else [(name, row) for name in dtypes]:
-            try:
-                if name not in found:
-                    raise invalid(f"JSON object: does not have named input: {name}")
-                found[name].add(value)
-            except Failure as error:
-                key = f" key: {name}" if named else ""
-                why = f"Error: {error.code}: {error.message}"
-                raise invalid(f"{failed}{key} of 'instances' list. {why}") from error
-        if named and {name for name, _ in row} != set(dtypes):
-            text = f"JSON object: {quote(row)} keys must be equal to: {','.join(sorted(dtypes))}"
-            raise invalid(f"{failed} of 'instances' list. {text}")
-    for tensor in found.values():
-        tensor.rows = len(rows)
-    return found
+        if not isinstance(row, dict) or row.keys() != dtypes.keys():
+            raise invalid(f"instances: row {index} must be an object of {_list(dtypes)}")
+    return {
+        name: make_tensor(name, [row[name] for row in rows], dtype)
+        for name, dtype in dtypes.items()
+    }
 
 
-def _from_columns(document, dtypes):
-    value = document.get("inputs")
-    if not _is_named(value):
-        if len(dtypes) > 1:
-            raise invalid(
-                "inputs is a plain value/list, but expecting an object as multiple input tensors "
-                "required as per tensorinfo_map"
-            )
-        value = Object([(next(iter(dtypes)), value)])
-    found = {}
-    for name, dtype in dtypes.items():
-        if name not in value:
-            raise invalid(f"Missing named input: {name} in 'inputs' object.")
-        found[name] = _Tensor(dtype)
-        found[name].add(value.get(name))
-    return found
+def _read_columns(value, dtypes):
+    columns = value if _names_inputs(value) else {_only(dtypes): value}
+    if missing := dtypes.keys() - columns.keys():
+        raise invalid(f"inputs: {_list(missing)} is missing")
+    return {name: make_tensor(name, columns[name], dtype) for name, dtype in dtypes.items()}
 
 
-def _is_named(value):
+def _names_inputs(value):
     """Whether a value names inputs; {"b64": "…"} alone is a value itself."""
-    return isinstance(value, Object) and not (
-        len(value) == 1 and value[0][0] == values.B64 and isinstance(value[0][1], str)
-    )
+    if not isinstance(value, dict):
+        return False
+    return value.keys() != {B64} or not isinstance(value[B64], str)
 
 
-def _is_list(value):
-    return isinstance(value, list) and not isinstance(value, Object)
+def _only(dtypes):
+    if len(dtypes) > 1:
+        raise invalid(f"There are several inputs, {_list(dtypes)}: give each by its name")
+    return next(iter(dtypes))
 
 
-def _shape(value):
-    """Sizes as the first element at each level has them."""
-    shape = []
-    while _is_list(value):
-        shape.append(len(value))
-        if not value:
-            break
-        value = value[0]
-    return tuple(shape)
+def _list(names):
+    return ", ".join(sorted(names))
 
 
-def _values(value, shape, dtype):
-    """Yields the tensor's values in pieces, flat; a whole array of numbers at once if it can."""
-    whole = _numbers(value, shape, dtype)
-    if whole is not None:
-        yield whole
-        return
-    stack = [iter([value])]
-    while stack:
-        for each in stack[-1]:
-            level = len(stack) - 1
-            if not _is_list(each):
-                if level != len(shape):
-                    raise invalid(
-                        f"JSON Value: {quote(each)} found at incorrect level: {level + 1} in the "
-                        f"JSON DOM. Expected at level: {len(shape)}"
-                    )
-                yield values.single(each, dtype)
-                continue
-            if level >= len(shape):
-                raise invalid(f"Encountered list at unexpected level: {level} expected < {level}")
-            if len(each) != shape[level]:
-                raise invalid(
-                    f"Encountered list at unexpected size: {len(each)} at level: {level} "
-                    f"expected size: {shape[level]}"
-                )
-            stack.append(iter(each))
-            break
-        else:
-            stack.pop()
+def make_tensor(name: str, value: object, dtype: tf.DType) -> np.ndarray:
+    """A value of nested lists as an array; Failure unless they are regular and of one type.
+
+    Each level is joined, and only then looked at as a whole: the time and memory that it takes
+    are those of what came, whatever that is.
+    """
+    flat: list = [value]
+    shape: list[int] = []
+    while flat and isinstance(flat[0], list):
+        if set(map(type, flat)) != {list} or len(set(map(len, flat))) > 1:
+            raise invalid(f"{name}: lists at one level must be of one length")
+        shape.append(len(flat[0]))
+        if len(shape) > MOST_DIMENSIONS:
+            raise invalid(f"{name}: more than {MOST_DIMENSIONS} dimensions")
+        flat = list(itertools.chain.from_iterable(flat))
+    return _fill(name, flat, dtype).reshape(shape)
 
 
-def _numbers(value, shape, dtype):
-    """A regular array of numbers in one go; None where a value has to be looked at by itself."""
-    size = math.prod(shape)
-    if (
-        len(shape) > MOST_DIMENSIONS
-        or size < 16
-        or (dtype not in values.RANGES and dtype not in values.FLOATS)
-    ):
-        return None
+def _fill(name, flat, dtype):
+    """Values as an array of one dimension."""
+    kinds = set(map(type, flat))
+    if dtype == tf.string:
+        array = np.empty(len(flat), object)
+        array[:] = [_read_bytes(name, value) for value in flat]
+        return array
+    if dtype in FLOATS:
+        fits = kinds <= {int, float}
+    elif dtype in RANGES:
+        low, high = RANGES[dtype]
+        fits = kinds <= {int} and (not flat or low <= min(flat) <= max(flat) <= high)
+    elif dtype == tf.bool:
+        fits = kinds <= {bool}
+    elif flat:
+        raise Failure("UNIMPLEMENTED", f"{name}: {dtype.name} has no form in JSON")
+    else:
+        fits = True
+    if not fits:
+        raise invalid(f"{name}: every value must be of type {dtype.name}, in its range")
+    if dtype in RANGES and dtype != tf.uint64:
+        return np.array(flat, np.int64).astype(dtype.as_numpy_dtype)  # wraps
+    with np.errstate(over="ignore"):  # beyond float is infinite
+        return np.array(flat, dtype.as_numpy_dtype)
+
+
+def _read_bytes(name, value):
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogatepass")
+    if not isinstance(value, dict) or _names_inputs(value):
+        raise invalid(f'{name}: every value must be a string, or {{"b64": "…"}}')
+    encoded = BLANK.sub("", value[B64])
+    if "=" not in encoded:
+        encoded += "=" * (-len(encoded) % 4)
     try:
-        array = np.array(value)
-    except (ValueError, OverflowError):
-        return None
-    if array.shape != shape or array.dtype.kind not in ("if" if dtype in values.FLOATS else "i"):
-        return None
-    if dtype in values.RANGES and dtype != tf.int64:
-        low, high = values.RANGES[dtype]
-        if array.min() < low or array.max() > high:
-            return None
-    if not _all_numbers(value, len(shape)):  # NumPy takes true for 1
-        return None
-    return values.cast(array.reshape(-1), dtype)
-
-
-def _all_numbers(value, levels):
-    """Whether there is no bool among some numbers."""
-    for _ in range(levels - 1):
-        value = [each for part in value for each in part]
-    return bool not in set(map(type, value))
-
-
-def check_examples(document):
-    """Raises Failure unless a classify or regress request has examples."""
-    if "examples" not in document:
-        text = "When method is classify, key 'examples' is expected and was not found"
-        raise values.make_refusal(document, text)
-    examples = document.get("examples")
-    if not _is_list(examples):
-        raise values.make_refusal(document, "'examples' value is not an array")
-    if not examples:
-        raise values.make_refusal(document, "'examples' value is an empty array")
-
-
-def no_examples(name, signatures, action):
-    """The Failure for classify and regress: signatures of ours predict."""
-    name = name or SIGNATURE
-    if name not in signatures:
-        return invalid(f"No signature was found with the name: {name}")
-    kind = {"classify": "classification", "regress": "regression"}[action]
-    return invalid(f"No {kind} inputs found in SignatureDef: {signatures[name]}")
+        return base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise invalid(f"{name}: not base64 of the standard alphabet ({error})") from error

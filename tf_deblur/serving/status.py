@@ -1,53 +1,50 @@
 """What a request comes to when it fails: TensorFlow's status codes, and HTTP's."""
 
+import tensorflow as tf
+
+# in the order of their numbers, as TensorFlow's errors have them; HTTP's status for each
 HTTP = {
     "OK": 200,
+    "CANCELLED": 499,
+    "UNKNOWN": 500,
     "INVALID_ARGUMENT": 400,
-    "FAILED_PRECONDITION": 400,
-    "OUT_OF_RANGE": 400,
-    "UNAUTHENTICATED": 401,
-    "PERMISSION_DENIED": 403,
+    "DEADLINE_EXCEEDED": 504,
     "NOT_FOUND": 404,
     "ALREADY_EXISTS": 409,
-    "ABORTED": 409,
+    "PERMISSION_DENIED": 403,
     "RESOURCE_EXHAUSTED": 429,
-    "CANCELLED": 499,
+    "FAILED_PRECONDITION": 400,
+    "ABORTED": 409,
+    "OUT_OF_RANGE": 400,
     "UNIMPLEMENTED": 501,
+    "INTERNAL": 500,
     "UNAVAILABLE": 503,
-    "DEADLINE_EXCEEDED": 504,
-}  # all else is 500
-# in the order of their numbers, as TensorFlow's errors have them
-CODES = (
-    *("OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND"),
-    *("ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION"),
-    *("ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"),
-    "UNAUTHENTICATED",
-)
+    "DATA_LOSS": 500,
+    "UNAUTHENTICATED": 401,
+}
 
 
 class Failure(Exception):
     """A request that fails: a status code's name, and the message that the client gets.
 
     Attributes:
-      code: one of CODES.
-      message: str; bytes that are not UTF-8 stand in it as surrogate escapes.
+      code: one of HTTP's keys.
       http: HTTP's status.
     """
 
-    def __init__(self, code, message, http=None):
+    def __init__(self, code: str, message: str, http: int | None = None):
         super().__init__(message)
         self.code, self.message = code, message
-        self.http = http or HTTP.get(code, 500)
+        self.http = http or HTTP[code]
 
 
-def invalid(message):
+def invalid(message: str) -> Failure:
     return Failure("INVALID_ARGUMENT", message)
 
 
-def not_found(message):
+def not_found(message: str) -> Failure:
     return Failure("NOT_FOUND", message)
 
 
-def of_tensorflow(error):
-    """The Failure for a `tf.errors.OpError`."""
-    return Failure(CODES[error.error_code], error.message)
+def from_tensorflow(error: tf.errors.OpError) -> Failure:
+    return Failure([*HTTP][error.error_code], error.message or type(error).__name__)
