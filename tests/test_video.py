@@ -407,12 +407,13 @@ def test_an_avis_header_counts_its_sound_in_packets(clips, restored):
     assert (length, sample) == (len(sound), 0)
 
 
-@pytest.mark.parametrize("codec", ["aac", "ac3", "mp2", "pcm_s16le"])
+@pytest.mark.parametrize("codec", ["aac", "ac3", "mp2", "pcm_s16le", "adpcm_ms", "adpcm_ima_wav"])
 def test_sound_of_an_avi_keeps_its_times(codec, tmp_path):
     make(tmp_path / "clip.avi", "mpeg4", frames=25, sound=[codec])
     video.restore(lambda rgb: rgb, tmp_path / "clip.avi", tmp_path / "kept.avi")
     *_, sound = tell(tmp_path / "clip.avi")
     assert len(sound) > 9 and tell(tmp_path / "kept.avi")[3] == sound
+    assert abs(sound[-1][1] - 1) < 0.1  # of 25 frames
 
 
 @pytest.mark.parametrize("suffix", [".avi", ".mkv", ".mp4"])

@@ -5,6 +5,7 @@ import contextlib
 import io
 import mmap
 import os
+import re
 import struct
 from collections.abc import Iterable
 
@@ -69,7 +70,7 @@ class Writer:
         """
         self.path, self.covers, self.counts = path, dict(covers), collections.Counter()
         self.target, self.stream, self.first, self.left_out = target, stream, first, []
-        self.metadata, self.scaled = metadata, 0
+        self.film, self.metadata, self.scaled = film, metadata, 0
         self.last = None  # time of the latest frame
         self.moved = {}  # by track: how far its times are moved, and the latest
         words = {"metadata_errors": "surrogateescape"}  # as they were, UTF-8 or not
@@ -95,7 +96,7 @@ class Writer:
                 self.container.mux(self.picture.encode(None))
                 self.container.close()
             if self.container.format.name == "avi":
-                _mend_sound(self.path, self.counts)
+                _mend_sound(self.path, self.film, self.tracks, self.counts)
             if self.container.format.name in TURNING:
                 _mend_duration(self.path)
         else:
@@ -250,25 +251,47 @@ class Writer:
             to.metadata.pop("encoder", None)
 
 
-def _mend_sound(path, counts):
-    """Tells in an AVI file's header how many packets of MP3, AAC and the like it has.
+def _mend_sound(path, film, tracks, counts):
+    """Gives sound in an AVI file's header the length and the unit of time that its source has.
 
-    FFmpeg's muxer takes them for bytes, after `block_align` of the source: its own command sets
-    that to 0 first, for some codecs, which PyAV cannot.
+    FFmpeg's muxer takes packets of MP3, AAC and the like for bytes, after `block_align` of the
+    source: its own command sets that to 0 first, for some codecs, which PyAV cannot. Of ADPCM it
+    takes a block to last as long as its bytes, not as its samples.
 
     Args:
       path: the file.
+      film: the source; of another container's sound the packets are counted.
+      tracks: {number of a stream in the source: the stream that it is copied into}.
       counts: {number of a stream: its packets}, of those whose packets all take the same time.
     """
+    own = film.format.name == "avi"
+    of_source = _read_stream_headers(film.name.removeprefix("file:")) if own else {}
+    headers = _read_stream_headers(path)
     with open(path, "r+b") as file:
-        head = file.read(20 + struct.unpack("<16xI", file.read(20))[0])
-        place = head.find(b"strh")
-        for number in range(head.count(b"strh")):
-            if head[place + 8 : place + 12] == b"auds" and number in counts:
-                for field, value in ((32, counts[number]), (44, 0)):  # length, size of a sample
-                    file.seek(20 + place + 8 + field)
-                    file.write(struct.pack("<I", value))
-            place = head.find(b"strh", place + 1)
+        for number, stream in tracks.items():
+            place, header = headers.get(stream.index, (0, b""))
+            if header[:4] != b"auds":
+                continue
+            _, source = of_source.get(number, (0, b""))
+            scale, rate, length, size = struct.unpack("<20x2I4xI8xI", header)
+            if source[:4] == b"auds":
+                scale, rate, length, size = struct.unpack("<20x2I4xI8xI", source)
+            elif stream.index in counts:
+                length, size = 0, 0
+            length = length or counts[stream.index]
+            for field, value in ((20, scale), (24, rate), (32, length), (44, size)):
+                file.seek(place + field)
+                file.write(struct.pack("<I", value))
+
+
+def _read_stream_headers(path):
+    """{number of a stream: (where its header lies, the 48 bytes of it)} of an AVI file."""
+    with open(path, "rb") as file:
+        head = file.read(20)
+        head += file.read(min(struct.unpack_from("<I", head, 16)[0], 1 << 20))
+    places = [found.end() + 4 for found in re.finditer(b"strh", head)]
+    found = ((place, head[place : place + 48]) for place in places if place + 48 <= len(head))
+    return dict(enumerate(found))
 
 
 def _mend_duration(path):
