@@ -490,11 +490,11 @@ def command(*arguments):
 def test_a_stopped_server_finishes_what_is_under_way(models):
     with command("--model_base_path", models / "slow") as (done, port):
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-        connection.request("POST", "/v1/models/slow:predict", '{"instances": [8]}')
+        connection.request("POST", "/v1/models/slow:predict", '{"instances": [4]}')
         time.sleep(0.5)
         done.send_signal(signal.SIGTERM)
         reply = connection.getresponse()
-        assert (reply.status, json.load(reply)["predictions"]) == (200, [8.0])
+        assert (reply.status, json.load(reply)["predictions"]) == (200, [4.0])
         assert done.wait(10) == 0
         log = [json.loads(line) for line in done.stderr.read().splitlines()]
     assert [(line["path"], line["status"]) for line in log] == [("/v1/models/slow:predict", 200)]
