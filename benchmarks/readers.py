@@ -212,7 +212,7 @@ def read_damaged(data, suffix):
             signal.alarm(0)
         try:
             if video.is_video(path):
-                with av.open(path) as film:
+                with av.open(path, metadata_errors="replace") as film:
                     if not any(map(decode, film.demux(video=0))):
                         raise ValueError("no frame")
             else:

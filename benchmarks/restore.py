@@ -134,7 +134,7 @@ class Restoring:
         self.told = {
             "tiles": len(self.restore.plan_tiles(height, width)),
             "megapixels": height * width / 1e6,
-            "fits": self.restore.engine.pixel_bytes * pixels < memory.measure_free(),
+            "fits": self.restore.engine.facts.pixel_bytes * pixels < memory.measure_free(),
         }
         del padded
         pathlib.Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here

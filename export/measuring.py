@@ -10,7 +10,6 @@ import json
 import math
 import pathlib
 import platform
-import re
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tf_deblur import devices
+from tf_deblur import devices, memory
 from tf_deblur.errors import UserError
 from tf_deblur.pictures import arrays
 from tf_deblur.restoring import restorer, tflite_backend
@@ -124,15 +123,15 @@ def run_apart(file: pathlib.Path, pictures: Sequence[np.ndarray]) -> tuple[dict,
 def run_file(file: str, pictures: str, restored: str) -> dict:
     """Runs a file on the pictures of an .npz file, writes another, and tells time and memory."""
     _, runtime = tflite_backend.find_interpreter()
-    before = read_memory("VmRSS")
+    before = memory.read("VmRSS")
     restore = restorer.TiledRestorer(file, tflite_backend.TFLiteEngine(file, "auto"))
-    if not restore.engine.fixed_size:  # else opening it takes what running takes
-        before = read_memory("VmRSS")
+    if not restore.engine.facts.fixed_size:  # else opening it takes what running takes
+        before = memory.read("VmRSS")
     usual, restore.memory = restore.memory, math.inf
-    size = restore.engine.fixed_size or TILE
+    size = restore.engine.facts.fixed_size or TILE
     tile = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
     restore(tile)
-    pixel_bytes = math.ceil((read_memory("VmHWM") - before) / math.prod(size))
+    pixel_bytes = math.ceil((memory.read("VmHWM") - before) / math.prod(size))
     seconds = min(timeit.repeat(lambda: restore(tile), number=1, repeat=ROUNDS))
     restore.memory = usual
     with np.load(pictures) as given:
@@ -143,16 +142,6 @@ def run_file(file: str, pictures: str, restored: str) -> dict:
         "milliseconds_a_megapixel": round(seconds * 1e9 / math.prod(size), 1),
     }
     return {"pixel_bytes": pixel_bytes, "measured": measured}
-
-
-def read_memory(kind: str) -> int:
-    """Bytes that this process has now, VmRSS, or had at most, VmHWM; without /proc the latter."""
-    status = pathlib.Path("/proc/self/status")
-    if status.exists():  # getrusage tells the parent's where that is more
-        return int(re.findall(rf"{kind}:\s+(\d+)", status.read_text())[0]) * 1024
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 if __name__ == "__main__":

@@ -37,9 +37,9 @@ def together(tmp_path_factory):
     """A folder that all workers share, which the last of them removes."""
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "together"
-    folder.mkdir(exist_ok=True)
-    with open(folder / "lock", "w") as lock:
+    with open(f"{folder}.lock", "w") as lock:  # beside it, so that it stays whatever is removed
         fcntl.flock(lock, fcntl.LOCK_SH)
+        folder.mkdir(exist_ok=True)
         yield folder
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -55,6 +55,7 @@ def once(together):
         with open(f"{folder}.lock", "a+") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not os.path.getsize(lock.name):
+                shutil.rmtree(folder, ignore_errors=True)  # of one whose making failed
                 folder.mkdir()
                 make(folder)
                 lock.write("made")
@@ -104,7 +105,7 @@ def picture():
 
 
 @pytest.fixture(scope="session")
-def small_workdir(tmp_path_factory):
+def small_workdir(once):
     """A working directory with a small `compact` whose random weights change every pixel."""
     from tf_deblur.models import networks, weights
 
@@ -119,9 +120,11 @@ def small_workdir(tmp_path_factory):
             layer.set_weights(
                 [rng.normal(0, spread, kernel.shape), rng.normal(0, 0.02, bias.shape)]
             )
-    folder = tmp_path_factory.mktemp("small workdir")
-    weights.save(folder / weights.IN_WORKDIR, model, trained_on="nothing")
-    return folder
+
+    def make(folder):
+        weights.save(folder / weights.IN_WORKDIR, model, trained_on="nothing")
+
+    return once("small workdir", make)
 
 
 @pytest.fixture(scope="session")

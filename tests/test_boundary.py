@@ -104,9 +104,17 @@ def test_pixels_are_counted_without_reading_them(tmp_path, picture, suffix):
     assert count == 16 * 24 and peak < 1e6
 
 
-def test_what_begins_like_no_picture_is_not_read(tmp_path):
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"\x1aE\xdf\xa3 a Matroska film",
+        b"RIFF\0\0\0\0AVI LIST",
+        *(b"\0\0\0\x18ftyp" + brand for brand in (b"isom", b"mp42", b"qt  ", b"M4V ", b"3gp5")),
+    ],
+)
+def test_what_begins_like_no_picture_is_not_read(tmp_path, start):
     path = tmp_path / "film.jpg"
-    path.write_bytes(b"\x1aE\xdf\xa3 a Matroska film")
+    path.write_bytes(start)
     os.truncate(path, 200_000_000)
     tracemalloc.start()
     with pytest.raises(BadPicture, match="no format that we know"):

@@ -14,10 +14,10 @@ OTHERS = {"evaluation_RealBlur_ecc.py", "NAME_dataset_builder.py"}  # RealBlur's
 OTHERS |= {"Session.run", "facts.fixed_size"}  # TensorFlow 1's, a program's in another language
 NAMED = re.compile(r"`(?:([\w/]+\.py)|([A-Za-z_]\w*(?:\.\w+)+))(?:\(.*?\))?`")
 DATA = re.compile(
-    r".*\.(cfg|config|csv|flags|heic|html|jpg|json|jsonl|m|md|pb|png|sh|tsv|txt|yaml|zip)"
+    r".*\.(cfg|config|csv|flags|heic|html|jpg|json|jsonl|keras|m|md|pb|png|sh|tflite|tsv|txt|yaml|zip)"
 )
 SHORT = {"tf": "tensorflow", "tfa": "tensorflow_addons", "tfds": "tensorflow_datasets"}
-OPTIONAL = {"tensorflow_addons", "openvino", "pyvips"}
+OPTIONAL = {"tensorflow_addons", "openvino", "pyvips", "torch"}
 
 
 def files(suffix):
@@ -73,7 +73,9 @@ def test_what_is_named_is_there(path):
         else:
             found = name in OTHERS or DATA.fullmatch(name)
             found = found or any(f".{own}".endswith(f".{name}") for own in NAMES)
-            found = found or re.search(rf"(?<![`\w.]){name}\b", text)  # a value's, in this file
+            found = found or re.search(
+                rf"(?<![`\w.]){re.escape(name)}\b", text
+            )  # a value's, in this file
             found = found or has(*name.split(".", 1))
         assert found, f"{path}: {file or name}"
 

@@ -74,7 +74,7 @@ def test_scores_are_those_of_the_saved_pictures(run, gopro, small_workdir, expor
     assert done.returncode == 0, done.stderr
     assert "partial: 3 of 1111 pairs" in done.stdout and "not aligned" in done.stdout
     assert "blurred: 1 equal to the sharp one; not in any mean of PSNR" in done.stdout
-    assert "Sang, published" in done.stdout and "29.976" in done.stdout  # Table 3
+    assert "quoted: Sang" in done.stdout and "29.976" in done.stdout  # Table 3
     assert "Table 3 of Sang, Gao and Yin 2018" in done.stdout
     result = json.loads((tmp_path / "scores/result.json").read_text())
     assert (result["pairs"], result["of_pairs"]) == (3, 1111)
@@ -198,7 +198,8 @@ def test_a_run_that_is_killed_and_resumed_gives_the_same_table(
     assert done.returncode == 0 and not log.exists(), done.stderr
 
     def without_timings(folder):
-        table = [row.rpartition(",")[0] for row in (folder / "table.csv").read_text().splitlines()]
+        with (folder / "table.csv").open() as file:
+            table = [row | {"seconds_a_megapixel": None} for row in csv.DictReader(file)]
         return table, (folder / "pictures.csv").read_bytes()
 
     assert without_timings(tmp_path / "parts") == without_timings(tmp_path / "whole")

@@ -24,6 +24,18 @@ def test_a_block_that_went_dark_is_given_back_and_what_is_far_is_not(picture, dt
     assert result.dtype == dtype and 1 / 56 <= share <= 9 / 56  # of 7 × 8 blocks
 
 
+def test_a_mirrored_picture_is_kept_mirrored(monkeypatch):
+    bad = np.zeros((5, 6), bool)
+    bad[2, 2] = bad[3, 4] = True
+    size = [guard.BLOCK * blocks for blocks in bad.shape]
+    blurred, restored = np.zeros((*size, 3), np.float32), np.ones((*size, 3), np.float32)
+    results = []
+    for turn in (lambda x: x, lambda x: x[::-1, ::-1]):
+        monkeypatch.setattr(guard, "find_failing_blocks", lambda *_, turn=turn: turn(bad))
+        results.append(turn(guard.check(blurred, restored)[0]))
+    np.testing.assert_allclose(*results, atol=1e-6)
+
+
 @pytest.mark.parametrize("size", [(320, 384), (290, 350)])
 def test_what_is_kept_goes_over_into_the_rest_without_a_step(monkeypatch, size):
     bad = np.zeros([-(-length // guard.BLOCK) for length in size], bool)

@@ -258,3 +258,12 @@ def test_deep_grey_of_limited_range_is_over_all_16_bits(bits):
     data = b"colrnclx" + bytes([0, 1, 0, 13, 0, 6, 0])
     expected = [0, 109 / 219 * 65535, 65535]
     np.testing.assert_allclose(heif._widen(wide, bits, data)[0, :, 0], expected, atol=2)
+
+
+@pytest.mark.parametrize("brand", [b"mif1", b"miaf", b"MA1B", b"msf1", b"heic"])
+def test_an_avif_is_one_by_its_codec_whatever_its_main_brand(picture, brand):
+    data = photographs.encode(".avif", picture(32, 40))
+    expected = photographs.open_photograph(data)
+    found = photographs.open_photograph(data[:8] + brand + data[12:])
+    assert found.suffix == ".avif"
+    np.testing.assert_array_equal(found.pixels, expected.pixels)

@@ -72,3 +72,22 @@ def test_of_names_that_differ_in_case_each_has_its_result_alone_and_together(tmp
     for named in (paths, *([path] for path in paths)):
         for job in jobs.plan(named, format="jpg"):
             assert job.target.name == names[job.source.name] and not job.problem
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_one_original_under_two_names_is_done_once(tmp_path, overwrite):
+    """By a link beside it, too, where both would replace the same file."""
+    (tmp_path / "a.png").touch()
+    (tmp_path / "link.png").symlink_to("a.png")
+    names = [tmp_path] if overwrite else [tmp_path / "a.png", os.path.relpath(tmp_path / "a.png")]
+    first, second = jobs.plan([str(name) for name in names], overwrite=overwrite)
+    assert not first.problem and not second.problem and (first.done, second.done) == (False, True)
+
+
+def test_another_name_of_what_is_refused_is_not_done(tmp_path):
+    """Its result would replace an original."""
+    for name in ("a.png", "a_restored.png"):
+        (tmp_path / name).touch()
+    first, second = tmp_path / "a.png", os.path.relpath(tmp_path / "a.png")
+    planned = jobs.plan([str(first), str(tmp_path / "a_restored.png"), second])
+    assert [bool(job.problem) for job in planned] == [True, False, True]

@@ -78,7 +78,7 @@ before = used("VmRSS")
 pathlib.Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
 assert restore.plan_tiles(side, side).largest == side**2
 restored = restore(blurred)
-print((used("VmHWM") - before - restored.nbytes) / (side**2 * restore.engine.pixel_bytes))
+print((used("VmHWM") - before - restored.nbytes) / (side**2 * restore.engine.facts.pixel_bytes))
 """
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image, IptcImagePlugin
 
-from tf_deblur.errors import UserError
-from tf_deblur.pictures import photographs
+from tf_deblur.errors import BadPicture, UserError
+from tf_deblur.pictures import photographs, pillow
 
 
 @pytest.fixture
@@ -131,6 +131,50 @@ def test_iptc_is_kept_or_said(picture, suffix, kept):
         assert IptcImagePlugin.getiptcinfo(back)[2, 105] == b"By the river"
 
 
+def make_block(number, content, name=b"\0\0"):
+    size = struct.pack(">L", len(content))
+    return b"8BIM" + struct.pack(">H", number) + name + size + content + bytes(len(content) % 2)
+
+
+def add_segments(data, *segments):
+    heads = [struct.pack(">HH", 0xFFED, len(each) + 16) + b"Photoshop 3.0\0" for each in segments]
+    return data[:2] + b"".join(map(bytes.__add__, heads, segments)) + data[2:]
+
+
+def test_photoshops_blocks_of_any_number_of_segments_are_kept_or_said(picture):
+    """As Pillow reads them, of a JPEG and of a TIFF's tag 34377."""
+    path, headline = make_block(2000, b"8BIM\4\4" * 5), b"\x1c\2\x69\0\x0cBy the river"
+    jpeg = photographs.encode(".jpg", picture)
+    data = add_segments(jpeg, path, make_block(0x404, headline, name=b"\3two"))
+    photograph = photographs.open_photograph(data)
+    made = Image.open(io.BytesIO(photographs.encode(".jpg", picture, photograph)))
+    assert made.info["photoshop"] == {2000: b"8BIM\4\4" * 5, 0x404: headline}
+    tiff = photographs.encode(".tif", picture, photograph)
+    made = Image.open(io.BytesIO(tiff))
+    assert made.tag_v2[34377] == path
+    assert IptcImagePlugin.getiptcinfo(made)[2, 105] == b"By the river"
+    again = photographs.encode(".jpg", picture, photographs.open_photograph(tiff))
+    assert Image.open(io.BytesIO(again)).info["photoshop"][2000] == b"8BIM\4\4" * 5
+    told = photographs.describe_losses(".png", photograph)
+    assert told == "without its IPTC, without its Photoshop data"
+    photograph = photographs.open_photograph(add_segments(jpeg, path))
+    assert photographs.describe_losses(".png", photograph) == "without its Photoshop data"
+    assert photographs.describe_losses(".tif", photograph) == ""
+
+
+def test_iptc_longer_than_a_segment_goes_into_a_jpeg(picture):
+    words = b"".join(b"\x1c\2\x78" + struct.pack(">H", 2000) + b"A" * 2000 for _ in range(40))
+    data = io.BytesIO()
+    Image.fromarray(picture).save(data, "TIFF", tiffinfo={33723: words})
+    photograph = photographs.open_photograph(data.getvalue())
+    made = photographs.encode(".jpg", picture, photograph)
+    assert photographs.describe_losses(".jpg", photograph) == ""
+    segments = [part[:65519] for part in made.split(b"Photoshop 3.0\0")[1:]]
+    assert b"".join(segments)[12:].startswith(words)
+    again = photographs.encode(".tif", picture, photographs.open_photograph(made))
+    assert Image.open(io.BytesIO(again)).tag_v2[33723].startswith(words)
+
+
 @pytest.mark.parametrize("suffix, kept", [(".webp", False), (".avif", False), (".png", True)])
 def test_a_resolution_that_a_format_does_not_hold_is_said(picture, suffix, kept):
     data = io.BytesIO()
@@ -157,3 +201,26 @@ def test_a_gif_smaller_than_its_screen_is_what_pillow_shows(clear):
     if clear is not None:
         np.testing.assert_array_equal(photograph.alpha, expected[..., 3])
     assert (photograph.alpha is None) == (clear is None)
+
+
+def test_what_was_not_written_whole_does_not_replace_a_picture(tmp_path, picture, monkeypatch):
+    path, another = tmp_path / "photo.png", tmp_path / "small.png"
+    photographs.write(path, picture)
+    photographs.write(another, picture[:, ::2])
+    before, wrong = path.read_bytes(), another.read_bytes()
+    for data, words in ((wrong, "not written whole"), (before[:-300], "not a whole picture")):
+        monkeypatch.setattr(photographs, "encode", lambda *_, data=data: data)
+        with pytest.raises(BadPicture, match=words):
+            photographs.write(path, picture)
+        assert path.read_bytes() == before and len([*tmp_path.iterdir()]) == 2
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
+def test_a_second_opinion_is_had_of_pictures_of_any_size(picture, monkeypatch, kind):
+    """Pillow refuses to open what has twice its limit of pixels."""
+    data = io.BytesIO()
+    Image.fromarray(picture).save(data, kind)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    pillow.check(data.getvalue(), kind)
+    with pytest.raises(OSError, match="truncated"):
+        pillow.check(data.getvalue()[: len(data.getvalue()) * 3 // 4], kind)

@@ -46,9 +46,7 @@ def test_the_best_score_is_remembered(tmp_path):
     assert opened(tmp_path).best == 99.5
 
 
-# both optimisers and D's noise; `whole` has the other phases
-EXACT = [f"--steps={STEPS}", "--sgd_fraction=0.5", "--discriminator_noise_stddev=0.1"]
-EXACT += ["--deterministic"]
+EXACT = [*PHASES, "--deterministic"]
 
 
 @pytest.fixture(scope="session")

@@ -234,3 +234,40 @@ def test_a_palette_that_was_cut_off_is_refused(picture):
     for broken in (data[: colours + 600], data[:place] + moved + data[place + 4 :]):
         with pytest.raises(BadPicture, match="cut short|damaged"):
             photographs.open_photograph(broken)
+
+
+@pytest.mark.parametrize("tag, value", [(262, 29186), (262, 3), (277, 1)])
+def test_colours_that_cannot_be_are_refused(picture, tag, value):
+    """A number that no TIFF has, a palette that is not there, and two channels too few."""
+    data = encode(picture(24, 32), compression="raw")
+    place = data.index(struct.pack("<HHL", tag, 3, 1)) + 8
+    with pytest.raises(BadPicture, match="not all there|damaged"):
+        photographs.open_photograph(data[:place] + struct.pack("<H", value) + data[place + 2 :])
+
+
+@pytest.mark.parametrize(
+    "tag, kind, count, value",
+    [
+        (338, 3, 0, 0),
+        (532, 5, 0, 0),
+        (254, 9, 1, 0),
+        (254, 2, 1, 0),
+        (284, 6, 1, 1),
+        (284, 8, 1, 1),
+        (339, 8, 1, 1),
+    ],
+)
+def test_a_tag_of_no_values_or_of_an_unusual_kind_is_no_damage(picture, tag, kind, count, value):
+    """As Pillow, too, reads it."""
+    data = encode(picture(24, 32), compression="tiff_lzw")
+    (start,) = struct.unpack_from("<L", data, 4)
+    (size,) = struct.unpack_from("<H", data, start)
+    entries = [data[place : place + 12] for place in range(start + 2, start + 2 + 12 * size, 12)]
+    entries = [entry for entry in entries if struct.unpack_from("<H", entry) != (tag,)]
+    entries.append(struct.pack("<HHLL", tag, kind, count, value))
+    entries.sort(key=lambda entry: struct.unpack_from("<H", entry))
+    data += bytes(len(data) % 2)
+    head = data[:4] + struct.pack("<L", len(data)) + data[8:]
+    data = head + struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(data))), picture(24, 32))
+    np.testing.assert_array_equal(photographs.open_photograph(data).pixels, picture(24, 32))

@@ -446,6 +446,15 @@ def test_a_cameras_data_make_its_film_no_longer(tmp_path):
     assert [packet[2] for packet in tell(tmp_path / "kept.mp4")[3]] == [b"DEVC"]
 
 
+@pytest.mark.parametrize("data", [b"\0\0\0\x08free", b"\0\0\0\x10moov\0\0\0\x08trak"])
+def test_a_film_without_a_header_of_its_times_does_not_stop_the_others(data, tmp_path):
+    from tf_deblur.pictures import video_writer
+
+    (tmp_path / "clip.mp4").write_bytes(data)
+    video_writer._mend_duration(tmp_path / "clip.mp4")
+    assert (tmp_path / "clip.mp4").read_bytes() == data
+
+
 def test_a_matroska_files_cover_stays_one(picture, tmp_path):
     from tf_deblur.pictures import photographs
 

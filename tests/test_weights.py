@@ -67,7 +67,8 @@ def test_the_weights_that_ship_leave_sharp_photographs_alone(shared):
         sharp += sorted(data.glob(f"{pattern}.png"))
     assert len(sharp) == 21
     restore = tf_deblur.load("compact")
-    pictures = (photographs.read(path)[-480:, -640:] for path in sharp)  # enough to see it
+    pictures = [photographs.read(path) for path in sharp]
+    pictures[3:] = [x[-480:, -640:] for x in pictures[3:]]  # corners tell as much
     kept = [metrics.psnr(restore(x), x, data_range=255) for x in pictures]
     assert np.mean(kept) > 42 and min(kept) > 36  # dB
 

@@ -15,12 +15,14 @@ def load(
     memory_gb: float | None = None,
     backend: str = "auto",
     threads: int | None = None,
+    model_facts: str | dict | None = None,
 ) -> "Restorer":
     """Opens a trained network for restoring photographs.
 
     Args:
       name: a preset with weights ("compact"), a training's working directory, a `.safetensors`
-        file, a SavedModel's folder, a `.tflite` file, or http://HOST:PORT/v1/models/NAME of
+        file, a SavedModel's folder, a `.tflite` file, what others trained (those two, `.onnx`,
+        `.keras`, a graph model of TensorFlow.js), or http://HOST:PORT/v1/models/NAME of
         TensorFlow Serving.
       precision: "auto", "float32" or "bfloat16"; a `.tflite` file has only its own.
       memory_gb: what running may take; half of what is free if not given, and of that at most
@@ -28,6 +30,8 @@ def load(
       backend: "auto", "tensorflow" or "openvino", for the first three; "auto" is OpenVINO
         where that is installed and no GPU is there, which it would not use.
       threads: of a `.tflite` file; one for each processor core if not given.
+      model_facts: what another's file does not say, such as {"range": [0, 1]}: a dict, JSON, or
+        the name of a file of JSON; docs/restoring.md lists the keys.
 
     Returns:
       A `tf_deblur.restoring.restorer.Restorer`: call it with an (H, W, 3) image.
@@ -37,4 +41,4 @@ def load(
     """
     from tf_deblur.restoring import loading  # what it imports loads here, not with the package
 
-    return loading.load(name, precision, memory_gb, backend, threads)
+    return loading.load(name, precision, memory_gb, backend, threads, model_facts)

@@ -29,7 +29,8 @@ _MODEL = flags.DEFINE_string(
     "model",
     "compact",
     "Restore with this network: a preset, a working directory, a .safetensors file, a SavedModel, "
-    "a .tflite file, or http://HOST:8501/v1/models/NAME of TensorFlow Serving.",
+    "a .tflite file, what others trained (.onnx, .keras, TensorFlow.js), or "
+    "http://HOST:8501/v1/models/NAME of TensorFlow Serving.",
 )
 _OUTPUT = flags.DEFINE_string(
     "output",
@@ -89,11 +90,24 @@ _BACKEND = flags.DEFINE_enum(
     "Run a preset or weights on this engine; auto takes OpenVINO where that is installed and no "
     "GPU is there.",
 )
+_MODEL_FACTS = flags.DEFINE_string(
+    "model_facts",
+    None,
+    'Say what the file of another\'s network does not: JSON such as {"range": [0, 1]}, or a file '
+    "of it; docs/restoring.md lists the keys.",
+)
 _THREADS = flags.DEFINE_integer(
     "threads",
     None,
     "Run a .tflite file on so many threads; one for each processor core if not given.",
     1,
+)
+_ENSEMBLE = flags.DEFINE_enum(
+    "ensemble",
+    "1",
+    ["1", "4", "8"],
+    "Restore each picture, or frame, in so many positions, turned and mirrored, and take the mean: "
+    "a little better, and as many times as long.",
 )
 _BEAM_RUNNER = flags.DEFINE_string(
     "beam_runner",
@@ -110,7 +124,7 @@ LONG = 2  # seconds; what takes longer is told before, and shows a bar
 NOT_BY_BEAM = {
     **{"files_from": None, "keep_time": False, "report": None, "backend": "auto"},
     **{"compare": False, "overwrite": False, "skip_existing": False, "recursive": False},
-    "threads": None,
+    **{"threads": None, "ensemble": "1"},
 }
 
 
@@ -150,7 +164,7 @@ def restore_collection(patterns: list[str], runner: str) -> int:
         ) from error
     if not patterns or not _OUTPUT.value:
         raise UserError("--beam_runner: name the photographs, and --output, a folder for them")
-    network = (_MODEL.value, _PRECISION.value, _MEMORY_GB.value)
+    network = (_MODEL.value, _PRECISION.value, _MEMORY_GB.value, "auto", None, _MODEL_FACTS.value)
     settings, options = read_settings(), _BEAM_OPTIONS.value
     counts = collection.restore(patterns, _OUTPUT.value, network, settings, runner, options)
     say(", ".join(f"{count} {name}" for name, count in counts.items()))
@@ -202,8 +216,14 @@ def load_network() -> "Restorer":
     if loading.ENGINES[loading.choose(_MODEL.value, _BACKEND.value)].needs == "tensorflow":
         errors.load_tensorflow()
     restore = loading.load(
-        _MODEL.value, _PRECISION.value, _MEMORY_GB.value, _BACKEND.value, _THREADS.value
+        *(_MODEL.value, _PRECISION.value, _MEMORY_GB.value, _BACKEND.value, _THREADS.value),
+        _MODEL_FACTS.value,
     )
+    if _ENSEMBLE.value != "1":
+        from tf_deblur.restoring import ensemble
+
+        restore.say = say
+        restore = ensemble.Ensemble(restore, int(_ENSEMBLE.value))
     restore.say = say
     say(f"restoring with {restore}")
     say(restore.describe_tiles())

@@ -28,7 +28,8 @@ _MODEL = flags.DEFINE_multi_string(
     "model",
     [],
     "Score this network: a preset, a working directory, a .safetensors file, a SavedModel, a "
-    ".tflite file or a URL of TensorFlow Serving; NAME=MODEL names its row; repeat it for others. "
+    ".tflite file, what others trained (.onnx, .keras, TensorFlow.js), or a URL of TensorFlow "
+    "Serving; NAME=MODEL names its row; repeat it for others. "
     "Where no method is named, compact is scored.",
 )
 _RESTORED = flags.DEFINE_multi_string(
@@ -77,6 +78,12 @@ _PRECISION = flags.DEFINE_enum(
     devices.PRECISIONS,
     "Multiply in this precision; auto takes bfloat16 where the device is faster in it.",
 )
+_ENSEMBLE = flags.DEFINE_enum(
+    "ensemble",
+    "1",
+    ["1", "4", "8"],
+    "Score the mean of so many positions of each picture too, turned and mirrored.",
+)
 _CHECK = flags.DEFINE_bool(
     "check", False, "Score what `deblur` writes: the original where the result cannot be right."
 )
@@ -115,7 +122,9 @@ def main(argv: list[str]) -> None:
     from tf_deblur.scoring import methods, report, scoring
     from tf_deblur.scoring.pictures import Pictures
 
-    models = [methods.open_model(name, _PRECISION.value) for name in choose_models()]
+    count = int(_ENSEMBLE.value)
+    opened = (methods.open_models(name, _PRECISION.value, count) for name in choose_models())
+    models = [method for of_one in opened for method in of_one]
     builder = datasets.prepare(_DATASET.value, _DATA_DIR.value, _MANUAL_DIR.value)
     alignments = choose_alignments(builder, _ALIGN.value)
     measure, measured_by = choose_measure(alignments)
@@ -148,7 +157,7 @@ def main(argv: list[str]) -> None:
         "registered": builder.info.metadata["registered"],
         "rounding": report.ROUNDING,
         "ssim": report.SSIM,
-        "methods": {m.name: m.facts | m.notes | measure_speed(m, pair) for m in scored},
+        "methods": {m.name: m.facts | m.notes | measure_costs(m, pair) for m in scored},
         "tables": report.summarise(records, settings["methods"], alignments),
         "frames": records,
     }
@@ -270,10 +279,13 @@ def score_pictures(
     return records
 
 
-def measure_speed(method: "methods.Method", pair: dict) -> dict[str, float]:
+def measure_costs(method: "methods.Method", pair: dict) -> dict[str, float]:
     from tf_deblur.scoring import scoring
 
-    return {"seconds_a_megapixel": scoring.measure_seconds(method, pair)} if method.timed else {}
+    if not method.timed:
+        return {}
+    seconds = scoring.measure_seconds(method, pair)
+    return {"seconds_a_megapixel": seconds} | method.costs(*pair["blurred"].shape[:2])
 
 
 def draw(

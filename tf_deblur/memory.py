@@ -1,7 +1,11 @@
-"""How much memory is free."""
+"""How much memory is free, and how much this process takes."""
 
+import contextlib
+import ctypes
 import math
 import pathlib
+import re
+from collections.abc import Callable
 
 
 def measure_free(root: str | pathlib.Path = "/") -> float:
@@ -32,6 +36,32 @@ def measure_free(root: str | pathlib.Path = "/") -> float:
         for folder in {top, inside, *(p for p in inside.parents if p.is_relative_to(top))}:
             found.append(_group_free(folder, *names))
     return min(found)
+
+
+def read(kind: str) -> int:
+    """Bytes that this process has now, VmRSS, or had at most, VmHWM; without /proc the latter."""
+    status = pathlib.Path("/proc/self/status")
+    if status.exists():  # getrusage tells the parent's where that is more
+        return int(re.findall(rf"{kind}:\s+(\d+)", status.read_text())[0]) * 1024
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def trim() -> None:
+    """Gives the system back what this process has freed, where its C library can."""
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def measure_peak(run: Callable) -> int | None:
+    """Bytes that a function takes beyond those that are there; None where no system tells."""
+    trim()  # what is free already would hide a part
+    clear, before = pathlib.Path("/proc/self/clear_refs"), read("VmRSS")
+    with contextlib.suppress(OSError):
+        clear.write_text("5")  # the peak counts from here
+    run()
+    return max(read("VmHWM") - before, 0) if clear.exists() else None
 
 
 def _group_free(folder, limit, usage, reclaimable):

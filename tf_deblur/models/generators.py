@@ -5,6 +5,7 @@ residual block on a U-shape, a fiftieth of the arithmetic.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 
 from tf_deblur.errors import UserError
@@ -188,7 +189,16 @@ def list_facts(layers: Layers, engine: str = "saved_model", precision: str = "fl
         "radius": compute_radius(layers),
         "channels": layers[0].channels,
         "pixel_bytes": round(NUMBER[precision] * count_values(layers) + AROUND[engine]),
+        "parameters": sum(map(math.prod, list_shapes(layers).values())),
+        "multiply_adds": count_multiply_adds(layers),
     }
+
+
+def count_multiply_adds(layers: Layers) -> float:
+    """Of all convolutions, for each pixel of a picture; a pair as one."""
+    shapes, reach = list_shapes(layers), _reach(layers)
+    convolutions = [layer.name for layer in layers if layer.kind == "Conv2D"]
+    return sum(math.prod(shapes[f"{name}/kernel"]) / reach[name][0] ** 2 for name in convolutions)
 
 
 def list_shapes(layers: Layers) -> dict[str, tuple]:

@@ -10,9 +10,16 @@ import pathlib
 import re
 from collections.abc import Callable, Collection
 
-from tf_deblur.errors import UserError
 from tf_deblur.pictures import heif, jpeg, libvips, pillow, png, tiff, webp
-from tf_deblur.pictures.libvips import COLOURS, COMMENTS, EXTENDED_XMP, IPTC, TEXTS, pyvips
+from tf_deblur.pictures.libvips import (
+    COLOURS,
+    COMMENTS,
+    EXTENDED_XMP,
+    IPTC,
+    PHOTOSHOP,
+    TEXTS,
+    pyvips,
+)
 
 RESOLUTION = "resolution"  # among what a format keeps
 START = 12  # bytes of a file that tell its format
@@ -27,7 +34,7 @@ class Format:
       suffixes: of its files, the usual one first.
       starts: what its files begin with, a regular expression.
       loader: what the name of libvips' loader for it begins with.
-      codec: by which its files are told from others that begin so; None for all.
+      codec: what its picture's properties hold, of files of many codecs; None for others.
       by_parts: whether libvips reads a file's head alone; others it maps: cut then, they end us.
       open: (data, loader) -> a `pyvips.Image` without pixels; as `libvips.open`.
       decode: (image, data) -> pixels and more, of what `open` gave; as `libvips.decode`. It
@@ -52,7 +59,7 @@ class Format:
     suffixes: tuple[str, ...]
     starts: bytes
     loader: str
-    codec: str | None = None
+    codec: bytes | None = None
     by_parts: bool = False
     open: Callable = libvips.open
     decode: Callable = libvips.decode
@@ -75,6 +82,9 @@ class Format:
         return self.becomes or self.suffixes[0]
 
 
+# what all files of boxes begin with, but films
+_BOXES = rb".{4}ftyp(?!iso|mp4|mp7|qt  |M4|3g|avc1|dash|MSNV|XAVC|f4v|F4V|mmp4)"
+
 # fmt: off
 FORMATS = (
     Format(
@@ -88,26 +98,26 @@ FORMATS = (
         by_parts=True, open=jpeg.open, decode=jpeg.decode, describe_rest=jpeg.describe_rest,
         save=jpeg.save, lossy=True, longest=65500,
         longest_xmp=jpeg.LONGEST_XMP, refuse_exif=jpeg.refuse_exif,
-        keeps={IPTC, COMMENTS, EXTENDED_XMP, RESOLUTION},
+        keeps={IPTC, PHOTOSHOP, COMMENTS, EXTENDED_XMP, RESOLUTION},
     ),
     Format(
         "TIFF", (".tif", ".tiff"), rb"II[*+]\0|MM\0[*+]", loader="tiff", by_parts=True,
         open=tiff.open, decode=tiff.decode, describe_rest=tiff.describe_rest,
         save=tiff.save, refuse_exif=tiff.refuse_exif, bits=16, alpha=True,
-        keeps={IPTC, RESOLUTION},
+        keeps={IPTC, PHOTOSHOP, RESOLUTION},
     ),
     Format(
-        "WebP", (".webp",), rb"RIFF", loader="webp", explain=webp.explain,
+        "WebP", (".webp",), rb"RIFF.{4}WEBP", loader="webp", explain=webp.explain,
         save=webp.save, lossy=True, alpha=True, longest=16383,
     ),
     Format(
-        "HEIC", (".heic", ".heif", ".hif"), rb".{4}ftyp", loader="heif", codec="hevc",
+        "HEIC", (".heic", ".heif", ".hif"), _BOXES, loader="heif", codec=b"hvcC",
         open=heif.open, decode=heif.decode_heic,
         other_colours=heif.has_other_colours, describe_rest=heif.describe_rest,
         becomes=".jpg",
     ),
     Format(
-        "AVIF", (".avif",), rb".{4}ftyp", loader="heif", codec="av1",
+        "AVIF", (".avif",), _BOXES, loader="heif", codec=b"av1C",
         open=heif.open, decode=heif.decode_avif,
         other_colours=heif.has_other_colours, describe_rest=heif.describe_rest,
         save=heif.save_avif, lossy=True, bits=heif.BITS, alpha=True, longest=16384,
@@ -133,11 +143,8 @@ def open_image(data: bytes) -> tuple[pyvips.Image, Format]:
     if not rows:
         raise ValueError("no format of ours")
     image = rows[0].open(data, rows[0].loader)
-    codec = image.get("heif-compression") if image.get_typeof("heif-compression") else None
-    for row in rows:
-        if row.codec == codec:
-            return image, row
-    raise UserError(f"a picture by {codec}, which is not read; use PNG or JPEG")
+    codecs = heif.read_properties(data) if rows[0].codec else b""
+    return image, next((row for row in rows if row.codec and row.codec in codecs), rows[0])
 
 
 def open_header(path: str | os.PathLike) -> pyvips.Image:

@@ -46,11 +46,11 @@ def decode_avif(image: pyvips.Image, data: bytes) -> tuple:
     bits = image.get("bits-per-sample")
     if array.dtype == np.uint16:
         array = from_upper_bits(array, bits)
-    codec = _AV1.search(_read_properties(data))
+    codec = _AV1.search(read_properties(data))
     if codec and codec[1][0] & _MONOCHROME:  # three times the same, and alpha
         array = _widen(array[..., [0, 3] if array.shape[-1] == 4 else [0]], bits, data)
     if Image.registered_extensions().get(".avif"):  # which Pillow has for some years
-        pillow.check(data)
+        pillow.check(data, "AVIF")
     return array, b"tmap" in _read_items(data)[0].values(), image
 
 
@@ -97,7 +97,7 @@ def has_other_colours(image: pyvips.Image, data: bytes) -> bool:
     """
     if image.get_typeof(libvips.PROFILE):
         return False
-    found = _NCLX.search(_read_properties(data))
+    found = _NCLX.search(read_properties(data))
     if not found:
         return False
     primaries, curve, _ = (int.from_bytes(number, "big") for number in found.groups())
@@ -122,7 +122,7 @@ def _widen(array, bits, data):
 
 def _is_limited(data):
     """Whether black is 16 and white 235 of 8 bits, as the file says or its first picture does."""
-    if colours := _NCLX.search(_read_properties(data)):
+    if colours := _NCLX.search(read_properties(data)):
         return not colours[3][0] & _FULL
     try:
         import av
@@ -217,12 +217,13 @@ def _read_items(data):
     return items, refers, hidden
 
 
-def _read_properties(data):
+def read_properties(data: bytes) -> bytes:
     """The primary image's properties, then its first tile's; `data` if none are told.
 
     Other images' (transparency, a gain map) may lie before them.
     """
-    image, boxes, belong = None, [], {}
+    image, boxes = None, []
+    belong: dict[int, list[int]] = {}
     for kind, start, end in _read_meta(data):
         if kind == b"pitm":
             image = int.from_bytes(data[start + 4 : end], "big")

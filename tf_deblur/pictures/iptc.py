@@ -1,21 +1,25 @@
-"""IPTC's words, which lie bare in a TIFF and inside Photoshop's blocks in a JPEG."""
+"""IPTC's words among Photoshop's blocks: in a JPEG one list, in a TIFF a tag of each."""
 
-_PHOTOSHOP, _BLOCK = b"Photoshop 3.0\0", b"8BIM\4\4"
-
-
-def wrap(data: bytes) -> bytes:
-    """As a JPEG holds it."""
-    if not data or data.startswith(_PHOTOSHOP):
-        return data
-    return (
-        _PHOTOSHOP + _BLOCK + bytes(2) + len(data).to_bytes(4, "big") + data + bytes(len(data) % 2)
-    )
+PREFIX = b"Photoshop 3.0\0"  # of each segment of a JPEG that holds a part of the list
+_WORDS = b"8BIM\4\4"
 
 
-def unwrap(data: bytes) -> bytes:
-    """As a TIFF holds it; empty for other blocks of Photoshop's alone."""
-    if not data.startswith(_PHOTOSHOP):
-        return data
-    _, _, rest = data.partition(_BLOCK)
-    start = (rest[0] + 2) // 2 * 2 if rest else 0  # behind a name
-    return rest[start + 4 :][: int.from_bytes(rest[start : start + 4], "big")]
+def join(words: bytes, others: bytes) -> bytes:
+    """The list of words and all other blocks."""
+    head = _WORDS + bytes(2) + len(words).to_bytes(4, "big")
+    return (head + words + bytes(len(words) % 2) if words else b"") + others
+
+
+def split(blocks: bytes) -> tuple[bytes, bytes]:
+    """(words, all other blocks) of a list."""
+    words, others, place = b"", b"", 0
+    while place + 12 <= len(blocks) and blocks[place : place + 4].isalnum():
+        start = place + 6 + (blocks[place + 6] + 2) // 2 * 2 + 4  # behind a name and the size
+        size = int.from_bytes(blocks[start - 4 : start], "big")
+        end = start + size + size % 2
+        if blocks[place : place + 6] == _WORDS:
+            words += blocks[start : start + size]
+        else:
+            others += blocks[place:end]
+        place = end
+    return words, others

@@ -7,7 +7,7 @@ import numpy as np
 
 from tf_deblur.errors import UserError
 from tf_deblur.pictures import exif, iptc, libvips, pillow
-from tf_deblur.pictures.libvips import COMMENTS, EXTENDED_XMP, pyvips
+from tf_deblur.pictures.libvips import COMMENTS, EXTENDED_XMP, IPTC, PHOTOSHOP, pyvips
 
 LONGEST = 65535 - 2  # bytes of a segment, which counts its own length
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
@@ -21,23 +21,25 @@ _PICTURE = re.compile(rb"\xff\xd8\xff[\xc0-\xef]")
 
 
 def open(data: bytes, loader: str, fail_on: str = "warning") -> pyvips.Image:
-    """As `libvips.open`, with GAIN_MAP if the file has one, comments, and XMP of many segments."""
+    """As `libvips.open`, with GAIN_MAP if the file has one, and what has many segments."""
     image = libvips.load(data, loader, fail_on=fail_on).copy()
-    told, gain_map, kept = False, False, {COMMENTS: b"", EXTENDED_XMP: b""}
+    told, gain_map, blocks, kept = False, False, b"", {COMMENTS: b"", EXTENDED_XMP: b""}
     for marker, start, end in _read_segments(data):
         content = data[start + 4 : end]
         if marker == 0xE0 and content[:5] == b"JFIF\0" and len(content) > 7:
             told = content[7] in (1, 2)
         elif marker == 0xE1 and content.startswith(_MORE_XMP):
             kept[EXTENDED_XMP] += data[start:end]
+        elif marker == 0xED and content.startswith(iptc.PREFIX):
+            blocks += content.removeprefix(iptc.PREFIX)
         elif marker == 0xFE:
             kept[COMMENTS] += data[start:end]
         gain_map |= any(mark in content for mark in _GAIN_MAPS)
     if not told and not exif.has(exif.read(image, data), exif.RESOLUTION):
         image = image.copy(xres=1, yres=1)
-    for field, segments in kept.items():
-        if segments:
-            image.set_type(pyvips.GValue.blob_type, field, segments)
+    kept[IPTC], kept[PHOTOSHOP] = iptc.split(blocks)
+    for field, content in kept.items():
+        image = libvips.set_bytes(image, field, content)
     if gain_map:
         image.set_type(pyvips.GValue.gint_type, libvips.GAIN_MAP, 1)
     return image
@@ -50,22 +52,19 @@ def decode(image: pyvips.Image, data: bytes) -> tuple:
     except pyvips.Error as error:
         if "premature end of data segment" in str(error):  # the rest would be grey
             raise UserError("its pixels end too early: cut short or damaged") from error
-        pillow.check(data)
+        pillow.check(data, "JPEG")
         turned, image = image, open(data, "jpeg", fail_on="error")
         if turned.get_typeof("orientation"):
             image.set_type(pyvips.GValue.gint_type, "orientation", turned.get("orientation"))
         decoded = libvips.decode(image, data)
     else:
-        pillow.check(data, pixels=False)
+        pillow.check(data, "JPEG", pixels=False)
     return decoded
 
 
 def save(pixels: np.ndarray, header: pyvips.Image | None, block: bytes, options: dict) -> bytes:
-    """As `libvips.save`, with resolution, EXIF, XMP and comments, of which that drops some."""
-    if header:
-        words = iptc.wrap(libvips.get_bytes(header, libvips.IPTC))
-        header = libvips.set_bytes(header, libvips.IPTC, words)
-    data = libvips.save(".jpg", pixels, header, options, keep="icc|iptc")
+    """As `libvips.save`, with all else that a JPEG holds, of which that drops some."""
+    data = libvips.save(".jpg", pixels, header, options, keep="icc")
     if not header:
         return data
     head = b""
@@ -77,6 +76,11 @@ def save(pixels: np.ndarray, header: pyvips.Image | None, block: bytes, options:
         head += _segment(0xE1, exif.PREFIX + block)
     if xmp := libvips.get_bytes(header, libvips.XMP):
         head += _segment(0xE1, _XMP + xmp)
+    words, others = iptc.split(libvips.get_bytes(header, PHOTOSHOP))  # a TIFF may hold both twice
+    blocks = iptc.join(libvips.get_bytes(header, IPTC) or words, others)
+    room = LONGEST - len(iptc.PREFIX)
+    for place in range(0, len(blocks), room):
+        head += _segment(0xED, iptc.PREFIX + blocks[place : place + room])
     for field in (EXTENDED_XMP, COMMENTS):
         head += libvips.get_bytes(header, field)
     return data[:2] + head + data[2:]

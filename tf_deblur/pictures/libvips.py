@@ -22,9 +22,11 @@ pyvips.block_untrusted_set(True)  # their readers are not made for files of stra
 
 # Names of its fields, and of ours: whether there is a gain map; parts of a file as they lie in it.
 EXIF, XMP, PROFILE, IPTC = "exif-data", "xmp-data", "icc-profile-data", "iptc-data"
-GAIN_MAP, EXTENDED_XMP, COMMENTS = "gainmap-data", "xmp-extended", "jpeg-comments"
+PHOTOSHOP, GAIN_MAP = "photoshop-data", "gainmap-data"
+EXTENDED_XMP, COMMENTS = "xmp-extended", "jpeg-comments"
 TEXTS, COLOURS = "png-texts", "png-colours"
-_KEPT = [PROFILE, XMP, IPTC, "resolution-unit", EXTENDED_XMP, COMMENTS, TEXTS, COLOURS]
+_KEPT = [PROFILE, XMP, IPTC, PHOTOSHOP, "resolution-unit"]
+_KEPT += [EXTENDED_XMP, COMMENTS, TEXTS, COLOURS]
 _TYPES = ("uchar", "ushort")
 _UNSUPPORTED = re.compile(r"not (configured|supported|implemented)|unsupported", re.IGNORECASE)
 _SHORT = re.compile(

@@ -22,6 +22,7 @@ from tf_deblur.pictures.libvips import (
     EXIF,
     EXTENDED_XMP,
     IPTC,
+    PHOTOSHOP,
     TEXTS,
     XMP,
     get_bytes,
@@ -29,7 +30,8 @@ from tf_deblur.pictures.libvips import (
 )
 
 QUALITY = 95  # of JPEG, WebP and AVIF
-WORDS = {IPTC: "IPTC", EXTENDED_XMP: "extended XMP", COMMENTS: "comment", TEXTS: "texts"}
+WORDS = {IPTC: "IPTC", PHOTOSHOP: "Photoshop data", EXTENDED_XMP: "extended XMP"}
+WORDS |= {COMMENTS: "comment", TEXTS: "texts"}
 MEGAPIXELS = 150  # a file that claims more is refused, unless the user says otherwise
 
 

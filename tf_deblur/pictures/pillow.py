@@ -5,8 +5,10 @@ comes dark, unused bits as transparency, and OS/2's colours grey. Where a GIF's 
 than its screen, libvips makes the rest black.
 """
 
+import contextlib
 import io
 import struct
+import threading
 
 import numpy as np
 from PIL import BmpImagePlugin, GifImagePlugin, Image
@@ -16,28 +18,40 @@ from tf_deblur.pictures import libvips
 from tf_deblur.pictures.libvips import pyvips
 
 _LONGEST = 1_000_000  # pixels a side
+_LIFTED = threading.Lock()
 _V5 = 124  # bytes of the newest header
 _EMBEDDED = b"DEBM"  # the profile is in the file
 
 
-def check(data: bytes, pixels: bool = True) -> None:
+def check(data: bytes, kind: str, pixels: bool = True) -> None:
     """Raises what Pillow does if it does not know a file, or how to get whole pixels out of it.
 
     Where libvips is content with less, of damaged files a second opinion counts.
 
     Args:
       data: the file.
+      kind: Pillow's name of its format, whose reader is asked for pictures of any size.
       pixels: whether they are decoded; if not, its head counts alone.
     """
-    with quiet():
+    Image.init()
+    with quiet(), _any_size():
         try:
-            picture = Image.open(io.BytesIO(data))
-        except Image.DecompressionBombError:  # so large that the user has said to trust it
-            return
-        except Image.UnidentifiedImageError:
+            picture = Image.OPEN[kind][0](io.BytesIO(data), "")
+        except (SyntaxError, IndexError, TypeError, struct.error):
             raise ValueError("no whole picture for a second reader") from None
         if pixels:
             picture.load()
+
+
+@contextlib.contextmanager
+def _any_size():
+    """Lifts Pillow's limit, since a picture's size has been looked at; for one thread at a time."""
+    with _LIFTED:
+        kept, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = kept
 
 
 def open_bmp(data: bytes, loader: str) -> pyvips.Image:
@@ -59,7 +73,7 @@ def open_bmp(data: bytes, loader: str) -> pyvips.Image:
 
 
 def decode_bmp(image: pyvips.Image, data: bytes) -> tuple:
-    """As `libvips.decode`: one channel if all its colours are grey, four with alpha."""
+    """As `libvips.decode`: one channel where Pillow tells grey, four with alpha."""
     return _list_pixels(_open_bmp(data)), False, image
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import TiffImagePlugin
 
 from tf_deblur.errors import UserError, quiet
-from tf_deblur.pictures import arrays, exif, iptc, libvips, pillow
+from tf_deblur.pictures import arrays, exif, libvips, pillow
 from tf_deblur.pictures.directories import (
     BYTES,
     find_any,
@@ -26,7 +26,8 @@ PLANES, COLOUR_MAP, TILE_WIDTH, TILE_HEIGHT, TILES, TILE_SIZES = 284, 320, 322, 
 EXTRA, NUMBERS, BLACK_AND_WHITE = 338, 339, 532
 _NO_ALPHA = 0  # of EXTRA: a channel that means nothing known
 _SMALLER, _MASK, _OLD_SMALLER = 1, 4, 2
-_WHITE_IS_0, _YCBCR, _LABS = 0, 6, {8, 9, 10}
+_WHITE_IS_0, _GREY, _PALETTE, _YCBCR, _LABS = 0, 1, 3, 6, {8, 9, 10}
+_LEAST = {_WHITE_IS_0: 1, _GREY: 1, 2: 3, _PALETTE: 1, 5: 4, _YCBCR: 3}  # channels by colours
 _UNSIGNED = 1
 _JPEG = 7
 _BY_LIBVIPS = {1, 2, 3, 4, 5, _JPEG, 8, 32773, 32946}
@@ -53,8 +54,6 @@ def open(data: bytes, loader: str) -> pyvips.Image:
         raise UserError("begins with a preview, as raw files do; develop it to a picture first")
     libvips.refuse_pages(1 + sum(not _is_extra(page) for page in pages[1:]))
     tags = pages[0]
-    if () in tags.values():
-        raise UserError("its tags are not all there: cut short or damaged")
     codec = _get(tags, CODEC, 1)
     if codec not in _BY_LIBVIPS | _BY_PILLOW.keys():
         raise UserError(f"a TIFF of compression {codec}, which is not read; use PNG or JPEG")
@@ -62,6 +61,11 @@ def open(data: bytes, loader: str) -> pyvips.Image:
         raise UserError("a TIFF of Lab colours, which are not read; use PNG or JPEG")
     if _get(tags, PLANES, 1) == 2 and TILE_WIDTH in tags:
         raise UserError("a TIFF of tiles for each channel, which is not read; use PNG or JPEG")
+    colours = _get(tags, COLOURS, _GREY)
+    channels = _get(tags, CHANNELS, len(tags.get(BITS, [1])))
+    colour_map = 3 << _get(tags, BITS, 1) if colours == _PALETTE else 0
+    if channels < _LEAST.get(colours, channels + 1) or len(tags.get(COLOUR_MAP, ())) < colour_map:
+        raise UserError("its channels or colours are not all there: cut short or damaged")
     _refuse_missing_tiles(tags, len(data))
     return libvips.load(data, loader)
 
@@ -84,19 +88,20 @@ def decode(image: pyvips.Image, data: bytes) -> tuple:
     if codec in _BY_PILLOW or _get(tags, COLOURS) == _YCBCR and codec != _JPEG:
         image = _read_by_pillow(image, data, tags)
     array, *others = libvips.decode(image, data)
-    if codec != 1:
-        _check(data)
+    if codec != 1 and _is_doubtful(data):
+        pillow.check(data, "TIFF")
     if array.shape[-1] in (2, 4) and _get(tags, EXTRA) == _NO_ALPHA:
         array = array[..., :-1]
     return array, *others
 
 
-def _check(data):
-    """Asks Pillow for a second opinion on a file of which libvips warns."""
+def _is_doubtful(data):
+    """Whether libvips warns of a file's pixels."""
     try:
         pyvips.Image.tiffload_buffer(data, fail_on="warning", access="sequential").avg()
     except pyvips.Error:
-        pillow.check(data)
+        return True
+    return False
 
 
 def describe_rest(image: pyvips.Image, data: bytes) -> list[str]:
@@ -116,7 +121,7 @@ def save(pixels: np.ndarray, header: pyvips.Image | None, block: bytes, options:
         pixels = arrays.subtract_left(pixels).byteswap()
         options["predictor"] = "none"
     if header:
-        words = iptc.unwrap(libvips.get_bytes(header, libvips.IPTC))
+        words = libvips.get_bytes(header, libvips.IPTC)
         # of which libvips writes a quarter, for it takes bytes for numbers of 32 bits
         header = libvips.set_bytes(header, libvips.IPTC, words.ljust(4 * len(words), b"\0"))
     data = libvips.save(".tif", pixels, header, options)
@@ -203,7 +208,7 @@ def _read_by_pillow(image, data, tags):
         raise UserError(f"a TIFF of signed numbers or floats by {codec}, which is not read")
     if bits not in {1, 2, 4, 8, 16} or bits > 8 and _get(tags, CHANNELS, 1) > 1:
         raise UserError(f"a TIFF of {bits} bits by {codec}, which is not read; use PNG or JPEG")
-    if tags.get(BLACK_AND_WHITE, _WHOLE) != _WHOLE:
+    if (tags.get(BLACK_AND_WHITE) or _WHOLE) != _WHOLE:
         raise UserError("a YCbCr TIFF of a limited range, which is not read; use PNG or JPEG")
     picture = TiffImagePlugin.TiffImageFile(io.BytesIO(data))
     with quiet():  # libtiff says on standard error what it thinks of a file
@@ -246,21 +251,14 @@ def _read_pages(data):
         except struct.error:  # a directory past the file's end
             return
         places = find_places(data, start, order, big)
-        yield {tag: read_numbers(data, places[tag], order, big) for tag in places.keys() & _WANTED}
+        wanted = places.keys() & _WANTED
+        try:
+            tags = {tag: read_numbers(data, places[tag], order, big) for tag in wanted}
+        except ValueError as error:
+            raise UserError("its tags are not all there: cut short or damaged") from error
+        yield tags
         start = link
 
 
-_WANTED = {
-    KIND,
-    OLD_KIND,
-    BITS,
-    CODEC,
-    COLOURS,
-    CHANNELS,
-    PLANES,
-    COLOUR_MAP,
-    TILE_WIDTH,
-    EXTRA,
-    NUMBERS,
-}
-_WANTED |= {COLOUR_MAP, BLACK_AND_WHITE, TILE_HEIGHT, TILES, TILE_SIZES}
+_WANTED = {KIND, OLD_KIND, BITS, CODEC, COLOURS, CHANNELS, PLANES, COLOUR_MAP, EXTRA, NUMBERS}
+_WANTED |= {TILE_WIDTH, TILE_HEIGHT, TILES, TILE_SIZES, BLACK_AND_WHITE}

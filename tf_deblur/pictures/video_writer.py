@@ -132,7 +132,7 @@ class Writer:
             if packet.stream_index in self.tracks:
                 self._move(packet)
                 packet.stream = self.tracks[packet.stream_index]
-                if not packet.stream.name.startswith(("pcm_", "adpcm_")):
+                if not (packet.stream.name or "").startswith(("pcm_", "adpcm_")):
                     self.counts[packet.stream.index] += 1
                 with self._explain_errors():
                     self.container.mux(packet)
@@ -277,12 +277,14 @@ def _mend_duration(path):
     FFmpeg's muxer tells how long all tracks are, and cameras' data go on for up to a second.
     """
     with open(path, "r+b") as file, mmap.mmap(file.fileno(), 0) as data:
-        moov = next(place for kind, *place in read_boxes(data, 0, len(data)) if kind == b"moov")
-        boxes = list(read_boxes(data, *moov))
-        (head,) = [start for kind, start, _ in boxes if kind == b"mvhd"]
+        top = read_boxes(data, 0, len(data))
+        boxes = [box for kind, *moov in top if kind == b"moov" for box in read_boxes(data, *moov)]
+        head = next((start for kind, start, _ in boxes if kind == b"mvhd"), None)
+        if head is None:
+            return
         longest = 0
         for track in [data[start:end] for kind, start, end in boxes if kind == b"trak"]:
-            place = track.index(b"hdlr") + 12
+            place = track.find(b"hdlr") + 12
             if track[place : place + 4] in (b"vide", b"soun"):
                 longest = max(longest, int.from_bytes(track[28:32], "big"))
         if not data[head]:  # else its numbers are of 64 bits, which only days want

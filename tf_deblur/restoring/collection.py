@@ -20,8 +20,8 @@ from apache_beam.metrics import Metrics
 from apache_beam.ml.inference import base
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from tf_deblur import errors
-from tf_deblur.restoring import jobs, loading, pipeline
+from tf_deblur import errors, files
+from tf_deblur.restoring import jobs, loading, naming, pipeline
 
 COUNTS = ("restored", "failed")
 
@@ -101,13 +101,13 @@ def plan(patterns: list[str], output: str, format: str | None) -> tuple[list, li
     folders = collections.defaultdict(list)
     for path in found:
         folders[path.parent].append(path)
-    look = functools.cache(lambda folder: jobs.group(folders[folder]))
-    become = functools.partial(jobs.name_restored, format=format)
-    named = jobs.choose_names({path: path.parent for path in found}, become, ".", look)
+    look = functools.cache(lambda folder: naming.group(folders[folder]))
+    become = functools.partial(naming.name_restored, format=format)
+    named = naming.choose_names({path: path.parent for path in found}, become, ".", look)
     planned, taken = {}, set(found.values())
     for path, (name,) in named.items():
         target = FileSystems.join(output, str(name))
-        problem = jobs.find_fault(path) or (jobs.TAKEN if target in taken else None)
+        problem = naming.find_fault(path) or (files.TAKEN if target in taken else None)
         if problem:
             refused.append(f"{found[path]}: {problem}")
         else:

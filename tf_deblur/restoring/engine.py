@@ -1,5 +1,6 @@
 """What a network is to all that restores with it: a function of a batch, and a few facts."""
 
+import dataclasses
 import json
 import math
 import pathlib
@@ -10,43 +11,66 @@ import numpy as np
 from tf_deblur import devices
 from tf_deblur.errors import UserError
 
-FACTS = ("size_multiple", "radius", "channels", "pixel_bytes")
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """What has to be known of a network: all that tells one from another.
+
+    Attributes:
+      size_multiple: what heights and widths given to `run` are multiples of, in pixels.
+      radius: how far a restored pixel sees, in pixels to each side; None: as far as a tile is.
+      channels: of a picture.
+      pixel_bytes: memory that running takes for each pixel of a tile.
+      fixed_size: (height, width) of the tiles, if it takes no others.
+      tile_pixels: of a tile at most, as its graph cuts them itself: larger ones are cut twice.
+      most_memory: bytes that running may take, however much is free.
+      held_bytes: that it takes whatever a tile's size.
+      parameters: how many numbers were trained; None if that is not known.
+      multiply_adds: for each pixel, a pair as one; None likewise.
+      weights_sha256: of the file of weights that it was made from; None if that is not known.
+    """
+
+    size_multiple: int
+    radius: int | None
+    channels: int
+    pixel_bytes: int
+    fixed_size: tuple[int, int] | None = None
+    tile_pixels: float = math.inf
+    most_memory: float = math.inf
+    held_bytes: float = 0
+    parameters: int | None = None
+    multiply_adds: float | None = None
+    weights_sha256: str | None = None
+
+
+NEEDED = [f.name for f in dataclasses.fields(Facts) if f.default is dataclasses.MISSING]
 
 
 class Engine:
     """A network on some library: `run` and its facts, nothing more.
 
     Attributes:
-      size_multiple: what heights and widths given to `run` are multiples of, in pixels.
-      radius: how far a restored pixel sees, in pixels to each side.
-      channels: of a picture.
-      pixel_bytes: memory that running takes for each pixel of a tile.
-      most_pixels: of a tile, as its graph cuts them itself: larger ones would be cut twice.
-      fixed_size: (height, width) of the tiles, if it takes no others.
-      takes_bytes: whether `run` takes uint8 as well, and gives it back.
-      most_memory: bytes that running may take, however much is free.
-      ran_out: the exceptions by which it says that a GPU's memory was too little.
+      facts: the `Facts`.
       precision: "float32" or "bfloat16", or a `.tflite` file's variant; `why` says why that one.
       device: where it runs, in words.
-      weights_sha256: of the file of weights that it was made from; None if that is not known.
+      takes_bytes: whether `run` takes uint8 as well, and gives it back.
+      ran_out: the exceptions by which it says that a GPU's memory was too little.
     """
 
-    fixed_size = None
     takes_bytes = False
-    most_memory = math.inf
     ran_out = ()
 
-    def __init__(self, facts, precision="float32", why="its only one", device=None):
-        for fact in FACTS:
-            setattr(self, fact, facts[fact])
-        self.most_pixels = facts.get("tile_pixels", math.inf)
-        self.weights_sha256 = facts.get("weights_sha256")
-        self.precision, self.why = precision, why
+    def __init__(self, facts: Facts, precision="float32", why="its only one", device=None):
+        self.facts, self.precision, self.why = facts, precision, why
         self.device = device or devices.name_device()
 
     def run(self, batch: np.ndarray) -> np.ndarray:
-        """(n, h, w, c) float32 in [0, 1], sides multiples of `size_multiple` -> the same."""
+        """(n, h, w, c) float32 in [0, 1], sides multiples of the size multiple -> the same."""
         raise NotImplementedError
+
+    def count_multiply_adds(self) -> float | None:
+        """As of its facts, or by its graph, which takes a while."""
+        return self.facts.multiply_adds
 
 
 def read_facts(path: pathlib.Path, more: tuple[str, ...] = ()) -> dict:
@@ -54,13 +78,13 @@ def read_facts(path: pathlib.Path, more: tuple[str, ...] = ()) -> dict:
 
     Args:
       path: of the JSON.
-      more: what it must say beside FACTS.
+      more: what it must say beside NEEDED.
     """
     try:
-        facts = json.loads(path.read_text())
+        told = json.loads(path.read_text())
         for fact in more:
-            facts[fact]
-        return facts | {fact: int(facts[fact]) for fact in FACTS}
+            told[fact]
+        return told | {fact: int(told[fact]) for fact in NEEDED}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{path}: missing or damaged; it says what the network needs, so keep the files "
@@ -68,8 +92,18 @@ def read_facts(path: pathlib.Path, more: tuple[str, ...] = ()) -> dict:
         ) from error
 
 
-def refuse(path: pathlib.Path, problem: Exception | str) -> NoReturn:
-    """Raises the UserError for an export that does not open, because of an exception or words."""
+def make_facts(told: dict, **others: object) -> Facts:
+    """The `Facts` among all that is told of a network, and others in their place."""
+    names = [field.name for field in dataclasses.fields(Facts)]
+    return Facts(**{name: told[name] for name in names if name in told} | others)
+
+
+def refuse(
+    path: pathlib.Path,
+    problem: Exception | str,
+    what: str = "damaged, or not made by `tf-deblur export`",
+) -> NoReturn:
+    """Raises the UserError for a file that does not open, because of an exception or words."""
     reason = str(problem).strip().splitlines() or [type(problem).__name__]
     cause = problem if isinstance(problem, Exception) else None
-    raise UserError(f"{path}: damaged, or not made by `tf-deblur export` ({reason[0]})") from cause
+    raise UserError(f"{path}: {what} ({reason[0][:200]})") from cause

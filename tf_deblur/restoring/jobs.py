@@ -3,23 +3,20 @@
 For `deblur`, `blur` and Beam's collections alike.
 """
 
-import collections
 import dataclasses
 import functools
 import glob
-import hashlib
 import os
 import pathlib
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection
 
 from tf_deblur.errors import UserError
 from tf_deblur.files import TAKEN, Claims
 from tf_deblur.pictures import formats, video
+from tf_deblur.restoring import naming
 
 PIPE = "-"  # standard input, and then standard output
-ENDING, BESIDE = "_restored", "_compare"
-ROOM = 255 - 16  # bytes of a name, which file systems end at 255, before an ending and a suffix
 
 
 @dataclasses.dataclass
@@ -30,7 +27,8 @@ class Job:
       source: a path, or `PIPE`.
       results: the paths of what is made of it, the one that it is done for first.
       problem: why it cannot be done, or None.
-      done: whether its result is there and the user wants that left alone, or it is a result.
+      done: whether its result is there and the user wants that left alone, or it is a result,
+        or another job does the same.
     """
 
     source: pathlib.Path | str
@@ -55,7 +53,7 @@ class Job:
     @property
     def overwrites(self) -> bool:
         """Whether the result takes its original's place."""
-        return self.source != PIPE and self.target == _follow(self.source)
+        return self.source != PIPE and self.target == naming.find_original(self.source)
 
 
 def plan(
@@ -92,29 +90,15 @@ def plan(
         return [Job(PIPE, (PIPE,))]
     return plan_all(
         names,
-        functools.partial(name_restored, format=format, overwrite=overwrite, compare=compare),
-        endings=(ENDING, BESIDE),
+        functools.partial(
+            naming.name_restored, format=format, overwrite=overwrite, compare=compare
+        ),
+        endings=(naming.ENDING, naming.BESIDE),
         wanted=(*formats.READ, *video.SUFFIXES),
         output=output,
         recursive=recursive,
         skip_existing=skip_existing,
     )
-
-
-def name_restored(
-    path: pathlib.Path,
-    format: str | None = None,
-    overwrite: bool = False,
-    compare: bool = False,
-) -> tuple[str, ...]:
-    """What is added to a file's stem for the names of its results: the restored, and beside it."""
-    if video.is_video(path):
-        suffix, compare = video.choose_suffix(path), False
-    else:
-        suffix = f".{format}" if format else formats.choose_suffix(path)
-    own = suffix == path.suffix and suffix.lower() == _follow(path).suffix.lower()
-    ending = "" if overwrite and own else ENDING  # else it may be another's
-    return (f"{ending}{suffix}", f"{BESIDE}{suffix}")[: 1 + compare]
 
 
 def plan_all(
@@ -154,14 +138,19 @@ def plan_all(
         if (listed or skip_existing) and _is_result(source, listed, look(source.parent), endings)
     }
     roots = {source: root for source, (root, *_) in found.items() if source not in jobs}
-    claims = Claims([*roots, *spared])
-    for source, results in choose_names(roots, become, output, look).items():
+    claims, taken = Claims([*roots, *spared]), set()
+    for source, results in naming.choose_names(roots, become, output, look).items():
         own = [source] if results[0] == source else []
-        job = Job(source, (_follow(source), *results[1:]) if own else results)
-        job.problem = found[source][1] or find_fault(source)
+        job = Job(source, (naming.find_original(source), *results[1:]) if own else results)
+        job.problem = found[source][1] or naming.find_fault(source)
         job.done = skip_existing and exists(results[0])
-        if not claims.take(job.results, replaced=own):
-            job.problem = TAKEN
+        both = os.path.realpath(source), os.path.realpath(results[0])
+        if both in taken:  # named twice, or by a link beside it
+            job.done = True
+        elif not claims.take(job.results, replaced=own):
+            job.problem = job.problem or TAKEN
+        elif not job.problem:
+            taken.add(both)
         jobs[source] = job
     return [jobs[source] for source in found]
 
@@ -175,74 +164,13 @@ def refuse_empty(names: Collection[str], output: str | None) -> None:
         raise UserError(f"{where}: is empty, as of a shell's variable that is not set")
 
 
-def choose_names(
-    roots: Mapping[pathlib.Path, pathlib.Path],
-    become: Callable,
-    output: str | None,
-    look: Callable,
-) -> dict[pathlib.Path, tuple[pathlib.Path, ...]]:
-    """The paths of each file's results; for the files of one folder the same on every run.
-
-    Where two files of a folder would have one result, named or not, those of another format have
-    it in their name: IMG_1.heic beside IMG_1.jpg becomes IMG_1_heic_restored.jpg. Where files of
-    several folders would within one run, their folder's name comes first.
-
-    Args:
-      roots: the folder that each file was found below.
-      become: as `plan_all`'s.
-      output: the folder for all; beside the files if None.
-      look: folder -> {stem: its pictures that could have results so called}.
-    """
-    parts = {}
-    for source, root in roots.items():
-        tails = become(source)
-        rivals = look(source.parent).get(_fit(source.stem), ())
-        others = {tail for path in rivals if path.suffix != source.suffix for tail in become(path)}
-        own = tails[0].endswith(source.suffix)
-        stem = source.stem if own or others.isdisjoint(tails) else _tell_apart(source)
-        folder = pathlib.Path(output, source.parent.relative_to(root)) if output else source.parent
-        parts[source] = folder, _fit(stem), tails
-    count = collections.Counter(
-        folder / (stem + tails[0]) for folder, stem, tails in parts.values()
-    )
-    names = {}
-    for source, (folder, stem, tails) in parts.items():
-        if count[folder / (stem + tails[0])] > 1:
-            stem = _fit(f"{pathlib.Path(os.path.abspath(source)).parent.name}_{stem}")
-        names[source] = tuple(
-            folder / (source.name if tail == source.suffix else stem + tail) for tail in tails
-        )
-    return names
-
-
-def _tell_apart(path):
-    return f"{path.stem}_{path.suffix[1:]}"
-
-
-def _fit(stem):
-    """A stem as long as a name may have it: cut, with what tells it from others cut so."""
-    name = os.fsencode(stem)
-    if len(name) <= ROOM:
-        return stem
-    return f"{name[: ROOM - 9].decode(errors='ignore')}~{hashlib.sha256(name).hexdigest()[:8]}"
-
-
 def _list_pictures(folder, wanted):
     """{stem: the pictures in a folder whose results may begin so}."""
     try:
         paths = [folder / name for name in os.listdir(folder) if not name.startswith(".")]
     except OSError:
         return {}
-    return group(path for path in paths if path.suffix.lower() in wanted)
-
-
-def group(paths: Iterable[pathlib.Path]) -> dict[str, list]:
-    """{stem: the files whose results may begin so}."""
-    found = collections.defaultdict(list)
-    for path in paths:
-        for stem in (path.stem, _tell_apart(path)):
-            found[_fit(stem)].append(path)
-    return found
+    return naming.group(path for path in paths if path.suffix.lower() in wanted)
 
 
 def _is_result(path, listed, pictures, endings):
@@ -250,41 +178,15 @@ def _is_result(path, listed, pictures, endings):
 
     Of what is `listed`, found in a folder, the main ending is enough: the folder may be --output.
     """
-    main = endings[0]
-    for ending in endings:
-        stem = path.stem.removesuffix(ending)
-        if stem != path.stem and (
-            (listed and ending == main) or stem in pictures or stem + main in pictures
-        ):
-            return True
-    return False
-
-
-def _follow(path):
-    """A file, or what a link to it leads to."""
-    return pathlib.Path(os.path.realpath(path)) if os.path.islink(path) else path  # or to itself
-
-
-def find_fault(path: pathlib.Path) -> str | None:
-    """Why libraries cannot be told a file's name, or None."""
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        return "its name is not UTF-8; rename it"
-    return None
+    stems = [path.stem.removesuffix(end) for end in endings if path.stem.endswith(end)]
+    beside = any(stem in pictures or stem + endings[0] in pictures for stem in stems)
+    return beside or listed and path.stem.endswith(endings[0])
 
 
 def read_list(path: str | os.PathLike) -> list[str]:
     """The names in a list of files: one a line, or each with a zero byte behind it.
 
-    Args:
-      path: of the list; `PIPE` for standard input.
-
-    Returns:
-      The names, as strings.
-
-    Raises:
-      UserError: it cannot be read, or names nothing.
+    UserError if it cannot be read, or names nothing; `PIPE` is standard input.
     """
     try:
         data = sys.stdin.buffer.read() if path == PIPE else pathlib.Path(path).read_bytes()
@@ -305,15 +207,15 @@ def find_sources(path: pathlib.Path, recursive: bool, wanted: Collection[str]) -
     Returns:
       For each (file, the folder it was found below, problem or None, whether it was in a folder).
     """
-    if not exists(path) and glob.has_magic(str(path)):
-        matches = map(pathlib.Path, sorted(glob.glob(str(path), recursive=True)))
-        found = [place for match in matches for place in find_sources(match, recursive, wanted)]
-        return found or [(path, path.parent, "no file is named so", False)]
+    found, problem = [], None
     if exists(path) and path.is_dir():
         found = _find_below(path, recursive, wanted)
         problem = "no pictures in it (folders in it: --recursive)"
-        return found or [(path, path.parent, problem, False)]
-    return [(path, path.parent, None, False)]
+    elif not exists(path) and glob.has_magic(str(path)):
+        matches = map(pathlib.Path, sorted(glob.glob(str(path), recursive=True)))
+        found = [each for match in matches for each in find_sources(match, recursive, wanted)]
+        problem = "no file is named so"
+    return found or [(path, path.parent, problem, False)]
 
 
 def _find_below(path, recursive, wanted):

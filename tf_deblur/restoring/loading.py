@@ -16,10 +16,38 @@ if TYPE_CHECKING:
     from tf_deblur.restoring.restorer import Restorer
 
 
+OURS = "assets.extra/model.json"  # in each SavedModel that `export` writes
+
+
+def _ends_in(*suffixes):
+    return lambda name: str(name).lower().endswith(suffixes)
+
+
+def _is_our_tflite(path):
+    """Whether its JSON says so; or, where that is missing, what it calls its picture."""
+    beside = path.with_suffix(".json")
+    if beside.is_file():
+        return b'"sha256"' in beside.read_bytes()
+    return not path.is_file() or b"restored" in path.read_bytes()
+
+
+def _is_graph_model(name):
+    """Of TensorFlow.js: model.json, its folder, or npm's package."""
+    path = pathlib.Path(name)
+    return _ends_in(".tgz", ".tar.gz", "model.json")(name) or (path / "model.json").is_file()
+
+
 def _is_saved_model(name):
     from tf_deblur.models import weights
 
     return bool(weights.find_saved_model(name))
+
+
+def _is_ours(name):
+    from tf_deblur.models import weights
+
+    folder = weights.find_saved_model(name)
+    return folder and (folder / OURS).exists()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +62,7 @@ class Row:
       takes: whether it alone runs what has this name; None for one that runs weights of ours.
       on_gpu: whether it uses a GPU where one is.
       threads: whether it is told how many.
+      foreign: whether it runs what others trained, and is told what the file does not say.
     """
 
     module: str
@@ -43,6 +72,7 @@ class Row:
     takes: Callable | None = None
     on_gpu: bool = False
     threads: bool = False
+    foreign: bool = False
 
 
 ENGINES = {
@@ -54,11 +84,26 @@ ENGINES = {
     ),
     "tflite": Row(
         *("tflite_backend", "TFLiteEngine"),
-        takes=lambda name: pathlib.Path(name).suffix == ".tflite",
+        takes=lambda name: _ends_in(".tflite")(name) and _is_our_tflite(pathlib.Path(name)),
         threads=True,
     ),
-    "saved_model": Row(
-        *("saved_model_backend", "SavedModelEngine", "tensorflow"), takes=_is_saved_model
+    "foreign_tflite": Row(
+        *("tflite_backend", "ForeignTFLiteEngine"),
+        takes=_ends_in(".tflite"),
+        threads=True,
+        foreign=True,
+    ),
+    "onnx": Row(*("onnx_backend", "ONNXEngine"), takes=_ends_in(".onnx"), foreign=True),
+    "saved_model": Row(*("saved_model_backend", "SavedModelEngine", "tensorflow"), takes=_is_ours),
+    "foreign_saved_model": Row(
+        *("saved_model_backend", "ForeignSavedModelEngine", "tensorflow"),
+        takes=lambda name: _ends_in(".keras")(name) or _is_saved_model(name),
+        foreign=True,
+    ),
+    "tfjs": Row(
+        *("tfjs_backend", "TFJSEngine", "tensorflow"),
+        takes=_is_graph_model,
+        foreign=True,
     ),
 }
 OWN = tuple(name for name, row in ENGINES.items() if not row.takes)  # the later the faster
@@ -71,6 +116,7 @@ def load(
     memory_gb: float | None = None,
     backend: str = "auto",
     threads: int | None = None,
+    model_facts: str | dict | None = None,
 ) -> "Restorer":
     """Opens a trained network for restoring; `tf_deblur.load` says what with."""
     from tf_deblur.restoring import restorer
@@ -82,9 +128,10 @@ def load(
         module = importlib.import_module(f"tf_deblur.restoring.{row.module}")
     if threads and not row.threads:
         raise UserError(f"{name}: the number of threads is for .tflite files")
-    opened = getattr(module, row.maker)(
-        name, precision, **({"threads": threads} if threads else {})
-    )
+    if model_facts and not row.foreign:
+        raise UserError(f"{name}: says all itself; --model_facts is for networks of others")
+    more = {"threads": threads, "model_facts": model_facts}
+    opened = getattr(module, row.maker)(name, precision, **{k: v for k, v in more.items() if v})
     if isinstance(opened, restorer.Restorer):
         return opened
     restore = restorer.TiledRestorer(name, opened)

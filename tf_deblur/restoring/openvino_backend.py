@@ -19,22 +19,26 @@ class OpenVINOEngine(engine.Engine):
     def __init__(self, name, precision):
         precision, why = devices.choose_processor_precision(precision)
         steps, tensors = weights.read(name)
-        facts = generators.list_facts(steps, "openvino", precision)
-        facts["weights_sha256"] = weights.hash_file(name)
+        told = generators.list_facts(steps, "openvino", precision)
+        facts = engine.make_facts(told, weights_sha256=weights.hash_file(name))
         device = f"{devices.name_processor()}, OpenVINO"
         super().__init__(facts, precision, why, device)
-        settings = {
-            "INFERENCE_PRECISION_HINT": HINTS[precision],
-            "INFERENCE_NUM_THREADS": devices.count_cores(),
-            "PERFORMANCE_HINT": "LATENCY",
-        }
         network = build(steps, tensors)
-        self._network = openvino.Core().compile_model(network, "CPU", settings)
+        self._network = openvino.Core().compile_model(network, "CPU", make_settings(precision))
         self._one_at_a_time = threading.Lock()  # it refuses a second one, and uses all cores
 
     def run(self, batch: np.ndarray) -> np.ndarray:
         with self._one_at_a_time:
             return self._network([batch])[0]
+
+
+def make_settings(precision: str) -> dict:
+    """How a network is compiled that runs on all cores, one picture at a time."""
+    return {
+        "INFERENCE_PRECISION_HINT": HINTS[precision],
+        "INFERENCE_NUM_THREADS": devices.count_cores(),
+        "PERFORMANCE_HINT": "LATENCY",
+    }
 
 
 def build(steps: list, tensors: dict) -> openvino.Model:

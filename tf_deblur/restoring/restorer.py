@@ -12,10 +12,11 @@ from tqdm import tqdm
 from tf_deblur import memory
 from tf_deblur.errors import BadPicture, UserError
 from tf_deblur.pictures import arrays
-from tf_deblur.restoring import tiling
+from tf_deblur.restoring import blending, tiling
 
 GIGABYTE = 1e9
 LARGEST_TILE = 16_000_000  # pixels; larger ones gain nothing, and are long to wait for
+TOLD = 0.5 / 255  # how far blended tiles may differ before it is said
 
 
 class Restorer:
@@ -62,13 +63,17 @@ class Restorer:
         """0 where nothing is run that nobody asked for."""
         return 0.0
 
+    def measure_costs(self, height: int, width: int) -> dict:
+        """{"parameters", "multiply_adds" a pixel, "memory" in bytes for a picture}, if known."""
+        return {}
+
     def describe_tiles(self) -> str:
         """Where and in which tiles pictures are restored, in words."""
         raise NotImplementedError
 
 
 class TiledRestorer(Restorer):
-    """An engine on pictures of any size, tile by tile, exactly.
+    """An engine on pictures of any size, tile by tile; exactly, where its radius is known.
 
     Attributes:
       engine: the `Engine`.
@@ -77,10 +82,14 @@ class TiledRestorer(Restorer):
 
     def __init__(self, name, engine):
         super().__init__(
-            name, engine.channels, engine.precision, engine.device, engine.weights_sha256
+            *(name, engine.facts.channels, engine.precision, engine.device),
+            engine.facts.weights_sha256,
         )
         self.engine = engine
-        self.memory = min(memory.measure_free() / 2, engine.most_memory)
+        self.memory = min(
+            memory.measure_free() / 2 + engine.facts.held_bytes, engine.facts.most_memory
+        )
+        self._told = TOLD  # how far tiles differed, as far as it was said
 
     def restore(self, image: np.ndarray, progress: Callable) -> np.ndarray:
         height, width = image.shape[:2]
@@ -94,32 +103,50 @@ class TiledRestorer(Restorer):
         while True:
             tiles = self.plan_tiles(*padded.shape[:2])
             try:
-                return tiling.apply(self._restore_tile, padded, tiles, count)[:height, :width]
+                return self._join(padded, tiles, count)[:height, :width]
             except self.engine.ran_out:
                 count(-done)
-                self.memory = tiles.largest * self.engine.pixel_bytes / 2
+                self.memory = self._needs(tiles.largest / 2)
                 self.say(f"{self.device}: out of memory; from here on {self.describe_tiles()}")
+
+    def _join(self, image, tiles, progress):
+        if not isinstance(tiles, blending.BlendedTiles):
+            return tiling.apply(self._restore_tile, image, tiles, progress)
+        given = arrays.to_float(image)
+        joined, apart = blending.apply(self._restore_tile, given, tiles, progress)
+        if apart > self._told:
+            self._told = apart
+            height, width = tiles.tile
+            self.say(
+                f"{self.name} sees whole tiles: {len(tiles)} of {width}x{height} are blended, and "
+                f"differ by {255 * apart:.1f} levels of 255 where they overlap"
+            )
+        return arrays.from_float(joined, image.dtype)
 
     def _restore_tile(self, tile):
         if tile.dtype == np.uint8 and self.engine.takes_bytes:
             return self.engine.run(tile[None])[0]
         return apply_to_floats(self.engine.run, tile)
 
-    def plan_tiles(self, height: int, width: int) -> tiling.Tiles | tiling.EqualTiles:
-        """The `tiling.Tiles`, or `EqualTiles`, in which a picture of this size is restored."""
-        engine = self.engine
-        multiple, margin = engine.size_multiple, self._margin()
-        height, width = (side + -side % multiple for side in (height, width))
-        if engine.fixed_size:
+    def plan_tiles(
+        self, height: int, width: int
+    ) -> tiling.Tiles | tiling.EqualTiles | blending.BlendedTiles:
+        """The tiles in which a picture of this size is restored."""
+        facts = self.engine.facts
+        height, width = self._pad_sides(height, width)
+        if facts.radius is None:
+            return self._plan_blended_tiles(height, width)
+        multiple, margin = facts.size_multiple, self._margin()
+        if facts.fixed_size:
             return self._plan_equal_tiles(height, width)
         try:
-            limits = {"radius": engine.radius, "multiple": multiple}
+            limits = {"radius": facts.radius, "multiple": multiple}
             return tiling.plan(height, width, **limits, most_pixels=int(self._largest()))
         except ValueError as error:
             raise self._too_little((2 * margin + multiple) ** 2) from error
 
     def _plan_equal_tiles(self, height, width):
-        size, margin = self.engine.fixed_size, self._margin()
+        size, margin = self.engine.facts.fixed_size, self._margin()
         try:
             tiles = tiling.EqualTiles(height, width, size, margin)
         except ValueError as error:
@@ -128,19 +155,34 @@ class TiledRestorer(Restorer):
                 f"{self.name} takes pictures of {least} {size[1]}x{size[0]} pixels; one that is "
                 "exported with --sizes=any takes all"
             ) from error
-        if tiles.largest * self.engine.pixel_bytes > self.memory:
+        if self._needs(tiles.largest) > self.memory:
             raise self._too_little(tiles.largest)
         return tiles
 
+    def _plan_blended_tiles(self, height, width):
+        facts = self.engine.facts
+        size = facts.fixed_size
+        size = size or blending.choose_tile(height, width, self._largest(), facts.size_multiple)
+        pixels = math.prod(size) or facts.size_multiple**2
+        if self._needs(pixels) > self.memory:
+            raise self._too_little(pixels)
+        return blending.BlendedTiles(height, width, size, facts.size_multiple)
+
     def _margin(self):
-        return tiling.compute_margin(self.engine.radius, self.engine.size_multiple)
+        return tiling.compute_margin(self.engine.facts.radius, self.engine.facts.size_multiple)
 
     def _largest(self):
-        return min(self.memory / self.engine.pixel_bytes, LARGEST_TILE, self.engine.most_pixels)
+        facts = self.engine.facts
+        free = max(self.memory - facts.held_bytes, 0)
+        return min(free / facts.pixel_bytes, LARGEST_TILE, facts.tile_pixels)
+
+    def _needs(self, pixels):
+        """Bytes, for a tile of so many."""
+        return self.engine.facts.held_bytes + pixels * self.engine.facts.pixel_bytes
 
     def _too_little(self, pixels):
         """The UserError for a memory in which no tile of so many pixels can be restored."""
-        needed = math.ceil(pixels * self.engine.pixel_bytes / GIGABYTE * 1000) / 1000
+        needed = math.ceil(self._needs(pixels) / GIGABYTE * 1000) / 1000
         return UserError(
             f"{self.memory / GIGABYTE:.3f} GB of memory are too few for a tile; "
             f"{self.name} wants at least {needed:.3f}, see --memory_gb"
@@ -148,12 +190,26 @@ class TiledRestorer(Restorer):
 
     def measure_seconds_a_pixel(self) -> float:
         """How long restoring takes, measured on a small tile, once everything is warm."""
-        size = self.engine.fixed_size
+        size = self.engine.facts.fixed_size
+        if self.engine.facts.radius is None:
+            size = (
+                size
+                or (-(-256 // self.engine.facts.size_multiple) * self.engine.facts.size_multiple,)
+                * 2
+            )
+            return self._time_tile(*size) / math.prod(size) / (1 - blending.OVERLAP) ** 2
         if not size:
             return self._time_tile(256, 256) / 256**2
         margins = 2 * self._margin()
         # a tile that is all margins takes pictures of its own size alone
         return self._time_tile(*size) / math.prod(s - margins if s > margins else s for s in size)
+
+    def measure_costs(self, height: int, width: int) -> dict:
+        return {
+            "parameters": self.engine.facts.parameters,
+            "multiply_adds": self.engine.count_multiply_adds(),
+            "memory": self._needs(self.plan_tiles(height, width).largest),
+        }
 
     def _time_tile(self, height, width):
         tile = np.zeros((1, height, width, self.channels), np.float32)
@@ -164,10 +220,17 @@ class TiledRestorer(Restorer):
 
     def pad(self, image: np.ndarray) -> np.ndarray:
         """Mirrors a picture at its lower and right border up to the size multiple."""
-        more = [(0, -side % self.engine.size_multiple) for side in image.shape[:2]]
+        sides = zip(image.shape, self._pad_sides(*image.shape[:2]))
+        more = [(0, padded - side) for side, padded in sides]
         if not any(after for _, after in more):
             return image
         return np.pad(image, [*more, (0, 0)], mode="reflect")
+
+    def _pad_sides(self, *sides):
+        """Up to the size multiple; and to the one size of tiles that are blended."""
+        facts, multiple = self.engine.facts, self.engine.facts.size_multiple
+        least = facts.fixed_size if facts.radius is None and facts.fixed_size else (0, 0)
+        return tuple(max(side + -side % multiple, low) for side, low in zip(sides, least))
 
     def __str__(self):
         return f"{self.name} on {self.device} in {self.precision} ({self.engine.why})"
@@ -175,9 +238,12 @@ class TiledRestorer(Restorer):
     def describe_tiles(self) -> str:
         """How pictures are cut: radius and largest tile, in words."""
         largest = f"at most {self._largest() / 1e6:.1f} megapixels"
-        if size := self.engine.fixed_size:
+        if size := self.engine.facts.fixed_size:
             largest = f"{size[1]}x{size[0]}"
-        return f"radius {self.engine.radius} pixels, tiles of {largest}"
+        radius = self.engine.facts.radius
+        if radius is None:
+            return f"sees a whole tile; tiles of {largest}, blended where they overlap"
+        return f"radius {radius} pixels, tiles of {largest}"
 
 
 def apply_to_floats(run: Callable, tile: np.ndarray) -> np.ndarray:

@@ -1,11 +1,13 @@
-"""A SavedModel on TensorFlow."""
+"""A SavedModel on TensorFlow, of ours or of others, whose Keras files are one too."""
+
+import pathlib
 
 import numpy as np
 import tensorflow as tf
 
 from tf_deblur import devices, errors
 from tf_deblur.models import weights
-from tf_deblur.restoring import engine
+from tf_deblur.restoring import engine, foreign, graph_backend, loading
 
 
 class SavedModelEngine(engine.Engine):
@@ -15,13 +17,12 @@ class SavedModelEngine(engine.Engine):
 
     def __init__(self, name, precision):
         folder = weights.find_saved_model(name)
-        facts = engine.read_facts(folder / "assets.extra/model.json")
-        if devices.list_gpus():  # its layers are made already
-            super().__init__(facts)
-        else:
-            super().__init__(facts, *devices.choose_precision(precision))
-        if self.precision == "bfloat16":
-            self.pixel_bytes = facts.get("pixel_bytes_bfloat16", self.pixel_bytes)
+        told = engine.read_facts(folder / loading.OURS)
+        # on a GPU its layers are made already
+        chosen = () if devices.list_gpus() else devices.choose_precision(precision)
+        if "bfloat16" in chosen:
+            told["pixel_bytes"] = told.get("pixel_bytes_bfloat16", told["pixel_bytes"])
+        super().__init__(engine.make_facts(told), *chosen)
         try:
             with errors.quiet():
                 self._loaded = tf.saved_model.load(str(folder))
@@ -32,3 +33,41 @@ class SavedModelEngine(engine.Engine):
     def run(self, batch: np.ndarray) -> np.ndarray:
         with devices.use_bfloat16_graphs(self.precision == "bfloat16"):
             return self._float32(image=tf.constant(batch))["restored"].numpy()
+
+
+class ForeignSavedModelEngine(graph_backend.GraphEngine):
+    """A SavedModel of others, or a `.keras` file; `model_facts` as `foreign.read_told` takes them.
+
+    Of several signatures it is the one that serves by default.
+    """
+
+    def __init__(self, name, precision, model_facts=None):
+        path, told = pathlib.Path(name), foreign.read_told(name, model_facts)
+        try:
+            with errors.quiet():
+                function = _open_keras(path) if path.suffix == ".keras" else _open_signature(path)
+                graph, image, tensors = graph_backend.freeze(function)
+        except Exception as error:  # Keras and TensorFlow have all kinds
+            engine.refuse(path, error, "no network that TensorFlow opens")
+        names = function.structured_outputs
+        names = sorted(names) if isinstance(names, dict) else map(str, range(len(tensors)))
+        restored = foreign.choose_output(name, dict(zip(names, tensors)), told)
+        super().__init__(name, precision, graph, image, restored, told)
+
+
+def _open_keras(path):
+    import keras
+
+    model = keras.models.load_model(str(path), compile=False, safe_mode=True)
+    taken = [tf.TensorSpec(it.shape, it.dtype) for it in model.inputs]
+    return tf.function(lambda x: model(x, training=False), taken).get_concrete_function()
+
+
+def _open_signature(path):
+    loaded = tf.saved_model.load(str(weights.find_saved_model(path)))
+    named = loaded.signatures
+    if not named:
+        raise ValueError("it has no signature")
+    chosen = named["serving_default" if "serving_default" in named else next(iter(named))]
+    chosen._loaded = loaded  # a signature alone does not keep its variables
+    return chosen

@@ -20,12 +20,12 @@ class TensorFlowEngine(engine.Engine):
     def __init__(self, name, precision):
         precision, why = devices.choose_precision(precision)
         steps, tensors = weights.read(name)
-        facts = generators.list_facts(steps, "tensorflow", precision)
-        facts["weights_sha256"] = weights.hash_file(name)
+        told = generators.list_facts(steps, "tensorflow", precision)
+        facts = engine.make_facts(told, weights_sha256=weights.hash_file(name))
         super().__init__(facts, precision, why)
         # On a processor bfloat16 is an option of the graph (see `run`), on a GPU of its steps.
         kind = tf.bfloat16 if precision == "bfloat16" and devices.list_gpus() else tf.float32
-        batch = tf.TensorSpec([None, None, None, self.channels], tf.float32)
+        batch = tf.TensorSpec([None, None, None, facts.channels], tf.float32)
         function = tf.function(lambda x: run_steps(x, steps, tensors, kind), [batch])
         self._network = function.get_concrete_function()
 

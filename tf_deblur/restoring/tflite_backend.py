@@ -1,14 +1,16 @@
-"""A .tflite file on LiteRT, or on TensorFlow's own interpreter."""
+"""A .tflite file, of ours or of others, on LiteRT, or on TensorFlow's own interpreter."""
 
 import hashlib
 import pathlib
+import struct
+import threading
 from importlib import metadata
 
 import numpy as np
 
 from tf_deblur import devices, errors
 from tf_deblur.errors import UserError
-from tf_deblur.restoring import engine
+from tf_deblur.restoring import engine, foreign
 
 FACTS = ("name", "sha256", "variant", "signature", "fixed_size", "inputs", "outputs")
 # Where such files run, memory is for others too, and 12 megapixels restore in 0.7 GB with all else.
@@ -22,27 +24,29 @@ class TFLiteEngine(engine.Engine):
         path = pathlib.Path(name)
         if not path.is_file():
             raise UserError(f"{path}: no such file")
-        facts = engine.read_facts(path.with_suffix(".json"), FACTS)
-        if hashlib.sha256(path.read_bytes()).hexdigest() != facts["sha256"]:
+        told = engine.read_facts(path.with_suffix(".json"), FACTS)
+        if hashlib.sha256(path.read_bytes()).hexdigest() != told["sha256"]:
             # the interpreter checks nothing: what is cut short ends the process
             engine.refuse(path, "another file than its .json tells of")
         make, runtime = find_interpreter()
         threads = threads or devices.count_cores()
         where = f"{threads} thread{'s' * (threads > 1)} of {runtime}"
-        super().__init__(facts, facts["variant"], "its only one", where)
-        self.fixed_size = tuple(facts["fixed_size"] or ()) or None
-        if not self.fixed_size:
-            self.most_memory = MEMORY
-        self._image, self._restored = facts["inputs"][0], facts["outputs"][0]
+        size = tuple(told["fixed_size"] or ()) or None
+        facts = engine.make_facts(
+            told, fixed_size=size, **({} if size else {"most_memory": MEMORY})
+        )
+        super().__init__(facts, told["variant"], "its only one", where)
+        self._image, self._restored = told["inputs"][0], told["outputs"][0]
         self.takes_bytes = _is_bytes(self._image) and _is_bytes(self._restored)
         try:
             with errors.quiet():  # it says its delegate
                 opened = make(str(path), num_threads=threads)
-                if self.fixed_size:
+                if size:
                     opened.allocate_tensors()
-                self._runner = _find_runner(opened, facts)
-                if not self.fixed_size:
-                    self.run(np.zeros((1, *[self.size_multiple] * 2, self.channels), np.float32))
+                self._runner = _find_runner(opened, told)
+                if not size:
+                    side = facts.size_multiple
+                    self.run(np.zeros((1, side, side, facts.channels), np.float32))
         except (ValueError, RuntimeError) as error:
             engine.refuse(path, error)
 
@@ -58,6 +62,71 @@ class TFLiteEngine(engine.Engine):
 
     def _invoke(self, given):
         return self._runner(**{self._image["name"]: given})[self._restored["name"]]
+
+
+class ForeignTFLiteEngine(foreign.ForeignEngine):
+    """A `.tflite` file of others; `model_facts` as `foreign.read_told` takes them."""
+
+    def __init__(self, name, precision, threads=None, model_facts=None):
+        path, told = pathlib.Path(name), foreign.read_told(name, model_facts)
+        make, runtime = find_interpreter()
+        threads = threads or devices.count_cores()
+        try:
+            _check_whole(path.read_bytes())
+            with errors.quiet():
+                opened = make(str(path), num_threads=threads)
+            [image] = opened.get_input_details()
+            outputs = opened.get_output_details()
+        except (OSError, ValueError, RuntimeError, struct.error, IndexError) as error:
+            engine.refuse(path, error, "no whole .tflite file")
+        restored = foreign.choose_output(name, {it["name"]: it for it in outputs}, told)
+        one_at_a_time, size = threading.Lock(), None
+
+        def run(given):
+            nonlocal size
+            with one_at_a_time:
+                if size != given.shape:
+                    opened.resize_tensor_input(image["index"], given.shape)
+                    opened.allocate_tensors()
+                    size = given.shape
+                opened.set_tensor(image["index"], _quantise(given, _read_quantisation(image)))
+                opened.invoke()
+                made = opened.get_tensor(restored["index"])
+                return _dequantise(made, _read_quantisation(restored))
+
+        shape = tuple(None if side < 0 else int(side) for side in image["shape_signature"])
+        network = foreign.Network(run, shape, "float32")
+        if by := _read_quantisation(image):  # all that it can be told is from black to white
+            ends = np.iinfo(by["dtype"])
+            network.told["range"] = _dequantise(np.array([ends.min, ends.max]), by).tolist()
+        where = f"{threads} thread{'s' * (threads > 1)} of {runtime}"
+        super().__init__(name, network, told, np.dtype(image["dtype"]).name, "its only one", where)
+
+
+def _check_whole(data):
+    """ValueError and others for what is no such file, or cut: the interpreter would end with it."""
+    try:
+        from ai_edge_litert import schema_py_generated as schema
+    except ModuleNotFoundError:
+        from tensorflow.lite.python import schema_py_generated as schema
+    if data[4:8] != b"TFL3":
+        raise ValueError("it does not begin as one")
+    model = schema.Model.GetRootAsModel(data, 0)
+    for number in range(model.BuffersLength()):
+        model.Buffers(number).DataAsNumpy()
+    for graph in map(model.Subgraphs, range(model.SubgraphsLength())):
+        for tensor in map(graph.Tensors, range(graph.TensorsLength())):
+            tensor.ShapeAsNumpy(), tensor.Name(), model.Buffers(tensor.Buffer()).DataLength()
+        for op in map(graph.Operators, range(graph.OperatorsLength())):
+            op.InputsAsNumpy(), op.OutputsAsNumpy(), model.OperatorCodes(op.OpcodeIndex())
+
+
+def _read_quantisation(details):
+    """As a JSON of ours tells it; None where numbers stand for themselves."""
+    scale, zero_point = details["quantization"]
+    if np.issubdtype(details["dtype"], np.floating):
+        return None
+    return {"scale": scale or 1.0, "zero_point": zero_point, "dtype": details["dtype"]}
 
 
 def find_interpreter() -> tuple[type, str]:
@@ -112,7 +181,8 @@ def _quantise(picture, by):
         return picture
     whole = np.rint(picture / by["scale"])
     whole += by["zero_point"]
-    return np.clip(whole, 0, 255, out=whole).astype(np.uint8)
+    kind = by.get("dtype", np.uint8)
+    return np.clip(whole, np.iinfo(kind).min, np.iinfo(kind).max, out=whole).astype(kind)
 
 
 def _dequantise(restored, by):

@@ -16,7 +16,7 @@ import numpy as np
 
 from tf_deblur.errors import BadPicture, UserError
 from tf_deblur.pictures import arrays, formats, photographs
-from tf_deblur.restoring.jobs import ENDING
+from tf_deblur.restoring.naming import ENDING
 
 if typing.TYPE_CHECKING:  # loads TensorFlow
     from tf_deblur.scoring.pictures import Pictures
@@ -43,6 +43,7 @@ class Method:
       notes: what they do not depend on.
       network: whether it is one, so that the check of `deblur` applies.
       timed: whether its speed is its own.
+      costs: (height, width) -> what it takes else, by `restorer.Restorer.measure_costs`.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Method:
     notes: dict = dataclasses.field(default_factory=dict)
     network: bool = False
     timed: bool = False
+    costs: Callable = lambda height, width: {}
 
 
 def join(models: list[Method], folders: list[Method], baselines: list[Method]) -> list[Method]:
@@ -63,14 +65,24 @@ def join(models: list[Method], folders: list[Method], baselines: list[Method]) -
     return methods
 
 
-def open_model(name: str, precision: str) -> Method:
-    """A trained network: name, or ROW=NAME, and precision as `loading.load` takes them."""
-    from tf_deblur.restoring import loading
+def open_models(name: str, precision: str, count: int = 1) -> list[Method]:
+    """A trained network: name, or ROW=NAME, and precision as `loading.load` takes them.
+
+    With a `count` above 1 the mean of so many positions follows, as a row of its own.
+    """
+    from tf_deblur.restoring import ensemble, loading
 
     row, _, named = name.partition("=")
     if not named or "/" in row or pathlib.Path(name).exists():
         row, named = name, name
     restore = loading.load(named, precision)
+    methods = [_wrap(row, restore)]
+    if count > 1:
+        methods.append(_wrap(f"{row}, mean of {count}", ensemble.Ensemble(restore, count)))
+    return methods
+
+
+def _wrap(row, restore):
     return Method(
         row,
         lambda pair: restore(pair["blurred"]),
@@ -82,6 +94,7 @@ def open_model(name: str, precision: str) -> Method:
         notes={"tiles": restore.describe_tiles()},
         network=True,
         timed=True,
+        costs=restore.measure_costs,
     )
 
 

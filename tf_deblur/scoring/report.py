@@ -37,17 +37,30 @@ NOTES = {
     "at_limit": "with the best shift on the border of the search, where it may be larger",
     "failed": "not to be registered, and scored as they lie",
 }
+# What a method takes: the column, what it is called in the JSON, its unit, how it is written.
+COSTS = {
+    "s/MP": ("seconds_a_megapixel", 1, ".2f"),
+    "GMAC/MP": ("multiply_adds", 1e3, ".0f"),
+    "M weights": ("parameters", 1e6, ".2f"),
+    "GB": ("memory", 1e9, ".2f"),
+}
 UNTOLD = "SSIM, kind untold"
-SOURCE = (
-    "published: Table 3 of Sang, Gao and Yin 2018, on all pairs; config and SSIM's kind not told"
-)
-# Table 3 of Sang, Gao and Yin 2018: PSNR and SSIM.
+SOURCES = [
+    "quoted: not measured here, but published, on all pairs; Whyte to Sang by Table 3 of Sang, Gao "
+    "and Yin 2018, config and SSIM's kind not told; each other one by its own paper"
+]
+# PSNR and SSIM: Table 3 of Sang, Gao and Yin 2018, then each paper's own.
 PUBLISHED = {
     "gopro": {
         "Whyte": (23.6169, 0.8017),
         "Sun": (25.8298, 0.8894),
         "Gong": (26.4322, 0.8994),
         "Sang": (29.9762, 0.9182),
+        "DeblurGAN-v2 (Inception)": (29.55, 0.934),
+        "MPRNet": (32.66, 0.959),
+        "MAXIM-3S": (32.86, 0.961),
+        "Restormer": (32.92, 0.961),
+        "NAFNet, width 64": (33.69, 0.967),
     },
     "lai": {
         "Whyte": (13.6199, 0.5833),
@@ -114,7 +127,7 @@ def make_tables(
         rows = _rows(result, alignment, published)
         below = _below(result, alignment)
         if published and _find_published(result, alignment):
-            below.append(SOURCE)
+            below += SOURCES
         yield _title(result, alignment), rows, below
     if per_sequence:
         alignment = choose_alignment(result)
@@ -152,17 +165,17 @@ def _title(result, alignment):
 def _rows(result, alignment, published):
     methods = result["tables"][alignment]
     metrics = [name for name in LABELS if name in methods[BLURRED]]
-    head = ["", *(LABELS[name] for name in metrics), "pairs", "made worse", "s/MP"]
+    head = ["", *(LABELS[name] for name in metrics), "pairs", "made worse", *COSTS]
     rows = [head]
     for method, means in methods.items():
-        speed = result["methods"][method].get("seconds_a_megapixel")
+        costs = [(result["methods"][method].get(key), *how) for key, *how in COSTS.values()]
         rows.append(
             [
                 method,
                 *(_number(name, means[name]) for name in metrics),
                 str(means["pairs"]),
                 "" if method == BLURRED else f"{means['made_worse']:.1%}",
-                "" if speed is None else f"{speed:.2f}",
+                *("" if cost is None else f"{cost / unit:{kind}}" for cost, unit, kind in costs),
             ]
         )
     if published and (others := _find_published(result, alignment)):
@@ -170,7 +183,7 @@ def _rows(result, alignment, published):
         rows[0][-1] = UNTOLD
         for method, (psnr, ssim) in others.items():
             gap = [""] * (len(head) - 2)
-            rows.append([f"{method}, published", f"{psnr:.3f}", *gap, f"{ssim:.4f}"])
+            rows.append([f"quoted: {method}", f"{psnr:.3f}", *gap, f"{ssim:.4f}"])
     return rows
 
 
@@ -259,11 +272,12 @@ def list_means(result: dict) -> Iterator[list]:
     """The tables' numbers, not rounded, one row an alignment and method."""
     metrics = _metrics(result)
     more = ("deviation", "pairs", "identical", "made_worse")
-    yield ["alignment", "method", *metrics, *more, "seconds_a_megapixel"]
+    costs = [key for key, *_ in COSTS.values()]
+    yield ["alignment", "method", *metrics, *more, *costs]
     for alignment, methods in result["tables"].items():
         for method, means in methods.items():
-            speed = result["methods"][method].get("seconds_a_megapixel", "")
-            yield [alignment, method, *(means.get(name, "") for name in (*metrics, *more)), speed]
+            told = means | result["methods"][method]
+            yield [alignment, method, *(told.get(name, "") for name in (*metrics, *more, *costs))]
 
 
 def _metrics(result):

@@ -45,7 +45,7 @@ class Workdir:
             return
         try:
             before = BEFORE | json.loads(description.read_text())
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError) as error:
             raise UserError(
                 f"{description}: cannot be read ({error}); name a new --workdir and "
                 f"--init_from={self.path}"
