@@ -64,7 +64,7 @@ def start(name, folder):
         both = settings(folder, "half_plus_two", latest=0)
         return Server(both + settings(folder, *others), metrics_path="")
     if name == "timeout":
-        return Server(settings(folder, "slow", "half_plus_two", timeout=0.3), timeout=0.3)
+        return Server(settings(folder, "slow", "half_plus_two", timeout=9), timeout=9)
     more = {"cors": {"cors": ["*"]}, "monitoring_path": {"metrics_path": "/metrics"}}
     return Server(settings(folder, "half_plus_two"), **more.get(name, {}))
 

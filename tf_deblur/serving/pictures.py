@@ -8,6 +8,7 @@ from tf_deblur.pictures import arrays, formats, libvips
 from tf_deblur.serving.loaded import Loaded
 from tf_deblur.serving.status import Failure, invalid
 
+JPEG_XL = (b"\xff\x0a", b"\x00\x00\x00\x0cJXL \r\n\x87\n")  # newer TensorFlows read it, we do not
 WORDS = "not a JPEG or PNG file, or another picture that we can read"
 
 
@@ -53,7 +54,11 @@ def run(
 def _is_picture(data):
     """Whether a string begins like a picture's file, and like no text."""
     start = data[:32]
-    return bool(formats.find_by_start(data)) and (b"\0" in start or not start.isascii())
+    return (
+        start.startswith(JPEG_XL)
+        or bool(formats.find_by_start(data))
+        and (b"\0" in start or not start.isascii())
+    )
 
 
 def decode(data: bytes, most: float) -> np.ndarray:
