@@ -10,6 +10,7 @@ import sys
 import pytest
 
 import tf_deblur
+from tf_deblur import errors
 from tf_deblur.__main__ import COMMANDS
 from tf_deblur.pictures import photographs
 
@@ -151,3 +152,15 @@ def test_a_signal_tidies_and_who_asks_again_does_not_wait(more, status, tmp_path
     assert done.returncode == status, done.stderr
     assert done.stderr == ("" if more else "error: interrupted\n")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_threads_that_are_quiet_at_once_give_standard_error_back(capfd):
+    first, second = errors.quiet(), errors.quiet()
+    first.__enter__()
+    second.__enter__()
+    os.write(2, b"hidden")
+    first.__exit__(None, None, None)  # in another order than they began, as threads may
+    os.write(2, b"hidden")
+    second.__exit__(None, None, None)
+    os.write(2, b"told")
+    assert capfd.readouterr().err == "told"

@@ -8,6 +8,7 @@ import re
 import signal
 import sys
 import textwrap
+import threading
 import typing
 import warnings
 from collections.abc import Callable, Iterator
@@ -165,12 +166,32 @@ def load_tensorflow() -> None:
 def quiet() -> Iterator[None]:
     """Keeps dependencies' log lines and warnings off the terminal, unless --verbosity is given.
 
-    TensorFlow's C++ code writes straight to file descriptor 2, before any of its settings
-    is read, so the descriptor itself is taken away.
+    Of several threads that are quiet at once, the first begins and the last ends it.
     """
     if is_wordy():
         yield
         return
+    with _changing:
+        if not _quiet_ones:
+            _quiet_ones.append(contextlib.ExitStack())
+            _quiet_ones[0].enter_context(_mute())
+        _quiet_ones.append(None)
+    try:
+        yield
+    finally:
+        with _changing:
+            _quiet_ones.pop()
+            if len(_quiet_ones) == 1:
+                _quiet_ones.pop().close()
+
+
+_changing = threading.Lock()
+_quiet_ones: list = []  # what ends it, and one more for each that is quiet
+
+
+@contextlib.contextmanager
+def _mute():
+    """Takes file descriptor 2 away: TensorFlow's C++ writes there before it reads a setting."""
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:

@@ -136,7 +136,8 @@ class App:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         begin = time.monotonic()
-        told = scope["told"] = {"status": 0, "code": "OK", "bytes_in": 0, "bytes_out": 0}
+        told: dict = {"status": 0, "code": "OK", "bytes_in": 0, "bytes_out": 0}
+        scope["told"] = told
 
         async def send_slowly(message: Message) -> None:
             if message["type"] == "http.response.start":
