@@ -1,7 +1,7 @@
 """Overlapping tiles of one size, blended: for networks that see a whole tile, however large.
 
 No margin makes such tiles exact. Where two overlap, one fades out while the other fades in, and
-how far they differ there is told: what that is beside the seam's error, docs/restoring.md measures.
+how far they differ there is told.
 """
 
 import dataclasses
