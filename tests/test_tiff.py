@@ -38,7 +38,7 @@ def exists(codec, mode):
 MODES = ["RGB", "RGBA", "L", "LA", "P", "1", "YCbCr"]
 
 
-@pytest.mark.parametrize("codec, mode", filter(lambda it: exists(*it), product(CODECS, MODES)))
+@pytest.mark.parametrize("codec, mode", [it for it in product(CODECS, MODES) if exists(*it)])
 def test_pixels_are_those_that_pillow_reads(picture, codec, mode):
     data = encode(picture(48, 64), mode, compression=codec)
     photograph = photographs.open_photograph(data)

@@ -41,7 +41,8 @@ def describe(models: list[str], metrics_path: str) -> dict:
         }
         paths[f"{address}:predict"] = {"parameters": inputs, "post": PREDICT}
     for address, (summary, kind) in PAGES.items():
-        paths[address] = {"get": {"summary": summary, "responses": {"200": _body(summary, kind)}}}
+        answers = {"200": _body(summary, kind, STRING if kind == "text/html" else ANYTHING)}
+        paths[address] = {"get": {"summary": summary, "responses": answers}}
     if metrics_path:
         told = "Counters and latencies, for Prometheus"
         answers = {"200": _body(told, "text/plain")}
