@@ -541,3 +541,10 @@ def test_mistakes_are_told_in_one_line(run, models, tmp_path):
             done = run("serve", *arguments)
             assert done.returncode == status and words in done.stderr, done.stderr
             assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+
+
+def test_no_reply_waits_for_a_larger_packet():
+    from tf_deblur.serving import listening
+
+    with listening.bind("127.0.0.1", 0) as bound:
+        assert bound.proto == socket.IPPROTO_TCP  # of these alone asyncio sets TCP_NODELAY

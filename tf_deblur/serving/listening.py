@@ -32,8 +32,9 @@ def bind(host: str, port: int) -> socket.socket:
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or "cannot be a host's name"
         raise UserError(f"--host={host}: {reason}; use 127.0.0.1 or 0.0.0.0") from error
-    for family, kind, _, _, address in found:
-        bound = socket.socket(family, kind)
+    for family, kind, protocol, _, address in found:
+        # of TCP by name, else asyncio leaves small packets waiting: 45 ms for each reply
+        bound = socket.socket(family, kind, protocol)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             bound.bind(address)
