@@ -86,6 +86,7 @@ def apply(
     """
     total, weights = np.zeros_like(image), np.zeros((*image.shape[:2], 1), np.float32)
     squares, count, done = 0.0, 0, 0
+    pixels, all_tiles = math.prod(image.shape[:2]), len(tiles)
     for number, cut in enumerate(tiles, 1):
         restored, weight = function(image[cut]), _fade(cut, image.shape, tiles)
         there = weights[cut][..., 0] > 0
@@ -93,8 +94,8 @@ def apply(
         squares, count = squares + float((apart**2).sum(dtype=np.float64)), count + apart.size
         total[cut] += weight * restored
         weights[cut] += weight
-        progress(image.shape[0] * image.shape[1] * number // len(tiles) - done)
-        done = image.shape[0] * image.shape[1] * number // len(tiles)
+        progress(pixels * number // all_tiles - done)
+        done = pixels * number // all_tiles
     total /= weights
     return total, math.sqrt(squares / count) if count else 0.0
 

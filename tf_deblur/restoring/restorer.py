@@ -192,11 +192,7 @@ class TiledRestorer(Restorer):
         """How long restoring takes, measured on a small tile, once everything is warm."""
         size = self.engine.facts.fixed_size
         if self.engine.facts.radius is None:
-            size = (
-                size
-                or (-(-256 // self.engine.facts.size_multiple) * self.engine.facts.size_multiple,)
-                * 2
-            )
+            size = size or self._pad_sides(256, 256)
             return self._time_tile(*size) / math.prod(size) / (1 - blending.OVERLAP) ** 2
         if not size:
             return self._time_tile(256, 256) / 256**2
