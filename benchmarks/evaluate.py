@@ -32,7 +32,7 @@ class Frames:
 def main(argv):
     if len(argv) > 1:
         raise errors.UserError(f"{argv[1]}: not a flag; this benchmark takes flags only")
-    frames, model = Frames(), methods.open_model("compact", _PRECISION.value)
+    frames, [model] = Frames(), methods.open_models("compact", _PRECISION.value)
     both = [methods.Method(methods.BLURRED, lambda pair: pair["blurred"]), model]
     numbers = range(_PICTURES.value)
 
