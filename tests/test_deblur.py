@@ -289,7 +289,7 @@ def test_an_original_that_is_replaced_keeps_mode_links_and_other_names(
     (tmp_path / "link.png").symlink_to("far/photo.png")
     os.link(tmp_path / "far/photo.png", tmp_path / "hard.png")
     done = run("deblur", *flags, "link.png")
-    assert (done.returncode, done.stderr) == (0, "") and "1 other hard link" in done.stdout
+    assert (done.returncode, done.stderr) == (0, "") and "1 other hard link to it" in done.stdout
     assert (tmp_path / "link.png").is_symlink()
     assert (tmp_path / "far/photo.png").stat().st_mode & 0o777 == 0o600
     assert not np.array_equal(photographs.read(tmp_path / "link.png"), picture(24, 24))

@@ -41,6 +41,13 @@ def test_equal_pictures_score_infinity_and_one(pair):
     assert ssim_matlab_rgb(sharp, sharp, data_range=255) == pytest.approx(1, abs=1e-12)
 
 
+def test_a_picture_of_one_window_has_a_score_and_a_smaller_one_none(pair):
+    blurred, sharp = (image[:11, :11] for image in pair)
+    agrees_with_skimage(blurred, sharp)
+    with pytest.raises(ValueError, match="side of 10"):
+        ssim(blurred[:10], sharp[:10], data_range=255)
+
+
 def agrees_with_skimage(blurred, sharp):
     options = dict(gaussian_weights=True, sigma=1.5, use_sample_covariance=False)
     theirs = skimage_metrics.structural_similarity(
