@@ -118,11 +118,11 @@ def save_temporarily(model: keras.Model, size: tuple[int, int] | None) -> Iterat
         # Of clip_by_value the converter makes RELU_0_TO_1, which GPU delegates do not have.
         return {"restored": tf.minimum(tf.nn.relu(model(image, training=False)), 1.0)}
 
-    @tf.function(input_signature=[image])
+    @tf.function(input_signature=[image], autograph=False)
     def float32(image):
         return restore(image)
 
-    @tf.function(input_signature=[image])
+    @tf.function(input_signature=[image], autograph=False)
     def uint8(image):
         return restore(image)
 

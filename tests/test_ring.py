@@ -162,7 +162,7 @@ def test_a_training_on_photographs_and_pairs_that_is_stopped_ends_as_one_that_wa
             *(
                 "--generator=compact",
                 f"--generator_arguments={json.dumps(SMALL)}",
-                "--adversarial_weight=0",
+                *("--adversarial_weight=0", "--discriminator_filters=32"),
                 "--deterministic",
             ),
             *("--rotation=right_angles", "--sgd_fraction=0", f"--steps={steps}"),

@@ -26,7 +26,9 @@ class TensorFlowEngine(engine.Engine):
         # On a processor bfloat16 is an option of the graph (see `run`), on a GPU of its steps.
         kind = tf.bfloat16 if precision == "bfloat16" and devices.list_gpus() else tf.float32
         batch = tf.TensorSpec([None, None, None, facts.channels], tf.float32)
-        function = tf.function(lambda x: run_steps(x, steps, tensors, kind), [batch])
+        function = tf.function(
+            lambda x: run_steps(x, steps, tensors, kind), [batch], autograph=False
+        )
         self._network = function.get_concrete_function()
 
     def run(self, batch: np.ndarray) -> np.ndarray:
