@@ -449,10 +449,10 @@ def test_a_cameras_data_make_its_film_no_longer(tmp_path):
 
 @pytest.mark.parametrize("data", [b"\0\0\0\x08free", b"\0\0\0\x10moov\0\0\0\x08trak"])
 def test_a_film_without_a_header_of_its_times_does_not_stop_the_others(data, tmp_path):
-    from tf_deblur.pictures import video_writer
+    from tf_deblur.pictures import containers
 
     (tmp_path / "clip.mp4").write_bytes(data)
-    video_writer._mend_duration(tmp_path / "clip.mp4")
+    containers.mend_duration(tmp_path / "clip.mp4")
     assert (tmp_path / "clip.mp4").read_bytes() == data
 
 

@@ -2,41 +2,15 @@
 
 import collections
 import contextlib
-import io
-import mmap
-import os
-import re
-import struct
 from collections.abc import Iterable
 
 import av
 import numpy as np
-from av.codec.codec import find_best_pix_fmt_of_list
 from av.video.reformatter import Interpolation
 
 from tf_deblur.errors import UserError
-from tf_deblur.pictures.heif import read_boxes
+from tf_deblur.pictures import containers, encoders
 
-os.environ.setdefault("SVT_LOG", "0")  # it writes to the terminal by itself
-
-# The encoder for each codec that a result may have again, and how it is told of speed; all
-# others, and what an encoder or a container does not take, become H.264, in WebM VP9.
-# Frames are never reordered: then times need no shift in any container. The fastest settings,
-# since processors are for the network; a file is up to twice as large as it could be.
-ENCODERS = {
-    "h264": ("libx264", {"preset": "ultrafast", "bf": "0"}),
-    "hevc": ("libx265", {"preset": "superfast", "x265-params": "log-level=none:bframes=0"}),
-    "vp8": ("libvpx", {"deadline": "realtime", "cpu-used": "5", "b": "100M", "qmin": "0"}),
-    "vp9": ("libvpx-vp9", {"deadline": "realtime", "cpu-used": "7", "row-mt": "1", "b": "0"}),
-    "av1": ("libsvtav1", {"preset": "8"}),
-    "mjpeg": ("mjpeg", {"b": "1G"}),
-    "mpeg4": ("mpeg4", {"b": "1G"}),
-    "prores": ("prores_ks", {}),
-    "ffv1": ("ffv1", {}),
-    "huffyuv": ("huffyuv", {}),
-    "utvideo": ("utvideo", {}),
-}
-OTHERWISE = ("h264", "vp9")
 MARKS = ("SPHERICAL", "STEREO3D")
 TURNING = ("mp4", "mov", "3gp")  # the containers whose display matrix every player knows
 COLOURS = ("color_range", "colorspace", "color_primaries", "color_trc")
@@ -74,7 +48,7 @@ class Writer:
         self.last = None  # time of the latest frame
         self.moved = {}  # by track: how far its times are moved, and the latest
         words = {"metadata_errors": "surrogateescape"}  # as they were, UTF-8 or not
-        options = _choose_options(film, path)
+        options = containers.choose_options(film, path)
         self.container = av.open(f"file:{path}", "w", container_options=options, **words)
         self.matrix = _find_display_matrix(first)
         self.turns = self.matrix is not None and self.container.format.name not in TURNING
@@ -96,9 +70,9 @@ class Writer:
                 self.container.mux(self.picture.encode(None))
                 self.container.close()
             if self.container.format.name == "avi":
-                _mend_sound(self.path, self.film, self.tracks, self.counts)
+                containers.mend_sound(self.path, self.film, self.tracks, self.counts)
             if self.container.format.name in TURNING:
-                _mend_duration(self.path)
+                containers.mend_duration(self.path)
         else:
             with contextlib.suppress(av.FFmpegError):
                 self.container.close()
@@ -187,9 +161,9 @@ class Writer:
         facts = {"width": width, "height": height, "time_base": self.stream.time_base}
         if aspect:
             facts["sample_aspect_ratio"] = aspect
-        for codec in (self.stream.codec_context.codec.canonical_name, *OTHERWISE):
-            encoder, options = _choose_encoder(codec, quality)
-            pix_fmt = encoder and _find_pixel_format(
+        for codec in (self.stream.codec_context.codec.canonical_name, *encoders.OTHERWISE):
+            encoder, options = encoders.choose_encoder(codec, quality)
+            pix_fmt = encoder and encoders.find_pixel_format(
                 encoder, options, rate, facts, self.first.format
             )
             if not pix_fmt:
@@ -226,7 +200,7 @@ class Writer:
     def _copy_tracks(self, film):
         """(index in the source, the stream that it is copied into) of all others that fit."""
         for track in film.streams:
-            if track.index == self.stream.index or _is_made_anew(track, film):
+            if track.index == self.stream.index or containers.is_made_anew(track, film):
                 continue
             cover = self.container.format.name == "matroska" and track.index in self.covers
             unwanted = not self.metadata and (cover or track.type in ("data", "attachment"))
@@ -236,7 +210,7 @@ class Writer:
                 mime = track.metadata.get("mimetype", f"image/{kind}")
                 self.container.add_attachment(name, mime, self.covers[track.index])
                 continue
-            if unwanted or not _fits(track, self.container.format.name):
+            if unwanted or not containers.is_taken(track, self.container.format.name):
                 self.left_out.append(f"without {track.type} track {track.index}")
                 continue
             copied = self.container.add_stream_from_template(track, opaque=True)
@@ -249,118 +223,6 @@ class Writer:
         if self.metadata:
             to.metadata.update(of.metadata)
             to.metadata.pop("encoder", None)
-
-
-def _mend_sound(path, film, tracks, counts):
-    """Gives sound in an AVI file's header the length and the unit of time that its source has.
-
-    FFmpeg's muxer takes packets of MP3, AAC and the like for bytes, after `block_align` of the
-    source: its own command sets that to 0 first, for some codecs, which PyAV cannot. Of ADPCM it
-    takes a block to last as long as its bytes, not as its samples.
-
-    Args:
-      path: the file.
-      film: the source; of another container's sound the packets are counted.
-      tracks: {number of a stream in the source: the stream that it is copied into}.
-      counts: {number of a stream: its packets}, of those whose packets all take the same time.
-    """
-    own = film.format.name == "avi"
-    of_source = _read_stream_headers(film.name.removeprefix("file:")) if own else {}
-    headers = _read_stream_headers(path)
-    with open(path, "r+b") as file:
-        for number, stream in tracks.items():
-            place, header = headers.get(stream.index, (0, b""))
-            if header[:4] != b"auds":
-                continue
-            _, source = of_source.get(number, (0, b""))
-            scale, rate, length, size = struct.unpack("<20x2I4xI8xI", header)
-            if source[:4] == b"auds":
-                scale, rate, length, size = struct.unpack("<20x2I4xI8xI", source)
-            elif stream.index in counts:
-                length, size = 0, 0
-            length = length or counts[stream.index]
-            for field, value in ((20, scale), (24, rate), (32, length), (44, size)):
-                file.seek(place + field)
-                file.write(struct.pack("<I", value))
-
-
-def _read_stream_headers(path):
-    """{number of a stream: (where its header lies, the 48 bytes of it)} of an AVI file."""
-    with open(path, "rb") as file:
-        head = file.read(20)
-        head += file.read(min(struct.unpack_from("<I", head, 16)[0], 1 << 20))
-    places = [found.end() + 4 for found in re.finditer(b"strh", head)]
-    found = ((place, head[place : place + 48]) for place in places if place + 48 <= len(head))
-    return dict(enumerate(found))
-
-
-def _mend_duration(path):
-    """Tells in an MP4 file's header how long picture and sound are.
-
-    FFmpeg's muxer tells how long all tracks are, and cameras' data go on for up to a second.
-    """
-    with open(path, "r+b") as file, mmap.mmap(file.fileno(), 0) as data:
-        top = read_boxes(data, 0, len(data))
-        boxes = [box for kind, *moov in top if kind == b"moov" for box in read_boxes(data, *moov)]
-        head = next((start for kind, start, _ in boxes if kind == b"mvhd"), None)
-        if head is None:
-            return
-        longest = 0
-        for track in [data[start:end] for kind, start, end in boxes if kind == b"trak"]:
-            place = track.find(b"hdlr") + 12
-            if track[place : place + 4] in (b"vide", b"soun"):
-                longest = max(longest, int.from_bytes(track[28:32], "big"))
-        if not data[head]:  # else its numbers are of 64 bits, which only days want
-            struct.pack_into(">L", data, head + 16, longest)
-
-
-def _choose_options(film, path):
-    """What a container is told, so that it keeps times and metadata."""
-    if path.suffix.lower() in (".ts", ".mts", ".m2ts"):
-        return {"mpegts_copyts": "1", "mpegts_m2ts_mode": str(int(path.suffix.lower() != ".ts"))}
-    if any("." in key for key in film.metadata):  # com.apple.quicktime.make: phones' own words
-        return {"movflags": "use_metadata_tags"}
-    return {}
-
-
-def _choose_encoder(codec, quality):
-    """(name of the encoder, its options); (None, {}) for a codec that is not written.
-
-    Quality 95 is CRF 10, above 45 dB of luma; 75 is 21, near x264's own 23; 1 is 41.
-    """
-    encoder, options = ENCODERS.get(codec, (None, {}))
-    crf = 1 + 4 * (100 - quality) ** 0.5
-    if codec in ("h264", "hevc"):
-        return encoder, options | {"crf": f"{crf:.1f}"}
-    if codec in ("vp8", "vp9", "av1"):  # theirs goes to 63
-        return encoder, options | {"crf": f"{crf * 63 / 51:.0f}"}
-    if codec in ("mjpeg", "mpeg4"):
-        step = f"{1 + 0.3 * (100 - quality):.0f}"
-        return encoder, options | {"qmin": step, "qmax": step}
-    return encoder, options
-
-
-def _find_pixel_format(encoder, options, rate, facts, wanted):
-    """The name of the format nearest to `wanted` that an encoder opens with; None if none does.
-
-    H.264 of 4:2:0 does not open for odd sizes, and goes on to 4:4:4: nothing is cut.
-    """
-    try:
-        formats = [known.name for known in av.Codec(encoder, "w").video_formats]
-    except av.codec.codec.UnknownCodecError:  # FFmpeg was built without it
-        return None
-    while formats:
-        nearest, _ = find_best_pix_fmt_of_list(formats, wanted)
-        context = av.CodecContext.create(encoder, "w")
-        for name, value in facts.items():
-            setattr(context, name, value)
-        context.pix_fmt, context.framerate, context.options = nearest.name, rate, options
-        try:
-            context.open()
-            return nearest.name
-        except av.FFmpegError:
-            formats.remove(nearest.name)
-    return None
 
 
 def _are_alike(image, frame):
@@ -398,29 +260,6 @@ def _view_samples(plane, top):
 def _copy_colours(to, of):
     for tag in COLOURS:
         setattr(to, tag, getattr(of, tag))
-
-
-def _is_made_anew(track, film):
-    """Whether it is MP4's track of chapter names or of the time code, which the muxer makes.
-
-    It does so from chapters, and from a word of the video's; copied, the latter has no rate.
-    """
-    chapters = track.type == "data" and track.name == "bin_data" and film.chapters()
-    return bool(chapters) or (track.type == "data" and "timecode" in track.metadata)
-
-
-def _fits(track, container):
-    """Whether a kind of container takes a track: asked of an empty one, in memory."""
-    probe = av.open(io.BytesIO(), "w", format=container)
-    try:
-        probe.add_stream_from_template(track, opaque=True)
-        probe.start_encoding()
-        return True
-    except (ValueError, av.FFmpegError):
-        return False
-    finally:
-        with contextlib.suppress(av.FFmpegError):
-            probe.close()
 
 
 def _find_display_matrix(frame):
