@@ -39,6 +39,8 @@ def damaged(picture):
         ("no format that we know", b"not a picture"),
         (f"PNG data is cut short: {len(png) - 50} bytes of at least", png[:-50]),
         ("PNG data is cut short: 20 bytes of at least 33", png[:20]),
+        (f"PNG data is cut short: {len(png) - 12} bytes, and no end", png[:-12]),
+        ("the checksum of chunk 'IEND' at byte .* is wrong", change(png, len(png) - 1, b"\0")),
         (
             f"the checksum of chunk 'IDAT' at byte {pixels - 4} is wrong",
             change(png, pixels + 60, bytes(20)),

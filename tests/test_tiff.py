@@ -245,6 +245,17 @@ def test_colours_that_cannot_be_are_refused(picture, tag, value):
         photographs.open_photograph(data[:place] + struct.pack("<H", value) + data[place + 2 :])
 
 
+def test_a_text_that_lies_past_the_end_is_damage(picture):
+    data = io.BytesIO()
+    Image.fromarray(picture(24, 32)).save(data, "TIFF", tiffinfo={305: "a long name"})
+    data = bytearray(data.getvalue())
+    place = data.index(struct.pack("<HH", 305, 2)) + 8
+    photographs.open_photograph(bytes(data))
+    struct.pack_into("<L", data, place, len(data) - 4)
+    with pytest.raises(BadPicture, match="not all there"):
+        photographs.open_photograph(bytes(data))
+
+
 @pytest.mark.parametrize(
     "tag, kind, count, value",
     [

@@ -5,7 +5,8 @@ import struct
 Bytes = bytes | bytearray
 _ORDERS = {b"II": "<", b"MM": ">"}
 _CLASSIC, _BIG = 42, 43
-BYTES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # by kind of value; others 1
+# by kind of value; others 1
+BYTES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 # of the kinds of whole numbers, and of fractions
 _LETTERS = {1: "B", 3: "H", 4: "L", 5: "LL", 6: "b", 8: "h", 9: "l", 13: "L", 16: "Q"}
 
@@ -54,21 +55,27 @@ def read_number(data: Bytes, place: int, order: str, letter: str = "L") -> int:
     return struct.unpack_from(f"{order}{letter}", data, place)[0]
 
 
-def read_numbers(data: Bytes, place: int, order: str, big: bool = False) -> tuple:
-    """The values of the tag at this place; empty for none, and for what is no number.
+def find_values(data: Bytes, place: int, order: str, big: bool = False) -> tuple[int, int, int]:
+    """(kind, how many, where they lie) of the values of the tag at this place.
 
     ValueError if they lie past the end.
     """
     address, at, room = ("Q", place + 12, 8) if big else ("L", place + 8, 4)
     kind, count = struct.unpack_from(f"{order}H{address}", data, place + 2)
-    letters = _LETTERS.get(kind, "")
-    size = count * struct.calcsize(f"={letters}")
+    size = count * BYTES.get(kind, 1)
     if size > room:
         at = read_number(data, at, order, address)
-    if not size:
-        return ()
     if at + size > len(data):
-        raise ValueError("numbers past the end")
+        raise ValueError("values past the end")
+    return kind, count, at
+
+
+def read_numbers(data: Bytes, place: int, order: str, big: bool = False) -> tuple:
+    """The values of the tag at this place, as `find_values`; empty for what is no number."""
+    kind, count, at = find_values(data, place, order, big)
+    letters = _LETTERS.get(kind)
+    if not letters:
+        return ()
     values = struct.unpack_from(f"{order}{count * len(letters)}{letters[0]}", data, at)
     if kind == 5:
         values = tuple(a / b if b else 0 for a, b in zip(values[::2], values[1::2]))

@@ -18,8 +18,13 @@ _PRIMARIES = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
 
 
 def open(data: bytes, loader: str) -> pyvips.Image:
-    """As `libvips.open`, with all metadata; an animation is refused as one of several pages."""
+    """As `libvips.open`, with all metadata; an animation is refused as one of several pages.
+
+    `pyvips.Error`, too, for a wrong checksum of any chunk, and for a file without its end.
+    """
     image = libvips.open(data, loader).copy(xres=1, yres=1)
+    if _find_fault(data):
+        raise pyvips.Error("not a whole file")  # which libvips would read
     kept: dict[str, list] = {TEXTS: [], COLOURS: []}
     found: dict[str, bytes] = {}
     for kind, content in _read_contents(data):
@@ -91,15 +96,19 @@ def save(pixels: np.ndarray, header: pyvips.Image | None, block: bytes, options:
 
 def explain(data: bytes) -> str:
     """What is wrong with a file, in words."""
+    return _find_fault(data) or "damaged: its compressed pixels make no picture"
+
+
+def _find_fault(data):
+    """What is wrong with a file's chunks, in words; empty for nothing."""
+    kind = b""
     for kind, place, end in _walk(data):
         if end > len(data):
             return f"cut short: {len(data)} bytes of at least {end}"
         if zlib.crc32(data[place + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
             chunk = kind.decode("latin-1")
             return f"damaged: the checksum of chunk {chunk!r} at byte {place} is wrong"
-        if kind == b"IEND":
-            return "damaged: its compressed pixels make no picture"
-    return f"cut short: {len(data)} bytes, and no end"
+    return "" if kind == b"IEND" else f"cut short: {len(data)} bytes, and no end"
 
 
 _HEAD = 33  # bytes of the signature and the first chunk

@@ -15,6 +15,7 @@ from tf_deblur.pictures.directories import (
     find_first,
     find_link,
     find_places,
+    find_values,
     read_entries,
     read_number,
     read_numbers,
@@ -253,6 +254,8 @@ def _read_pages(data):
         places = find_places(data, start, order, big)
         wanted = places.keys() & _WANTED
         try:
+            for place in places.values():
+                find_values(data, place, order, big)
             tags = {tag: read_numbers(data, places[tag], order, big) for tag in wanted}
         except ValueError as error:
             raise UserError("its tags are not all there: cut short or damaged") from error
