@@ -18,7 +18,7 @@ demo: env
 	$(BIN)/python examples/demo.py --minutes=$(MINUTES) $(if $(DATA),--data='$(DATA)')
 
 test: env
-	$(BIN)/python -m pytest $(or $(TESTS),-n logical --dist=worksteal)
+	$(BIN)/python -m pytest $(or $(TESTS),-n logical --dist=loadfile --no-loadscope-reorder)
 
 check-gpu: env
 	$(BIN)/pip install -q --disable-pip-version-check -c $(CONSTRAINTS) -e '.[gpu,test]'

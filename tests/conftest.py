@@ -18,6 +18,15 @@ if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):  # share the 
     os.environ["TF_NUM_INTRAOP_THREADS"] = str(max(1, os.cpu_count() // workers))
 
 
+# what takes a minute or two goes first, so that no worker is left with it at the end
+LONGEST = "resume distribution restorer ring serve_limits evaluate export stream train memory"
+
+
+def pytest_collection_modifyitems(items):
+    rank = {f"test_{name}": place for place, name in enumerate(LONGEST.split())}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
+
+
 def pytest_terminal_summary(terminalreporter):
     """A line for each thing that would bring tests which were skipped."""
     skipped = terminalreporter.stats.get("skipped", [])
