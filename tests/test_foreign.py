@@ -303,7 +303,7 @@ def see_whole(function, **facts):
 @pytest.mark.parametrize("size", [(64, 64), (203, 301), (40, 500), (9, 7)])
 def test_blended_tiles_of_a_network_that_changes_nothing_are_the_picture(picture, size):
     seen = []
-    for facts in ({"tile_pixels": 64 * 96}, {"fixed_size": (64, 48)}):
+    for facts in ({"tile_pixels": 64 * 96}, {"fixed_size": (64, 48), "smallest": (64, 48)}):
         restore, done = see_whole(lambda x: seen.append(x.shape) or x, **facts), []
         image = picture(*size)
         np.testing.assert_array_equal(restore(image, done.append), image)
@@ -326,11 +326,11 @@ def test_how_far_tiles_differ_where_they_overlap_is_told(picture):
 
 
 def test_no_tile_needs_more_than_the_memory(picture):
-    restore = see_whole(lambda x: x, held_bytes=1_000_000)
-    restore.memory = 1_000_000 + 100 * 64 * 80
+    restore, beside = see_whole(lambda x: x, held_bytes=1_000_000), 400 * 600 * 48
+    restore.memory = 1_000_000 + beside + 100 * 64 * 80
     assert restore.plan_tiles(400, 600).largest <= 64 * 80
     restore.memory = 1_000_100
-    with pytest.raises(UserError, match="wants at least 0.002, see --memory_gb"):
+    with pytest.raises(UserError, match="wants at least 0.013, see --memory_gb"):
         restore(picture(400, 600))
 
 
@@ -355,14 +355,14 @@ def wrong_files(tmp_path, graph_model, tflite_file):
     conv = [("Conv", ["image", "w0"], "restored", {"pads": [1, 1, 1, 1]})]
     weights = kernels((4, 4, 3, 3))
     four = make_onnx(tmp_path / "four.onnx", conv, weights, (1, 4, None, None))
-    yield four, r"takes \(1, 4, any, any\); pictures of 3 channels"
+    yield four, r"takes \(1, 4, any, any\), which is no picture of 3 channels"
     pool = [("GlobalAveragePool", ["image"], "a", {}), ("Flatten", ["a"], "restored", {})]
     classes = make_onnx(tmp_path / "classes.onnx", pool, {}, made=(1, 3))
     yield classes, r"gives \(1, 3\) for .*, which is no picture"
     sides = {"w0": np.array([1, 1, 2, 2], np.float32), "w1": np.array([], np.float32)}
     twice = [("Resize", ["image", "w1", "w0"], "restored", {"mode": "nearest"})]
     larger = make_onnx(tmp_path / "larger.onnx", twice, sides)
-    yield larger, "gives 512x512 for 256x256: it changes sizes"
+    yield larger, "gives 256x256 for 128x128: it changes sizes"
     text = tmp_path / "text.onnx"
     text.write_text("this is no network")
     yield text, "no whole ONNX file"
@@ -389,7 +389,7 @@ def wrong_files(tmp_path, graph_model, tflite_file):
     keras.write_text("nor this")
     yield keras, "no network that TensorFlow opens"
     vector = save_module(tmp_path / "vector", lambda x: x, None, 10)
-    yield vector, r"takes \(any, 10\), which is no batch of pictures"
+    yield vector, r"takes \(any, 10\), which is not one picture"
     strings = tmp_path / "layers"
     strings.mkdir()
     (strings / "model.json").write_text('{"format": "layers-model"}')

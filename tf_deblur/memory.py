@@ -55,13 +55,12 @@ def trim() -> None:
 
 
 def measure_peak(run: Callable) -> int | None:
-    """Bytes that a function takes beyond those that are there; None where no system tells."""
-    trim()  # what is free already would hide a part
-    clear, before = pathlib.Path("/proc/self/clear_refs"), read("VmRSS")
+    """Bytes that this process has at most while a function runs; None where no system tells."""
+    clear = pathlib.Path("/proc/self/clear_refs")
     with contextlib.suppress(OSError):
         clear.write_text("5")  # the peak counts from here
     run()
-    return max(read("VmHWM") - before, 0) if clear.exists() else None
+    return read("VmHWM") if clear.exists() else None
 
 
 def _group_free(folder, limit, usage, reclaimable):

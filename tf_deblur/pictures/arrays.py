@@ -15,7 +15,8 @@ def from_float(array: np.ndarray, dtype: np.typing.DTypeLike) -> np.ndarray:
     """[0, 1] -> uint8 or uint16, clipped and rounded half to even; or another float type."""
     if np.issubdtype(dtype, np.floating):
         return array.astype(dtype)
-    scaled = np.clip(array, 0, 1) * np.float32(_largest(dtype))
+    scaled = np.clip(array, 0, 1)
+    scaled *= np.float32(_largest(dtype))  # in place: a large picture's copies are memory too
     return np.rint(scaled, out=scaled).astype(dtype)
 
 

@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tf_deblur.pictures import arrays
+
 OVERLAP = 1 / 8  # of a tile's side, at least
 
 
@@ -20,7 +22,7 @@ class BlendedTiles:
     Attributes:
       height, width: of the picture, in pixels.
       tile: (height, width) of each tile, in pixels, at most those of the picture.
-      multiple: what tiles begin at multiples of.
+      multiple: what tiles begin at multiples of, where they are much larger.
     """
 
     height: int
@@ -47,10 +49,15 @@ class BlendedTiles:
 
 def _spread(length, side, multiple):
     """Where tiles begin along one axis, as evenly as they can; the last one ends with it."""
-    overlap = math.ceil(side * OVERLAP)
+    if length == side:
+        yield 0
+        return
+    overlap = min(math.ceil(side * OVERLAP), side - 1)
+    aligned = overlap + -overlap % multiple  # beginning at multiples takes none of it
+    overlap, multiple = (aligned, multiple) if aligned <= side / 4 else (overlap, 1)
     count = math.ceil((length - overlap) / (side - overlap))
-    for index in range(max(count, 1)):
-        place = (length - side) * index / max(count - 1, 1)
+    for index in range(count):
+        place = (length - side) * index / (count - 1)
         yield min(round(place / multiple) * multiple, length - side)
 
 
@@ -77,18 +84,19 @@ def apply(
 
     Args:
       function: (h, w, c) float32 -> the same.
-      image: (height, width, c) float32.
+      image: (height, width, c), as `arrays.to_float` takes it.
       tiles: the `BlendedTiles`.
       progress: called with the number of pixels done after each tile.
 
     Returns:
       ((height, width, c) float32, how far tiles differ where they overlap, root mean square).
     """
-    total, weights = np.zeros_like(image), np.zeros((*image.shape[:2], 1), np.float32)
+    total, weights = (np.zeros((*image.shape[:2], n), np.float32) for n in (image.shape[2], 1))
     squares, count, done = 0.0, 0, 0
     pixels, all_tiles = math.prod(image.shape[:2]), len(tiles)
     for number, cut in enumerate(tiles, 1):
-        restored, weight = function(image[cut]), _fade(cut, image.shape, tiles)
+        restored = function(arrays.to_float(image[cut]))
+        weight = _fade(cut, image.shape, tiles)
         there = weights[cut][..., 0] > 0
         apart = restored[there] - total[cut][there] / weights[cut][there]
         squares, count = squares + float((apart**2).sum(dtype=np.float64)), count + apart.size

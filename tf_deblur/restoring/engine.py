@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import pathlib
+import re
 from typing import NoReturn
 
 import numpy as np
@@ -22,6 +23,7 @@ class Facts:
       channels: of a picture.
       pixel_bytes: memory that running takes for each pixel of a tile.
       fixed_size: (height, width) of the tiles, if it takes no others.
+      smallest: (height, width) up to which a smaller picture is mirrored.
       tile_pixels: of a tile at most, as its graph cuts them itself: larger ones are cut twice.
       most_memory: bytes that running may take, however much is free.
       held_bytes: that it takes whatever a tile's size.
@@ -35,6 +37,7 @@ class Facts:
     channels: int
     pixel_bytes: int
     fixed_size: tuple[int, int] | None = None
+    smallest: tuple[int, int] = (0, 0)
     tile_pixels: float = math.inf
     most_memory: float = math.inf
     held_bytes: float = 0
@@ -43,6 +46,11 @@ class Facts:
     weights_sha256: str | None = None
 
 
+# Where OpenVINO and TensorFlow found what is wrong.
+SILENT = re.compile(
+    "Exception from|Check |FrontEnd API|Model wasn't|-- |While |Details|Not Implemented|"
+    "Graph execution error|Detected at|Node:|Stack trace|Traceback| *File |Original stack"
+)
 NEEDED = [f.name for f in dataclasses.fields(Facts) if f.default is dataclasses.MISSING]
 
 
@@ -104,6 +112,12 @@ def refuse(
     what: str = "damaged, or not made by `tf-deblur export`",
 ) -> NoReturn:
     """Raises the UserError for a file that does not open, because of an exception or words."""
-    reason = str(problem).strip().splitlines() or [type(problem).__name__]
     cause = problem if isinstance(problem, Exception) else None
-    raise UserError(f"{path}: {what} ({reason[0][:200]})") from cause
+    raise UserError(f"{path}: {what} ({explain(problem)})") from cause
+
+
+def explain(problem: Exception | str) -> str:
+    """An exception's first line that says something; those of some libraries begin with others."""
+    lines = [line.strip() for line in str(problem).splitlines()]
+    told = [line for line in lines if line and not SILENT.match(line)]
+    return told[0][:200] if told else type(problem).__name__

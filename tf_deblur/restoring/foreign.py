@@ -1,29 +1,55 @@
 """Networks that others trained: how pictures go in and come out, told by the file, or asked.
 
 Whatever runs one finds a `Network` in a file; what the file does not say of it, JSON beside the
-file says, or the user. The rest is tried on a small picture of grey.
+file says, or the user. The rest is tried on small pictures of grey.
 """
 
+import contextlib
 import dataclasses
+import gc
 import hashlib
 import json
 import math
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
 from tf_deblur import errors, memory
-from tf_deblur.errors import UserError
-from tf_deblur.restoring import engine, reach
+from tf_deblur.errors import BadPicture, UserError
+from tf_deblur.restoring import engine, reach, tiling
 
-KEYS = ("range", "layout", "size_multiple", "tile_size", "radius", "pixel_bytes", "output")
 LAYOUTS = {"NHWC": (1, 2, 3), "NCHW": (2, 3, 1)}  # where rows, columns and channels are
-MULTIPLES = [2**power for power in range(8)]  # of sizes, that are tried
-SIDE = 256  # pixels of what memory and arithmetic are measured on
+MULTIPLES = [2**power for power in range(8)]  # of sizes, that are tried, on sides of TRIED or more
+TRIED = 48
+SIDES = 32, 64, 128, 256  # pixels of what memory is measured on, and arithmetic on the last
 PIXEL_BYTES = 16_000  # where it cannot be measured: what 20 million weights take
 LEAST = 24  # bytes of a pixel that goes in, and comes out
+SLACK = 9 / 8  # of larger tiles, and of many: MAXIM's take 5,254 bytes a pixel at 512, 4,766 at 256
+STEEP = 8  # times the memory for four times the pixels: more than grows by the pixel
+SMALL = 12e6  # bytes; what is taken beside pixels hides how smaller ones grow
+
+
+def _is_range(value):
+    numbers = isinstance(value, list) and all(type(end) in (int, float) for end in value)
+    return numbers and len(value) == 2 and -1e6 < value[0] < value[1] < 1e6
+
+
+def _is_side(value):
+    return type(value) is int and 0 < value <= 4096
+
+
+# What a file may say, or JSON beside it -> whether a value can be that.
+KEYS: dict[str, Callable] = {
+    "range": _is_range,
+    "layout": lambda value: value in [*LAYOUTS],
+    "size_multiple": _is_side,
+    "tile_size": _is_side,
+    "radius": lambda value: value is None or type(value) is int and value >= 0,
+    "pixel_bytes": lambda value: type(value) is int and value > 0,
+    "output": lambda value: isinstance(value, str),
+}
 
 
 @dataclasses.dataclass
@@ -61,22 +87,36 @@ class ForeignEngine(engine.Engine):
     def __init__(self, name: str | os.PathLike, network: Network, told: dict, *how: str) -> None:
         self._name, self._network, told = name, network, network.told | told
         self._layout = self._find_layout(told.get("layout"))
+        self._dtype = self._find_dtype()
         self._low, self._high = self._find_range(told.get("range"))
         down, across, _ = LAYOUTS[self._layout]
         sides = network.shape[down], network.shape[across]
         fixed = None if sides == (None, None) else (sides[0] or sides[1], sides[1] or sides[0])
-        radius, multiple = self._measure_reach() if "radius" not in told else (told["radius"], None)
-        multiple = told.get("size_multiple") or multiple or (1 if fixed else self._try_multiples())
-        size = fixed or (_up(SIDE, multiple),) * 2
-        held, taken = self._measure_memory(size, fixed or (multiple, multiple))
-        trained = told.get("tile_size")
+        read = "radius" not in told and network.ops and reach.measure(*network.ops(None))
+        radius, multiple = read or (told.get("radius"), None)
+        multiple = told.get("size_multiple") or multiple
+        with errors.quiet():
+            multiple = multiple or (1 if fixed else self._try_multiples())
+            smallest = fixed or self._find_smallest(multiple)
+            tried = [told["tile_size"]] if "tile_size" in told else SIDES
+            sizes = (
+                [fixed]
+                if fixed
+                else [(side, side) for side in {_up(n, multiple): 0 for n in tried}]
+            )
+            held, taken, most = self._measure_memory(smallest, sizes)
+        if fixed and radius is not None:
+            margin = tiling.compute_margin(radius, multiple)
+            if min(fixed) <= 2 * margin or any(side % multiple for side in fixed):
+                radius = None  # no tile of one such size is exact
         facts = engine.Facts(
             size_multiple=multiple,
             radius=radius,
             channels=3,
             pixel_bytes=told.get("pixel_bytes") or taken,
             fixed_size=fixed,
-            tile_pixels=trained**2 if trained else math.inf,
+            smallest=smallest,
+            tile_pixels=math.prod(sizes[0]) if "tile_size" in told else most,
             held_bytes=held,
             parameters=network.parameters,
             weights_sha256=_hash(pathlib.Path(name)),
@@ -87,9 +127,16 @@ class ForeignEngine(engine.Engine):
         given = batch * np.float32(self._high - self._low) + np.float32(self._low)
         if self._layout == "NCHW":
             given = np.ascontiguousarray(given.transpose(0, 3, 1, 2))
-        if np.issubdtype(self._network.dtype, np.integer):
+        if np.issubdtype(self._dtype, np.integer):
             given = np.rint(given, out=given)
-        made = np.asarray(self._network.run(given.astype(self._network.dtype, copy=False)))
+        try:
+            made = np.asarray(self._network.run(given.astype(self._dtype, copy=False)))
+        except self.ran_out:
+            raise
+        except Exception as error:  # each library has its own, and no family of them
+            size = f"{batch.shape[2]}x{batch.shape[1]}"
+            reason = engine.explain(error)
+            raise BadPicture(f"{self._name} does not run on {size} ({reason})") from error
         if made.ndim == 4 and self._layout == "NCHW":
             made = made.transpose(0, 2, 3, 1)
         if made.shape != batch.shape:
@@ -98,95 +145,112 @@ class ForeignEngine(engine.Engine):
         return made / np.float32(self._high - self._low)
 
     def count_multiply_adds(self) -> float | None:
-        """On a tile of SIDE; None where the graph does not tell."""
+        """On a tile of SIDES' last; None where the graph does not tell."""
         if not self._network.ops:
             return None
-        size = self.facts.fixed_size or (_up(SIDE, self.facts.size_multiple),) * 2
+        size = self.facts.fixed_size or (_up(SIDES[-1], self.facts.size_multiple),) * 2
         counted = reach.count(self._network.ops(size)[0])
         return counted and counted / math.prod(size)
 
     def _find_layout(self, told):
         shape = self._network.shape
-        if len(shape) != 4:
-            raise self._refuse(f"takes {_show(shape)}, which is no batch of pictures")
-        fit = [name for name, (*_, channels) in LAYOUTS.items() if shape[channels] == 3]
-        if not fit and shape[1] is shape[3] is None:
-            fit = [*LAYOUTS]
-        found = [told] if told in fit else fit
-        if not found:
-            raise self._refuse(f"takes {_show(shape)}; pictures of 3 channels are restored")
-        if len(found) > 1:
+        if len(shape) != 4 or shape[0] not in (None, 1) or 0 in shape:
+            raise self._refuse(f"takes {_show(shape)}, which is not one picture")
+        axes = {name: shape[channels] for name, (*_, channels) in LAYOUTS.items()}
+        fit = [name for name in axes if axes[name] == 3]
+        if not {1, 2, 3, 4} & {*shape[1:]}:  # a number of channels stands nowhere
+            fit = [name for name in axes if axes[name] is None]
+        if not fit or told and told not in fit:
+            raise self._refuse(
+                f"takes {_show(shape)}, which is no picture of 3 channels, {told or 'NHWC or NCHW'}"
+            )
+        if len(fit) > 1 and not told:
             raise self._ask("its layout", '{"layout": "NHWC"} or {"layout": "NCHW"}')
-        return found[0]
+        return told or fit[0]
+
+    def _find_dtype(self):
+        kind = self._network.dtype
+        with contextlib.suppress(TypeError):  # NumPy does not know what it is
+            if np.dtype(kind) != bool:
+                return np.dtype(kind)
+        raise self._refuse(f"takes {kind}, which is no kind of number that pictures are given in")
 
     def _find_range(self, told):
-        if told is None and np.dtype(self._network.dtype) == np.uint8:
-            told = [0, 255]
-        if told is None:
+        if told is None and self._dtype != np.uint8:
             known = '{"range": [0, 1]}, [0, 255] or [-1, 1]'
             raise self._ask("which numbers are black and white", known)
-        return told
-
-    def _measure_reach(self):
-        """(radius, size multiple), (None, None) where it may see everything."""
-        found = self._network.ops and reach.measure(*self._network.ops(None))
-        return found or (None, None)
+        return told or [0, 255]
 
     def _try_multiples(self):
         """The smallest of MULTIPLES that sizes may be of."""
         for multiple in MULTIPLES:
-            side = MULTIPLES[-1] + multiple
+            side = multiple * (-(-TRIED // multiple) | 1)  # no multiple of twice as much
             try:
-                with errors.quiet():
-                    self.run(_grey(side, side))
+                self.run(_grey(side, side))
                 return multiple
-            except UserError:  # of a shape: if it is no size's, the largest one tells
-                if multiple == MULTIPLES[-1]:
-                    raise
-            except Exception as error:
+            except UserError as error:
                 problem = error
-        engine.refuse(self._name, problem, "does not run at any size that was tried")
+        raise problem
 
-    def _measure_memory(self, size, first):
-        """(bytes that are held, and for each pixel), by a tile of `size` after one of `first`."""
-        try:
-            with errors.quiet():
-                if size != first:  # what a library takes once is not of its pixels
-                    self.run(_grey(*first))
-                memory.trim()
-                held = memory.read("VmRSS")
-                peak = memory.measure_peak(lambda: self.run(_grey(*size)))
-        except UserError:
-            raise
-        except Exception as error:  # each library has its own
-            engine.refuse(self._name, error, "does not run")
-        return held, PIXEL_BYTES if peak is None else max(math.ceil(peak / math.prod(size)), LEAST)
+    def _find_smallest(self, multiple):
+        """The smallest (height, width) of those tried at which it runs: some mirror their edges."""
+        for side in (multiple * n for n in MULTIPLES if n == 1 or multiple * n <= SIDES[-1]):
+            try:
+                self.run(_grey(side, side))
+                return side, side
+            except UserError as error:
+                problem = error
+        raise problem
+
+    def _measure_memory(self, smallest, sizes):
+        """(bytes held, and for each pixel, pixels of a tile at most), by tiles of growing sizes.
+
+        Where memory grows much faster than pixels, as that of attention does, none is larger.
+        """
+        self.run(_grey(*smallest))  # what a library takes once is not of its pixels
+        gc.collect()  # TensorFlow's graphs refer to themselves
+        memory.trim()
+        held, taken, pixels = memory.read("VmRSS"), 0, 1
+        for size in sizes:
+            before, peak = taken, memory.measure_peak(lambda size=size: self.run(_grey(*size)))
+            if peak is None:
+                return held, PIXEL_BYTES, math.inf
+            taken, pixels = peak - held, math.prod(size)
+            if before and taken > STEEP * max(before, SMALL):
+                return held, math.ceil(taken / pixels), pixels
+        return held, max(math.ceil(SLACK * taken / pixels), LEAST), math.inf
 
     def _refuse(self, problem):
         return UserError(f"{self._name}: {problem}")
 
     def _ask(self, what, example):
-        beside = name_beside(self._name)
         return UserError(
-            f"{self._name}: does not say {what}; add {example} as {beside}, or by --model_facts"
+            f"{self._name}: does not say {what}; add {example} {_say_where(self._name)}"
         )
 
 
-def choose_output(name: str | os.PathLike, outputs: dict[str, str], told: dict) -> str:
+def choose_output(
+    name: str | os.PathLike, inputs: Iterable[str], outputs: dict[str, str], told: dict
+) -> str:
     """Which of a network's results is the picture: the only one, or the one that is told.
 
     Args:
       name: of the network.
-      outputs: what the file calls each -> what running it takes.
+      inputs: what the file calls all that goes in.
+      outputs: what it calls each result -> what running it takes.
       told: of `read_told`.
+
+    Raises:
+      UserError: it takes more than a picture, or which result is one is not told.
     """
+    if len(inputs := [*inputs]) != 1:
+        raise UserError(f"{name}: takes {', '.join(inputs) or 'nothing'}; one picture is given")
     if told.get("output") in outputs:
         return outputs[told["output"]]
     if len(outputs) > 1 or "output" in told:
-        known = f'{{"output": "{list(outputs)[0]}"}}'
+        known = f'{{"output": "{next(iter(outputs))}"}}'
         raise UserError(
-            f"{name}: gives {', '.join(outputs)}; say which by {known} in {name_beside(name)}, or "
-            "by --model_facts"
+            f"{name}: gives {', '.join(outputs)}; say which by {known} {_say_where(name)}"
         )
     return next(iter(outputs.values()))
 
@@ -199,6 +263,10 @@ def name_beside(name: str | os.PathLike) -> pathlib.Path:
     return path.with_suffix(".json")
 
 
+def _say_where(name):
+    return f"in {name_beside(name)}, or by deblur's --model_facts"
+
+
 def read_told(name: str | os.PathLike, asked: str | dict | None = None) -> dict:
     """What JSON beside a network's file says of it, and the user over that, by KEYS.
 
@@ -207,8 +275,10 @@ def read_told(name: str | os.PathLike, asked: str | dict | None = None) -> dict:
       asked: of the user: JSON, a file of JSON, or a dict.
 
     Raises:
-      UserError: JSON that is none, or with other keys or values.
+      UserError: there is no such file; JSON that is none, or with other keys or values.
     """
+    if not os.path.exists(name):
+        raise UserError(f"{name}: no such file")
     beside = name_beside(name)
     told = _check(_read(beside), beside) if beside.is_file() else {}
     if isinstance(asked, str):
@@ -219,30 +289,19 @@ def read_told(name: str | os.PathLike, asked: str | dict | None = None) -> dict:
 def _read(source):
     try:
         return json.loads(source if isinstance(source, str) else source.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{source}: no JSON that can be read ({reason})") from error
+        raise UserError(f"{str(source)[:80]}: no JSON that can be read ({reason})") from error
 
 
 def _check(told, where):
-    if not isinstance(told, dict) or (odd := told.keys() - set(KEYS)):
+    if not isinstance(told, dict) or (odd := told.keys() - KEYS.keys()):
         what = f"{', '.join(sorted(odd))}: not known" if isinstance(told, dict) else "no object"
         raise UserError(f"{where}: {what}; use {', '.join(KEYS)}")
-    wrong = [key for key, value in told.items() if not _fits(key, value)]
+    wrong = [key for key, value in told.items() if not KEYS[key](value)]
     if wrong:
         raise UserError(f"{where}: {wrong[0]} cannot be {json.dumps(told[wrong[0]])}")
     return told
-
-
-def _fits(key, value):
-    if key == "range":
-        numbers = isinstance(value, list) and all(type(end) in (int, float) for end in value)
-        return numbers and len(value) == 2 and value[0] < value[1]
-    if key == "layout":
-        return value in LAYOUTS
-    if key == "output":
-        return isinstance(value, str)
-    return type(value) is int and value >= (key != "radius") or (key == "radius" and value is None)
 
 
 def _explain_shape(given, made):
@@ -258,7 +317,10 @@ def _explain_shape(given, made):
 
 def _hash(path):
     """Of a file; None of a folder."""
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _show(shape):

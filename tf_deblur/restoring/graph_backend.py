@@ -9,11 +9,18 @@ import typing
 
 import tensorflow as tf
 
-from tf_deblur import devices
-from tf_deblur.restoring import foreign, reach
+from tf_deblur import devices, errors
+from tf_deblur.restoring import engine, foreign, reach
 
 GraphDef: typing.TypeAlias = tf.compat.v1.GraphDef
-WINDOWS = {"Conv2D", "DepthwiseConv2dNative", "Conv2DBackpropInput", "MaxPool", "AvgPool"}
+WINDOWS = {
+    "Conv2D",
+    "_FusedConv2D",
+    "DepthwiseConv2dNative",
+    "Conv2DBackpropInput",
+    "MaxPool",
+    "AvgPool",
+}
 
 
 class GraphEngine(foreign.ForeignEngine):
@@ -23,17 +30,21 @@ class GraphEngine(foreign.ForeignEngine):
       name: what the user called it.
       precision: as of `tf_deblur.load`.
       graph: GraphDef, with constants alone.
-      image, restored: names of tensors.
-      told: of `foreign.read_told`.
+      images, outputs: as `foreign.choose_output` takes them, names of tensors.
+      told: of `foreign.read_told`, beside what the file says itself.
     """
 
     ran_out = tf.errors.ResourceExhaustedError
 
-    def __init__(self, name, precision, graph, image, restored, told):
-        precision, why = devices.choose_precision(precision)
-        with tf.Graph().as_default() as made:
-            tf.import_graph_def(graph, name="")
-            session = tf.compat.v1.Session(config=_configure(precision))
+    def __init__(self, name, precision, graph, images, outputs, told):
+        restored = foreign.choose_output(name, images, outputs, told)
+        [image], (precision, why) = images, devices.choose_precision(precision)
+        try:
+            with errors.quiet(), tf.Graph().as_default() as made:
+                tf.import_graph_def(graph, name="")
+                session = tf.compat.v1.Session(config=_configure(precision))
+        except (ValueError, tf.errors.OpError) as error:  # of an op that it does not know
+            engine.refuse(name, error, "no graph that TensorFlow runs")
         placeholder = made.get_tensor_by_name(image)
 
         def run(given):
@@ -47,7 +58,7 @@ class GraphEngine(foreign.ForeignEngine):
             for node in graph.node
             if node.op == "Const" and tf.dtypes.as_dtype(node.attr["dtype"].type).is_floating
         )
-        network.ops = lambda size: (list_ops(graph, image, size), image, restored)
+        network.ops = lambda size: (list_ops(made.as_graph_def(), image, size), image, restored)
         super().__init__(name, network, told, precision, why)
 
 
@@ -63,36 +74,39 @@ def _configure(precision):
     return config
 
 
-def freeze(function: tf.types.experimental.ConcreteFunction) -> tuple[GraphDef, str, list[str]]:
+def freeze(
+    function: tf.types.experimental.ConcreteFunction,
+) -> tuple[GraphDef, list[str], list[str]]:
     """(graph, what goes in, what comes out) of a function, its variables made constants."""
     from tensorflow.python.framework import convert_to_constants
 
     frozen = convert_to_constants.convert_variables_to_constants_v2(function)
-    names = [tensor.name for tensor in frozen.outputs]
-    return frozen.graph.as_graph_def(), frozen.inputs[0].name, names
+    taken, given = ([tensor.name for tensor in ends] for ends in (frozen.inputs, frozen.outputs))
+    return frozen.graph.as_graph_def(), taken, given
 
 
 def list_ops(graph: GraphDef, image: str, size: tuple[int, int] | None) -> list[reach.Op]:
     """The graph's operations, with shapes as they are for a picture of (height, width)."""
-    copy = GraphDef()
-    copy.CopyFrom(graph)
-    for node in copy.node:
+    for node in graph.node:
         if size and f"{node.name}:0" == image:
             dims = node.attr["shape"].shape.dim
             wide = (1, *size, 3) if dims[-1].size == 3 else (1, 3, *size)
             for dim, length in zip(dims, wide):
                 dim.size = length
     with tf.Graph().as_default() as made:
-        tf.import_graph_def(copy, name="")
+        tf.import_graph_def(graph, name="")
     return [_describe(op) for op in made.get_operations()]
 
 
 def _describe(op):
     tensors = (*op.inputs, *op.outputs)
+    ends = [tuple(tensor.name for tensor in them) for them in (op.inputs, op.outputs)]
     shapes = tuple(tuple(t.shape) if t.shape.rank is not None else None for t in tensors)
     names = {it.name for it in op.op_def.attr}
     get = {name: op.get_attr(name) for name in names & {"strides", "dilations", "ksize", "padding"}}
     more: dict = {"channels": (3, -1)}
+    if "is_training" in names and op.get_attr("is_training"):  # by the whole picture's mean
+        return reach.Op("Normalise", *ends, shapes, more, tensorflow=True)
     if op.type in WINDOWS:
         kernel = get["ksize"][1:3] if "ksize" in get else shapes[1][:2] if shapes[1] else None
         pads = {b"SAME": "SAME", b"VALID": (0, 0, 0, 0)}.get(get["padding"])
@@ -120,5 +134,4 @@ def _describe(op):
         if None not in (*before, *after):
             more["scales"] = [a / b for a, b in zip(after, before)]
             more["mode"] = "linear" if op.type == "ResizeBilinear" else "nearest"
-    inputs, outputs = (tuple(t.name for t in them) for them in (op.inputs, op.outputs))
-    return reach.Op(op.type, inputs, outputs, shapes, more, tensorflow=True)
+    return reach.Op(op.type, *ends, shapes, more, tensorflow=True)

@@ -28,7 +28,7 @@ def _is_our_tflite(path):
     beside = path.with_suffix(".json")
     if beside.is_file():
         return b'"sha256"' in beside.read_bytes()
-    return not path.is_file() or b"restored" in path.read_bytes()
+    return path.is_file() and b"restored" in path.read_bytes()
 
 
 def _is_graph_model(name):

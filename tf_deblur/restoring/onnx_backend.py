@@ -1,5 +1,6 @@
 """An ONNX file that others made, on OpenVINO or, where that is not installed, ONNX Runtime."""
 
+import contextlib
 import json
 import math
 import os
@@ -10,8 +11,13 @@ from tf_deblur import devices, errors
 from tf_deblur.errors import UserError
 from tf_deblur.restoring import engine, foreign, reach
 
-TYPES = {"float": "float32", "f32": "float32", "float16": "float16", "f16": "float16"}
-TYPES |= {"double": "float64", "f64": "float64", "uint8": "uint8", "u8": "uint8"}
+# OpenVINO's and ONNX Runtime's -> NumPy's, where they differ.
+TYPES = {"float": "float32", "double": "float64", "boolean": "bool"}
+TYPES |= {
+    f"{short}{bits}": f"{long}{bits}"
+    for short, long in (("f", "float"), ("i", "int"), ("u", "uint"))
+    for bits in (8, 16, 32, 64)
+}
 
 
 class ONNXEngine(foreign.ForeignEngine):
@@ -19,32 +25,32 @@ class ONNXEngine(foreign.ForeignEngine):
 
     def __init__(self, name, precision, model_facts=None):
         path, told = pathlib.Path(name), foreign.read_told(name, model_facts)
-        if not path.is_file():
-            raise UserError(f"{path}: no such file")
         graph = _read_graph(path)
-        precision, why = devices.choose_processor_precision(precision)
-        for open_by in (_open_by_openvino, _open_by_onnxruntime):
-            try:
-                with errors.quiet():
-                    network, runtime, precision, why = open_by(path, told, precision, why)
-                break
-            except ModuleNotFoundError:
-                continue
-            except UserError:
-                raise
-            except Exception as error:  # each library has its own, and no family of them
-                engine.refuse(path, error, "no ONNX file that runs")
-        else:
-            raise UserError(
-                f"{path}: wants OpenVINO or ONNX Runtime; pip install 'tf-deblur[onnx]'"
-            )
         if graph:
-            network.told |= _read_told(graph)
+            told = _read_told(graph) | told
+        network, runtime, *how = _open(path, told, *devices.choose_processor_precision(precision))
+        if graph:
             network.parameters = sum(math.prod(it.dims) for it in graph.graph.initializer)
             network.ops = lambda size: _list_ops(graph, size, told.get("output"))
-        super().__init__(
-            name, network, told, precision, why, f"{devices.name_processor()}, {runtime}"
-        )
+        super().__init__(name, network, told, *how, f"{devices.name_processor()}, {runtime}")
+
+
+def _open(path, told, precision, why):
+    """(Network, what runs it, precision, why) by the first that is installed and opens it."""
+    problem = None
+    for open_by in (_open_by_openvino, _open_by_onnxruntime):
+        try:
+            with errors.quiet():
+                return open_by(path, told, precision, why)
+        except ModuleNotFoundError:
+            pass
+        except UserError:
+            raise
+        except Exception as error:  # each library has its own, and no family of them
+            problem = error
+    if problem:
+        engine.refuse(path, problem, "no ONNX file that runs")
+    raise UserError(f"{path}: wants OpenVINO or ONNX Runtime; pip install 'tf-deblur[onnx]'")
 
 
 def _open_by_openvino(path, told, precision, why):
@@ -53,9 +59,8 @@ def _open_by_openvino(path, told, precision, why):
     from tf_deblur.restoring.openvino_backend import make_settings
 
     model = openvino.Core().read_model(path)
-    [image] = model.inputs
     names = {port.get_any_name(): number for number, port in enumerate(model.outputs)}
-    output = foreign.choose_output(path, names, told)
+    output = foreign.choose_output(path, [it.get_any_name() for it in model.inputs], names, told)
     network = openvino.Core().compile_model(model, "CPU", make_settings(precision))
     one_at_a_time = threading.Lock()  # it refuses a second one, and uses all cores
 
@@ -63,9 +68,11 @@ def _open_by_openvino(path, told, precision, why):
         with one_at_a_time:
             return network([given])[output]
 
-    shape = tuple(None if side.is_dynamic else side.get_length() for side in image.partial_shape)
-    found = foreign.Network(run, shape, TYPES[image.element_type.get_type_name()])
-    return found, "OpenVINO", precision, why
+    [image] = model.inputs
+    sides = image.partial_shape if image.partial_shape.rank.is_static else ()
+    shape = tuple(None if side.is_dynamic else side.get_length() for side in sides)
+    kind = image.element_type.get_type_name()
+    return foreign.Network(run, shape, TYPES.get(kind, kind)), "OpenVINO", precision, why
 
 
 def _open_by_onnxruntime(path, told, precision, why):
@@ -75,16 +82,19 @@ def _open_by_onnxruntime(path, told, precision, why):
     options.intra_op_num_threads = devices.count_cores()
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(path, options, ["CPUExecutionProvider"])
+    taken, given = (
+        [it.name for it in ends] for ends in (session.get_inputs(), session.get_outputs())
+    )
+    output = foreign.choose_output(path, taken, dict(zip(given, given)), told)
     [image] = session.get_inputs()
-    names = [it.name for it in session.get_outputs()]
-    output = foreign.choose_output(path, dict(zip(names, names)), told)
     shape = tuple(side if isinstance(side, int) else None for side in image.shape)
-    kind = TYPES[image.type.removeprefix("tensor(").removesuffix(")")]
+    kind = image.type.removeprefix("tensor(").removesuffix(")")
 
     def run(given):
         return session.run([output], {image.name: given})[0]
 
-    return foreign.Network(run, shape, kind), "ONNX Runtime", "float32", "its only one"
+    network = foreign.Network(run, shape, TYPES.get(kind, kind))
+    return network, "ONNX Runtime", "float32", "its only one"
 
 
 def _read_graph(path):
@@ -106,8 +116,16 @@ def _has_external_data(graph):
 
 
 def _read_told(graph):
-    """What the file's metadata say, by `foreign.KEYS`."""
-    return {it.key: json.loads(it.value) for it in graph.metadata_props if it.key in foreign.KEYS}
+    """What the file's metadata say by `foreign.KEYS`; others use such words for other things."""
+    told = {}
+    for it in graph.metadata_props:
+        with contextlib.suppress(ValueError, RecursionError):
+            told[it.key] = json.loads(it.value)
+    return {
+        key: value
+        for key, value in told.items()
+        if key in foreign.KEYS and foreign.KEYS[key](value)
+    }
 
 
 def _list_ops(graph, size, output):
@@ -165,7 +183,8 @@ def _describe(node, shapes, constants):
             }
     if node.op_type == "Pad":
         pads = said.get("pads") or constant(1)
-        more["pads"] = pads[2:4] if pads and len(pads) == 8 else None
+        whole = said.get("mode") == "wrap"  # sees the other side
+        more["pads"] = pads[2:4] if pads and len(pads) == 8 and not whole else None
     if node.op_type in ("SpaceToDepth", "DepthToSpace"):
         more["block"] = said["blocksize"]
     if node.op_type in ("Resize", "Upsample"):

@@ -18,9 +18,13 @@ SquaredDifference Sub Sum Tanh
 """.split()  # Max, Min and Sum are ONNX's, of several inputs; TensorFlow's reduce
 REDUCES = {"Max", "Min", "Sum"}  # in TensorFlow
 MULTIPLY = """
-Conv Conv2D DepthwiseConv2dNative ConvTranspose Conv2DBackpropInput MatMul BatchMatMul
-BatchMatMulV2 Gemm Einsum
+Conv Conv2D _FusedConv2D DepthwiseConv2dNative ConvTranspose Conv2DBackpropInput MatMul
+BatchMatMul BatchMatMulV2 Gemm Einsum
 """.split()
+UNCOUNTED = """
+ConvInteger QLinearConv MatMulInteger QLinearMatMul Attention FusedConv If StatelessIf Loop Scan
+While StatelessWhile PartitionedCall StatefulPartitionedCall
+""".split()  # they multiply too
 LINEAR, CUBIC = 1, 2  # cells beyond the nearest one that a resized pixel sees
 
 
@@ -63,19 +67,31 @@ def measure(ops: Iterable[Op], image: str, restored: str) -> tuple[int, int] | N
       image, restored: names of what goes in and comes out.
     """
     cells: dict[str, tuple] = {image: (_Cells(Fraction(1), Fraction(0), Fraction(0)),) * 2}
-    most = Fraction(1)
+    multiple = 1
     for op in ops:
-        seen = [cells[name] for name in op.inputs if name in cells]
-        if not seen or op.kind in ("Shape", "Size"):  # weights, or a size alone
+        inputs = op.inputs[1:] if op.kind == "Conv2DBackpropInput" else op.inputs  # first its size
+        seen = [cells[name] for name in inputs if name in cells]
+        if not seen:  # weights
             continue
         made = [_look(op, [axes[axis] for axes in seen], axis) for axis in (0, 1)]
+        if _is_of_a_place(op, [name in cells for name in inputs]):
+            made = [None, None]
         for name in op.outputs:
             cells[name] = tuple(made)
-        most = max([most, *(axis.scale for axis in made if axis)])
+        multiple = math.lcm(multiple, *(axis.scale.numerator for axis in made if axis))
     ends = cells.get(restored, (None, None))
     if not all(end and end.scale == 1 for end in ends):
         return None
-    return math.ceil(max(0, *(max(end.low, end.high) for end in ends))), math.ceil(most)
+    return math.ceil(max(0, *(max(end.low, end.high) for end in ends))), multiple
+
+
+def _is_of_a_place(op, seen):
+    """Whether it goes pixel by pixel with weights that differ from place to place."""
+    if op.kind not in POINTWISE or op.kind == "BatchNormalization":
+        return False
+    rows = slice(-3, -1) if op.tensorflow else slice(-2, None)
+    weights = [shape for shape, from_image in zip(op.shapes, seen) if not from_image]
+    return any(side != 1 for shape in weights if shape for side in shape[rows])
 
 
 def _look(op, seen, axis):
@@ -121,22 +137,24 @@ def _enlarge(cells, more, axis):
 
 
 def count(ops: Iterable[Op]) -> float | None:
-    """Multiplications and additions, a pair as one; None where a shape is not known.
+    """Multiplications and additions, a pair as one; None where they cannot be known.
 
     Convolutions, products of matrices and sums of products by Einstein's convention alone.
     """
-    counts = [_count(op) for op in ops if op.kind in MULTIPLY]
+    counts = [_count(op) for op in ops if op.kind in MULTIPLY + UNCOUNTED]
     return None if None in counts else sum(counts)
 
 
 def _count(op):
+    if op.kind in UNCOUNTED or len(op.shapes) < 3:
+        return None
     shapes = [shape if shape is not None and None not in shape else None for shape in op.shapes]
     if None in (shapes[0], shapes[1], shapes[-1]):
         return None
     first, second, made = shapes[0], shapes[1], shapes[-1]
-    if op.kind in ("Conv", "Conv2D", "DepthwiseConv2dNative"):
+    if op.kind in ("Conv", "Conv2D", "_FusedConv2D", "DepthwiseConv2dNative"):
         if op.tensorflow:  # (rows, columns, inputs of a group, outputs), or 1 of each input
-            each = math.prod(second[:2]) * (second[2] if op.kind == "Conv2D" else 1)
+            each = math.prod(second[:2]) * (1 if op.kind.startswith("Depth") else second[2])
         else:
             each = math.prod(second[1:])
         return math.prod(made) * each

@@ -16,6 +16,7 @@ from tf_deblur.restoring import blending, tiling
 
 GIGABYTE = 1e9
 LARGEST_TILE = 16_000_000  # pixels; larger ones gain nothing, and are long to wait for
+PICTURE_BYTES = 48  # of a pixel of a picture whose tiles are blended, beside them
 TOLD = 0.5 / 255  # how far blended tiles may differ before it is said
 
 
@@ -112,8 +113,7 @@ class TiledRestorer(Restorer):
     def _join(self, image, tiles, progress):
         if not isinstance(tiles, blending.BlendedTiles):
             return tiling.apply(self._restore_tile, image, tiles, progress)
-        given = arrays.to_float(image)
-        joined, apart = blending.apply(self._restore_tile, given, tiles, progress)
+        joined, apart = blending.apply(self._restore_tile, image, tiles, progress)
         if apart > self._told:
             self._told = apart
             height, width = tiles.tile
@@ -162,27 +162,29 @@ class TiledRestorer(Restorer):
     def _plan_blended_tiles(self, height, width):
         facts = self.engine.facts
         size = facts.fixed_size
-        size = size or blending.choose_tile(height, width, self._largest(), facts.size_multiple)
+        beside = height * width * PICTURE_BYTES
+        most = self._largest(beside)
+        size = size or blending.choose_tile(height, width, most, facts.size_multiple)
         pixels = math.prod(size) or facts.size_multiple**2
-        if self._needs(pixels) > self.memory:
-            raise self._too_little(pixels)
+        if self._needs(pixels) + beside > self.memory:
+            raise self._too_little(pixels, beside)
         return blending.BlendedTiles(height, width, size, facts.size_multiple)
 
     def _margin(self):
         return tiling.compute_margin(self.engine.facts.radius, self.engine.facts.size_multiple)
 
-    def _largest(self):
+    def _largest(self, beside=0):
         facts = self.engine.facts
-        free = max(self.memory - facts.held_bytes, 0)
+        free = max(self.memory - facts.held_bytes - beside, 0)
         return min(free / facts.pixel_bytes, LARGEST_TILE, facts.tile_pixels)
 
     def _needs(self, pixels):
         """Bytes, for a tile of so many."""
         return self.engine.facts.held_bytes + pixels * self.engine.facts.pixel_bytes
 
-    def _too_little(self, pixels):
+    def _too_little(self, pixels, beside=0):
         """The UserError for a memory in which no tile of so many pixels can be restored."""
-        needed = math.ceil(self._needs(pixels) / GIGABYTE * 1000) / 1000
+        needed = math.ceil((self._needs(pixels) + beside) / GIGABYTE * 1000) / 1000
         return UserError(
             f"{self.memory / GIGABYTE:.3f} GB of memory are too few for a tile; "
             f"{self.name} wants at least {needed:.3f}, see --memory_gb"
@@ -223,10 +225,9 @@ class TiledRestorer(Restorer):
         return np.pad(image, [*more, (0, 0)], mode="reflect")
 
     def _pad_sides(self, *sides):
-        """Up to the size multiple; and to the one size of tiles that are blended."""
+        """Up to the size multiple, and to the smallest one that the network takes."""
         facts, multiple = self.engine.facts, self.engine.facts.size_multiple
-        least = facts.fixed_size if facts.radius is None and facts.fixed_size else (0, 0)
-        return tuple(max(side + -side % multiple, low) for side, low in zip(sides, least))
+        return tuple(max(side + -side % multiple, low) for side, low in zip(sides, facts.smallest))
 
     def __str__(self):
         return f"{self.name} on {self.device} in {self.precision} ({self.engine.why})"

@@ -46,13 +46,12 @@ class ForeignSavedModelEngine(graph_backend.GraphEngine):
         try:
             with errors.quiet():
                 function = _open_keras(path) if path.suffix == ".keras" else _open_signature(path)
-                graph, image, tensors = graph_backend.freeze(function)
+                graph, images, tensors = graph_backend.freeze(function)
         except Exception as error:  # Keras and TensorFlow have all kinds
             engine.refuse(path, error, "no network that TensorFlow opens")
         names = function.structured_outputs
         names = sorted(names) if isinstance(names, dict) else map(str, range(len(tensors)))
-        restored = foreign.choose_output(name, dict(zip(names, tensors)), told)
-        super().__init__(name, precision, graph, image, restored, told)
+        super().__init__(name, precision, graph, images, dict(zip(names, tensors)), told)
 
 
 def _open_keras(path):
@@ -60,7 +59,9 @@ def _open_keras(path):
 
     model = keras.models.load_model(str(path), compile=False, safe_mode=True)
     taken = [tf.TensorSpec(it.shape, it.dtype) for it in model.inputs]
-    return tf.function(lambda x: model(x, training=False), taken).get_concrete_function()
+    return tf.function(
+        lambda *given: model([*given] if len(given) > 1 else given[0], training=False), taken
+    ).get_concrete_function()
 
 
 def _open_signature(path):

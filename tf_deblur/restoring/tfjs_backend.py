@@ -9,19 +9,25 @@ import pathlib
 import posixpath
 import re
 import tarfile
+import zlib
 from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 from google.protobuf import json_format
 
+from tf_deblur import memory
 from tf_deblur.restoring import engine, foreign, graph_backend
 
 # UpscalerJS's packages say so in their scripts.
 RANGE = re.compile(rb"inputRange:\s*\[\s*(-?[0-9]+),\s*([0-9]+),?\s*\]")
 MULTIPLE = re.compile(rb"divisibilityFactor:\s*([0-9]+)")
-WRONG = "no graph model of TensorFlow.js, or not whole"
-PROBLEMS = (OSError, tarfile.TarError, EOFError, ValueError, LookupError, TypeError, AttributeError)
+LONGEST = 10_000_000  # bytes of a script, and of what is read at once
+LARGEST = 1_000_000_000  # of model.json
+PROBLEMS = (
+    *(OSError, tarfile.TarError, EOFError, zlib.error, MemoryError, RecursionError),
+    *(ValueError, LookupError, TypeError, AttributeError),
+)
 
 
 class TFJSEngine(graph_backend.GraphEngine):
@@ -30,50 +36,53 @@ class TFJSEngine(graph_backend.GraphEngine):
     def __init__(self, name, precision, model_facts=None):
         path, told = pathlib.Path(name), foreign.read_told(name, model_facts)
         try:
-            graph, image, outputs, said = _read(path)
+            graph, images, outputs, said = _read(path)
         except (*PROBLEMS, json_format.ParseError) as error:
-            engine.refuse(path, error, WRONG)
-        restored = foreign.choose_output(name, outputs, told)
-        super().__init__(name, precision, graph, image, restored, said | told)
+            engine.refuse(path, error, "no graph model of TensorFlow.js, or not whole")
+        super().__init__(name, precision, graph, images, outputs, said | told)
 
 
 def _read(path):
-    """(graph, the name of what goes in, those of what comes out, what is said of both)."""
-    model, read, said = _open(path)
-    if model.get("format") != "graph-model":
-        raise ValueError(f"its format is {model.get('format')}; graph-model is wanted")
-    signature = model.get("signature") or model["userDefinedMetadata"]["signature"]
-    [image] = (it["name"] for it in signature["inputs"].values())
-    outputs = {key: it["name"] for key, it in signature["outputs"].items()}
-    return read_graph(model, read), image, outputs, said
-
-
-def _open(path):
-    """(what model.json holds, name of a shard -> its bytes, what scripts beside it say)."""
-    if path.name.endswith((".tgz", ".tar.gz")):
+    """(graph, the names of what goes in, those of what comes out, what is said of both)."""
+    if path.name.lower().endswith((".tgz", ".tar.gz")):
         with tarfile.open(path) as package:
-            return _open_package(package.getmembers(), package)
+            return _read_package(package)
     path = path / "model.json" if path.is_dir() else path
-    return json.loads(path.read_bytes()), lambda name: (path.parent / name).read_bytes(), {}
+    return *_read_model(lambda name: (path.parent / name).open("rb"), path.name), {}
 
 
-def _open_package(members, package):
+def _read_package(package):
     files = {}
-    for member in members:
+    for member in package:
         _refuse_outside(member.name)
         if member.isfile():
-            files[member.name] = package.extractfile(member).read()
+            files[member.name] = member
     found = [name for name in files if posixpath.basename(name) == "model.json"]
     if len(found) != 1:
         raise ValueError(f"{len(found)} files called model.json in it")
-    scripts = b"".join(data for name, data in files.items() if name.endswith(".js"))
+    scripts = [member for name, member in files.items() if name.endswith(".js")]
+    text = b"".join(package.extractfile(script).read(LONGEST) for script in scripts)
     said: dict = {}
-    if match := RANGE.search(scripts):
+    if match := RANGE.search(text):
         said["range"] = [int(end) for end in match.groups()]
-    if match := MULTIPLE.search(scripts):
+    if match := MULTIPLE.search(text):
         said["size_multiple"] = int(match[1])
     folder = posixpath.dirname(found[0])
-    return json.loads(files[found[0]]), lambda name: files[posixpath.join(folder, name)], said
+    return *_read_model(
+        lambda name: package.extractfile(files[posixpath.join(folder, name)]), "model.json"
+    ), said
+
+
+def _read_model(open_file, name):
+    """As `_read`, but for what is said."""
+    with open_file(name) as file:
+        model = json.loads(file.read(LARGEST))
+    if model.get("format") != "graph-model":
+        raise ValueError(f"its format is {model.get('format')}; graph-model is wanted")
+    signature = model.get("signature") or model["userDefinedMetadata"]["signature"]
+    images = [it["name"] for it in signature["inputs"].values()]
+    outputs = {key: it["name"] for key, it in signature["outputs"].items()}
+    return read_graph(model, open_file), images, outputs
 
 
 def _refuse_outside(name):
@@ -81,22 +90,19 @@ def _refuse_outside(name):
         raise ValueError(f"{name}: a path that leads out of it")
 
 
-def read_graph(model: dict, read: Callable) -> graph_backend.GraphDef:
+def read_graph(model: dict, open_file: Callable) -> graph_backend.GraphDef:
     """The graph, its constants put back.
 
     Args:
       model: what model.json holds.
-      read: name of a shard -> its bytes.
+      open_file: name of a shard -> a file of its bytes.
 
     Raises:
       ValueError, LookupError, TypeError, OSError: something of it lacks, or is cut.
     """
     constants: dict[str, np.ndarray] = {}
     for group in model["weightsManifest"]:
-        for name in group["paths"]:
-            _refuse_outside(name)
-        shards = b"".join(map(read, group["paths"]))
-        constants |= _read_constants(group["weights"], shards)
+        constants |= _read_constants(group["weights"], _join(group["paths"], open_file))
     graph, parsed = graph_backend.GraphDef(), {}
     for told in model["modelTopology"]["node"]:
         node = graph.node.add(name=told["name"], op=told["op"], input=told.get("input", ()))
@@ -113,6 +119,19 @@ def read_graph(model: dict, read: Callable) -> graph_backend.GraphDef:
     library = model["modelTopology"].get("library") or {}
     json_format.ParseDict(library, graph.library)
     return graph
+
+
+def _join(names, open_file):
+    """The bytes of all shards; MemoryError for more than the machine has room for."""
+    data, room = bytearray(), memory.measure_free() / 4  # the graph holds them, and its session
+    for name in names:
+        _refuse_outside(name)
+        with open_file(name) as file:
+            while part := file.read(LONGEST):
+                data += part
+                if len(data) > room:
+                    raise MemoryError(f"{name}: {len(data) / 1e9:.1f} GB and more of weights")
+    return data
 
 
 def _read_constants(weights, data):

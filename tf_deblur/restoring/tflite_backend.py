@@ -75,17 +75,18 @@ class ForeignTFLiteEngine(foreign.ForeignEngine):
             _check_whole(path.read_bytes())
             with errors.quiet():
                 opened = make(str(path), num_threads=threads)
-            [image] = opened.get_input_details()
-            outputs = opened.get_output_details()
+            images, outputs = opened.get_input_details(), opened.get_output_details()
         except (OSError, ValueError, RuntimeError, struct.error, IndexError) as error:
             engine.refuse(path, error, "no whole .tflite file")
-        restored = foreign.choose_output(name, {it["name"]: it for it in outputs}, told)
-        one_at_a_time, size = threading.Lock(), None
+        names = [it["name"] for it in images], {it["name"]: it for it in outputs}
+        restored = foreign.choose_output(name, *names, told)
+        [image], one_at_a_time, size = images, threading.Lock(), None
 
         def run(given):
             nonlocal size
             with one_at_a_time:
                 if size != given.shape:
+                    size = None  # of a shape that it refuses nothing stays
                     opened.resize_tensor_input(image["index"], given.shape)
                     opened.allocate_tensors()
                     size = given.shape
