@@ -105,8 +105,10 @@ def keras_restore(small_workdir):
 
 
 def choose(page, path):
+    """Restores a photograph; returns what its row says."""
     page.set_input_files("#file", path)
-    page.wait_for_selector("#working", state="hidden", timeout=60_000)
+    page.wait_for_selector("#cancel-all:text-is('Clear')", timeout=60_000)
+    return page.locator("#list .words").last.inner_text()
 
 
 def downloaded(page):
@@ -131,10 +133,9 @@ def expected(keras_restore):
 
 def test_a_photograph_of_many_tiles_is_kerass_and_goes_nowhere(site, visit, expected):
     page = visit(site)
-    before_it = ["", "device.js", "page.css", "page.js"]  # no megabytes before they help
-    assert sorted(page.asked) == before_it
-    choose(page, PHOTOGRAPH)
-    assert page.inner_text("#facts").startswith("576 × 576 pixels")
+    scripts = ["device.js", "page.css", "page.js", "stage.js", "zip.js"]
+    assert sorted(page.asked) == ["", *scripts]  # no megabytes before they help
+    assert choose(page, PHOTOGRAPH).startswith("576 × 576 pixels")
     assert farthest(downloaded(page), expected) <= 1  # at halves the last bit decides
     runtime = {path for path in page.asked if path.startswith("litert/wasm/")}
     assert runtime == {f"litert/wasm/litert_wasm_internal.{kind}" for kind in ("js", "wasm")}
@@ -168,23 +169,19 @@ def test_a_picture_smaller_than_a_tile_is_turned_and_mirrored(
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
-@pytest.mark.parametrize("stage", ["#working:not([hidden])", "#progress[value]"])
-def test_another_photograph_stops_the_one_that_is_read_or_restored(
+@pytest.mark.parametrize("stage", ["Reading", "Restoring"])
+def test_a_photograph_that_is_read_or_restored_is_cancelled_and_the_next_one_begins(
     site, visit, picture, photograph, tmp_path, stage
 ):
     cv2.imwrite(str(tmp_path / "large.png"), picture(3000, 3000))
     page = visit(site)
-    page.set_input_files("#file", tmp_path / "large.png")
-    page.wait_for_selector(stage)
-    page.evaluate("seen = []")
-    page.evaluate(
-        "new MutationObserver(() => seen.push(document.getElementById('facts').textContent))"
-        ".observe(document.getElementById('facts'), {childList: true})"
-    )
-    choose(page, photograph)
-    assert page.inner_text("#facts").startswith("60 × 90 pixels")
-    assert not page.is_visible("#error")
-    assert [words[:7] for words in page.evaluate("seen")] == ["60 × 90"]
+    page.set_input_files("#file", [tmp_path / "large.png", photograph])
+    page.wait_for_selector(f"#list li:first-child .words:has-text('{stage}')", timeout=60_000)
+    assert page.locator("[data-state=waits]").count() == 1  # one at a time
+    page.get_by_role("button", name="Cancel: large.png").click()
+    page.wait_for_selector("#cancel-all:text-is('Clear')", timeout=30_000)
+    assert page.locator("#list .words").all_inner_texts()[0].startswith("60 × 90 pixels")
+    assert page.inner_text("#told") == "1 restored" and page.inner_text("#shown") == "holiday.jpg"
 
 
 def test_a_browser_without_webassembly_says_so_in_one_line(site, visit):
@@ -201,17 +198,12 @@ def test_what_fails_is_told_in_words_and_the_next_photograph_works(
     whole = network.read_bytes()
     network.unlink()
     page = visit(tmp_path / "site", [("cache-control", "no-store")])  # else by the second
-    choose(page, tmp_path / "notes.txt")
-    assert "notes.txt" in page.inner_text("#error")
-    choose(page, photograph)
-    assert f"“{network.name}” did not load" in page.inner_text("#error")
+    assert "JPEG" in choose(page, tmp_path / "notes.txt")
+    assert f"“{network.name}” did not load" in choose(page, photograph)
     network.write_bytes(whole[:2000])
-    choose(page, photograph)
-    assert f"“{network.name}” does not open" in page.inner_text("#error")
+    assert f"“{network.name}” does not open" in choose(page, photograph)
     network.write_bytes(whole)
-    choose(page, photograph)
-    assert page.inner_text("#facts").startswith("60 × 90 pixels"), page.inner_text("#error")
-    assert not page.is_visible("#error")
+    assert choose(page, photograph).startswith("60 × 90 pixels")
 
 
 def test_the_folder_holds_the_page_the_network_its_runtime_and_their_licence(site):

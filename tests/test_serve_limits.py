@@ -386,6 +386,27 @@ def test_work_that_nobody_waits_for_keeps_its_place_until_it_ends(models):
         server.stop()
 
 
+def test_a_request_whose_client_has_gone_does_not_begin(models):
+    server = Server(settings(models, "slow", "times"), threads=1)
+    head = b"POST /v1/models/slow:predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 20\r\n\r\n"
+    try:
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            first = pool.submit(server.predict, "slow", b'{"instances": [3]}')
+            while not server.app.busy:
+                time.sleep(0.01)
+            for _ in range(4):
+                with socket.create_connection(("127.0.0.1", server.port), timeout=5) as wire:
+                    wire.sendall(head + b'{"instances": [100]}')
+                    time.sleep(0.1)
+            while server.app.busy > 1:
+                time.sleep(0.01)
+            assert not first.done()
+            assert first.result()[0] == 200
+        assert server.predict("times", b'{"instances": [1]}')[0] == 200
+    finally:
+        server.stop()
+
+
 def test_a_page_of_elsewhere_is_refused_and_the_own_one_is_not(models):
     server = Server(settings(models, "times"))
     shared = Server(settings(models, "times"), cors=["https://a.org"], allowed_hosts=["b.org"])

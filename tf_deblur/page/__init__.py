@@ -3,9 +3,9 @@
 import html
 import importlib.resources
 
-PROMISES = {  # the script -> what becomes of a photograph
-    "server.js": "The photograph goes to this server only, and is not kept.",
-    "device.js": "The photograph does not leave this device.",
+PROMISES = {  # the script -> what becomes of photographs
+    "server.js": "Photographs go to this server only, and are not kept.",
+    "device.js": "Photographs do not leave this device.",
 }
 SCRIPTS = {"server.js": ["server.js"], "device.js": ["device.js", "worker.js"]}
 
@@ -18,7 +18,7 @@ def read_files(script: str, model: str) -> dict[str, str]:
       model: what that script calls the network.
     """
     folder = importlib.resources.files(__name__)
-    names = ["page.css", "page.js", *SCRIPTS[script], "index.html"]
+    names = ["page.css", "page.js", "stage.js", "zip.js", *SCRIPTS[script], "index.html"]
     texts = {name: (folder / name).read_text(encoding="utf-8") for name in names}
     for mark, words in [("script", script), ("promise", PROMISES[script]), ("model", model)]:
         texts["index.html"] = texts["index.html"].replace(f"{{{{{mark}}}}}", html.escape(words))

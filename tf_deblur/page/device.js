@@ -1,4 +1,5 @@
-// The visitor's own device restores the photograph: `worker.js` runs the network beside this page.
+// The visitor's own device restores photographs, one after another: `worker.js` runs the network
+// beside this page.
 import { Told, model, refuse, start } from "./page.js";
 
 let worker;
@@ -9,7 +10,7 @@ if (typeof WebAssembly === "undefined" || typeof OffscreenCanvas === "undefined"
 } else {
   start((bitmap, tell, signal) => new Promise((resolve, reject) => {
     const words = `Restoring ${bitmap.width} × ${bitmap.height} pixels …`;
-    const id = ++asked; // the worker drops what it is at when another photograph comes
+    const id = ++asked;
     const fail = (message) => {
       worker?.terminate(); // whatever is wrong with it, the next photograph gets a new one
       worker = undefined;
@@ -23,7 +24,10 @@ if (typeof WebAssembly === "undefined" || typeof OffscreenCanvas === "undefined"
       else if (data.restored) resolve(data.restored);
       else tell(data.done === undefined ? "Loading the network …" : words, data.done);
     };
-    signal.addEventListener("abort", () => reject(signal.reason));
+    signal.addEventListener("abort", () => {
+      worker?.postMessage({}); // it drops what it is at
+      reject(signal.reason);
+    });
     worker.postMessage({ id, bitmap, model }, [bitmap]);
-  }));
+  }), 1);
 }

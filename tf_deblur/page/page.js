@@ -1,25 +1,25 @@
-// A photograph is chosen here and restored elsewhere; both lie on each other under one border. Who
-// restores it says so by `start`: the server behind the page, or the network in the browser.
+// Photographs are chosen here, a row each, and restored elsewhere. Who restores them says so by
+// `start`: the server behind the page, or the network in the browser.
+import { hide, show } from "./stage.js";
+import { zip } from "./zip.js";
 
-const MOST_ZOOM = 16;
-const STEP = 1.5;
 const MOST_MEGAPIXELS = 100; // more than a canvas of some browsers holds
+const THUMBNAIL = 96;
 
 const $ = (id) => document.getElementById(id);
-const view = { split: 50, zoom: 1, x: 0, y: 0, width: 1, height: 1 };
-let restoring; // stops the photograph under way
-let clock;
-let urls = [];
+const photographs = new Set(); // each waits, works, is done or failed
 let restore;
+let atOnce;
+let shown;
 
 export const model = document.documentElement.dataset.model;
 
 export class Told extends Error {} // its message is for the user
 
-// restore(bitmap, tell, signal) -> the restored photograph as a Blob. It closes the bitmap, may
-// tell(words, part done) what it is at, and is stopped by the signal when another one is chosen.
-export function start(restorePhotograph) {
-  restore = restorePhotograph;
+// restore(bitmap, tell, signal) -> the restored photograph as a Blob, of so many at once. It closes
+// the bitmap, may tell(words, part done) what it is at, and is stopped by the signal.
+export function start(restorePhotograph, most) {
+  [restore, atOnce] = [restorePhotograph, most];
 }
 
 // For a browser that cannot do it.
@@ -28,33 +28,111 @@ export function refuse(words) {
   $("drop").hidden = true;
 }
 
-// ---------------------------------------------------------------- one photograph
+function fail(words) {
+  $("error").textContent = words;
+  $("error").hidden = !words;
+}
 
-async function take(file) {
-  if (!restore) return;
-  restoring?.abort();
-  const own = (restoring = new AbortController());
-  begin();
+// ---------------------------------------------------------------- photographs and their rows
+
+function take(files) {
+  if (!restore || !files.length) return;
+  fail("");
+  const batch = { shown: false }; // the first of it that is done is shown
+  for (const file of files) add(file, batch);
+  $("file").value = ""; // the same file may be chosen again
+  $("drop").classList.add("small");
+  $("invitation").innerHTML = "<strong>More photographs</strong>";
+  next();
+}
+
+function add(file, batch) {
+  const row = $("row").content.firstElementChild.cloneNode(true);
+  const find = (name) => row.querySelector(`.${name}`);
+  const photograph = { file, batch, row, find };
+  find("name").textContent = find("name").title = file.name;
+  find("progress").setAttribute("aria-label", file.name);
+  for (const [name, words, act] of [
+    ["show", "Show", () => look(photograph).then(() => $("result").scrollIntoView({ block: "nearest" }))],
+    ["again", "Try again", () => { wait(photograph); next(); }],
+    ["save", "Download", () => download(photograph)],
+    ["remove", "Cancel", () => { remove(photograph); next(); }],
+  ]) {
+    find(name).setAttribute("aria-label", `${words}: ${file.name}`);
+    find(name).title ||= words;
+    find(name).addEventListener("click", act);
+  }
+  photographs.add(photograph);
+  $("list").append(row);
+  wait(photograph);
+}
+
+function wait(photograph) {
+  photograph.stop = new AbortController();
+  enter(photograph, "waits", "Waiting …");
+}
+
+function enter(photograph, state, words, done) {
+  photograph.state = photograph.row.dataset.state = state;
+  photograph.find("show").disabled = state !== "done";
+  photograph.find("words").textContent = words;
+  photograph.find("words").role = state === "failed" ? "alert" : null; // is read aloud
+  if (done === undefined) photograph.find("progress").removeAttribute("value"); // goes to and fro
+  else photograph.find("progress").value = done;
+}
+
+// Lets the next ones begin, and says how far all are.
+function next() {
+  for (const photograph of photographs) {
+    if (count("works") >= atOnce) break;
+    if (photograph.state === "waits") work(photograph);
+  }
+  const [done, failed, all] = [count("done"), count("failed"), photographs.size];
+  const busy = done + failed < all;
+  $("all").hidden = !all;
+  $("told").textContent = (busy ? `${done} of ${all} restored` : `${done} restored`) + (failed ? `, ${failed} failed` : "");
+  $("download-all").hidden = done < 2;
+  $("cancel-all").textContent = busy ? "Cancel all" : "Clear";
+}
+
+function count(state) {
+  return [...photographs].filter((photograph) => photograph.state === state).length;
+}
+
+async function work(photograph) {
+  const { file, batch, stop: { signal } } = photograph;
   const started = performance.now();
-  clock = setInterval(() => {
-    $("seconds").textContent = `${Math.round((performance.now() - started) / 1000)} s`;
-  }, 1000);
+  const seconds = () => (performance.now() - started) / 1000;
+  let said = ["Reading …"];
+  const tell = (...more) => {
+    if (more.length) said = more;
+    if (!signal.aborted) enter(photograph, "works", `${said[0]} ${seconds().toFixed(0)} s`, said[1]);
+  };
+  tell();
+  const clock = setInterval(tell, 1000);
   try {
     const bitmap = await open(file);
-    if (own.signal.aborted) return bitmap.close(); // a smaller one was read sooner
-    const { width, height } = bitmap;
-    const tell = (words, done) => own.signal.aborted || say(words, done);
-    tell(`Restoring ${width} × ${height} pixels …`);
-    const restored = await restore(bitmap, tell, own.signal);
-    const seconds = ((performance.now() - started) / 1000).toFixed(1);
-    if (own.signal.aborted) return;
-    await show(file, restored);
-    $("facts").textContent = `${width} × ${height} pixels, ${seconds} s`;
+    if (signal.aborted) return bitmap.close();
+    const size = `${bitmap.width} × ${bitmap.height} pixels`;
+    draw(photograph, bitmap);
+    tell(`Restoring ${size} …`);
+    photograph.restored = await restore(bitmap, tell, signal);
+    if (signal.aborted) return;
+    enter(photograph, "done", `${size}, ${seconds().toFixed(1)} s`);
+    photograph.find("remove").setAttribute("aria-label", `Remove: ${file.name}`);
+    photograph.find("remove").title = "Remove";
   } catch (error) {
-    if (own.signal.aborted) return;
-    fail(error instanceof Told ? error.message : "Something went wrong on this page: " + error.message);
+    if (signal.aborted) return;
+    enter(photograph, "failed", error instanceof Told ? error.message : `Something went wrong on this page: ${error.message}`);
   } finally {
-    if (restoring === own) end();
+    clearInterval(clock);
+    next();
+  }
+  if (photograph.state === "done" && !batch.shown) {
+    batch.shown = true;
+    await look(photograph);
+    // whoever waits for it has it under the keys; whoever does something else is left alone
+    if ([document.body, $("file")].includes(document.activeElement)) $("handle").focus({ preventScroll: true });
   }
 }
 
@@ -64,7 +142,7 @@ async function open(file) {
   try {
     bitmap = await createImageBitmap(file, { imageOrientation: "from-image" });
   } catch {
-    throw new Told(`“${file.name}” is not a picture that this browser can read. Use JPEG, PNG or WebP.`);
+    throw new Told("Not a picture that this browser can read. Use JPEG, PNG or WebP.");
   }
   const { width, height } = bitmap;
   if (width * height > MOST_MEGAPIXELS * 1e6) {
@@ -74,178 +152,105 @@ async function open(file) {
   return bitmap;
 }
 
-function begin() {
-  clearInterval(clock);
-  $("error").hidden = true;
-  $("working").hidden = false;
-  $("seconds").textContent = "";
-  say("Reading the photograph …");
+function draw(photograph, bitmap) {
+  const canvas = photograph.find("thumbnail");
+  const scale = Math.max(THUMBNAIL / bitmap.width, THUMBNAIL / bitmap.height);
+  const [width, height] = [bitmap.width * scale, bitmap.height * scale];
+  canvas.width = canvas.height = THUMBNAIL;
+  canvas.getContext("2d").drawImage(bitmap, (THUMBNAIL - width) / 2, (THUMBNAIL - height) / 2, width, height);
 }
 
-function say(words, done) {
-  if ($("doing").textContent !== words) $("doing").textContent = words; // it is read aloud
-  if (done === undefined) $("progress").removeAttribute("value"); // goes to and fro
-  else $("progress").value = done;
+async function look(photograph) {
+  shown?.find("show").removeAttribute("aria-current");
+  shown = photograph;
+  photograph.find("show").setAttribute("aria-current", "true");
+  $("shown").textContent = photograph.file.name;
+  await show(photograph.file, photograph.restored);
 }
 
-function end() {
-  clearInterval(clock);
-  $("working").hidden = true;
-  $("file").value = ""; // the same file may be chosen again
+// What is under way is stopped; what is shown gives way to another one.
+function remove(photograph) {
+  photograph.stop.abort();
+  photographs.delete(photograph);
+  const beside = photograph.row.nextElementSibling || photograph.row.previousElementSibling;
+  if (photograph.row.contains(document.activeElement)) (beside?.querySelector(".remove") || $("file")).focus();
+  photograph.row.remove();
+  if (shown !== photograph) return;
+  shown = undefined;
+  const other = [...photographs].find(({ state }) => state === "done");
+  if (other) look(other);
+  else hide();
 }
 
-function fail(words) {
-  $("error").textContent = words;
-  $("error").hidden = false;
+// ---------------------------------------------------------------- downloads
+
+const strength = () => $("strength").value / 100;
+
+// Between the photograph and what was restored of it, in encoded values.
+async function mix({ file, restored }) {
+  if (strength() === 1) return restored;
+  const [before, after] = await Promise.all([open(file), open(restored)]);
+  const canvas = new OffscreenCanvas(before.width, before.height);
+  const context = canvas.getContext("2d");
+  context.globalAlpha = 1 - strength();
+  context.drawImage(before, 0, 0);
+  context.globalCompositeOperation = "lighter"; // the sum
+  context.globalAlpha = strength();
+  context.drawImage(after, 0, 0);
+  before.close();
+  after.close();
+  return canvas.convertToBlob({ type: "image/png" });
 }
 
-// ---------------------------------------------------------------- before and after
+const rename = ({ file }) => file.name.replace(/\.[^.]*$/, "");
 
-async function show(before, after) {
-  urls.forEach(URL.revokeObjectURL);
-  urls = [before, after].map((blob) => URL.createObjectURL(blob));
-  [$("before").src, $("after").src] = urls;
-  await Promise.all([$("before").decode(), $("after").decode()]);
-  view.width = $("after").naturalWidth;
-  view.height = $("after").naturalHeight;
-  $("download").href = urls[1];
-  $("download").download = before.name.replace(/\.[^.]*$/, "") + "_restored.png";
-  $("drop").classList.add("small");
-  $("invitation").innerHTML = "<strong>Another photograph</strong>";
-  $("result").hidden = false;
-  Object.assign(view, { split: 50, zoom: 1, x: 0, y: 0 });
-  fitStage();
-  $("handle").focus({ preventScroll: true });
-  $("result").scrollIntoView({ block: "nearest" });
+function save(blob, name) {
+  const url = URL.createObjectURL(blob);
+  Object.assign(document.createElement("a"), { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000); // some browsers ask first where to put it
 }
 
-// As wide as the page, but never higher than most of the window.
-function fitStage() {
-  const most = Math.max(240, window.innerHeight * 0.72);
-  const room = $("result").clientWidth;
-  const width = Math.min(room, (most * view.width) / view.height);
-  $("stage").style.width = `${width}px`;
-  $("stage").style.height = `${(width * view.height) / view.width}px`;
-  draw();
+async function download(photograph) {
+  save(await mix(photograph), `${rename(photograph)}_restored.png`);
 }
 
-function draw() {
-  const { clientWidth: width, clientHeight: height } = $("stage");
-  view.x = Math.min(0, Math.max(view.x, width * (1 - view.zoom)));
-  view.y = Math.min(0, Math.max(view.y, height * (1 - view.zoom)));
-  const move = `translate(${view.x}px, ${view.y}px) scale(${view.zoom})`;
-  $("before").style.transform = $("after").style.transform = move;
-  const shown = (width * view.zoom) / view.width; // screen pixels for one of the picture
-  $("stage").classList.toggle("close", shown > 3);
-  $("stage").style.setProperty("--split", `${view.split}%`);
-  $("handle").setAttribute("aria-valuenow", Math.round(view.split));
-  $("handle").setAttribute("aria-valuetext", `${Math.round(view.split)} % before`);
-  $("tag-before").style.opacity = view.split > 12 ? 1 : 0;
-  $("tag-after").style.opacity = view.split < 88 ? 1 : 0;
-  $("scale").textContent = `${Math.round(view.zoom * 100)} %`;
-  $("out").disabled = view.zoom <= 1;
-  $("in").disabled = view.zoom >= MOST_ZOOM;
-}
-
-function split(percent) {
-  view.split = Math.min(100, Math.max(0, percent));
-  draw();
-}
-
-// Zooms so that the picture's point under (x, y) of the stage stays there.
-function zoom(factor, x = $("stage").clientWidth / 2, y = $("stage").clientHeight / 2) {
-  const to = Math.min(MOST_ZOOM, Math.max(1, view.zoom * factor));
-  view.x = x - ((x - view.x) * to) / view.zoom;
-  view.y = y - ((y - view.y) * to) / view.zoom;
-  view.zoom = to;
-  draw();
-}
-
-// ---------------------------------------------------------------- pointer and keys
-
-const pointers = new Map(); // those that touch the stage
-let dragsBorder = false;
-
-function place(event) {
-  const box = $("stage").getBoundingClientRect();
-  return { x: event.clientX - box.left, y: event.clientY - box.top };
-}
-
-function spread() {
-  const [a, b] = [...pointers.values()];
-  return { distance: Math.hypot(a.x - b.x, a.y - b.y), x: (a.x + b.x) / 2, y: (a.y + b.y) / 2 };
-}
-
-$("stage").addEventListener("pointerdown", (event) => {
-  if (event.button) return;
-  $("stage").setPointerCapture(event.pointerId);
-  pointers.set(event.pointerId, place(event));
-  // unzoomed there is nothing to move, so the whole picture drags the border
-  dragsBorder = pointers.size === 1 && (view.zoom === 1 || $("handle").contains(event.target));
-  $("stage").classList.toggle("moving", !dragsBorder);
-  if (dragsBorder) split((place(event).x / $("stage").clientWidth) * 100);
-});
-
-$("stage").addEventListener("pointermove", (event) => {
-  const before = pointers.get(event.pointerId);
-  if (!before) return;
-  const now = place(event);
-  if (pointers.size === 2) {
-    const old = spread();
-    pointers.set(event.pointerId, now);
-    const fresh = spread();
-    view.x += fresh.x - old.x;
-    view.y += fresh.y - old.y;
-    return zoom(fresh.distance / Math.max(old.distance, 1), fresh.x, fresh.y);
+async function downloadAll() {
+  const files = new Map();
+  $("download-all").disabled = true;
+  fail("");
+  try {
+    for (const photograph of photographs) {
+      if (photograph.state !== "done") continue;
+      const stem = rename(photograph);
+      let name = `${stem}_restored.png`;
+      for (let other = 2; files.has(name); other++) name = `${stem}_restored_${other}.png`;
+      files.set(name, await mix(photograph));
+    }
+    save(await zip(files), "restored.zip");
+  } catch (error) {
+    fail(`They cannot be downloaded together: ${error.message}`);
+  } finally {
+    $("download-all").disabled = false;
   }
-  pointers.set(event.pointerId, now);
-  if (dragsBorder) return split((now.x / $("stage").clientWidth) * 100);
-  view.x += now.x - before.x;
-  view.y += now.y - before.y;
-  draw();
-});
-
-for (const kind of ["pointerup", "pointercancel"]) {
-  $("stage").addEventListener(kind, (event) => {
-    pointers.delete(event.pointerId);
-    dragsBorder = false;
-    $("stage").classList.remove("moving");
-  });
 }
-
-$("stage").addEventListener("wheel", (event) => {
-  event.preventDefault();
-  const { x, y } = place(event);
-  zoom(Math.exp(-event.deltaY / (event.deltaMode ? 20 : 400)), x, y);
-}, { passive: false });
-
-$("handle").addEventListener("keydown", (event) => {
-  const step = event.shiftKey ? 10 : 2;
-  const to = {
-    ArrowLeft: view.split - step, ArrowDown: view.split - step,
-    ArrowRight: view.split + step, ArrowUp: view.split + step,
-    PageDown: view.split - 10, PageUp: view.split + 10, Home: 0, End: 100,
-  }[event.key];
-  if (to === undefined) return;
-  event.preventDefault();
-  split(to);
-});
-
-document.addEventListener("keydown", (event) => {
-  if ($("result").hidden || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.key === "+" || event.key === "=") zoom(STEP);
-  if (event.key === "-") zoom(1 / STEP);
-  if (event.key === "0") zoom(0);
-});
-
-$("in").addEventListener("click", () => zoom(STEP));
-$("out").addEventListener("click", () => zoom(1 / STEP));
-$("fit").addEventListener("click", () => zoom(0));
-window.addEventListener("resize", () => { if (!$("result").hidden) fitStage(); });
 
 // ---------------------------------------------------------------- choosing
 
-$("file").addEventListener("change", () => { if ($("file").files[0]) take($("file").files[0]); });
+$("file").addEventListener("change", () => take([...$("file").files]));
+$("download").addEventListener("click", () => download(shown));
+$("download-all").addEventListener("click", downloadAll);
+$("cancel-all").addEventListener("click", () => {
+  const busy = count("waits") + count("works");
+  for (const photograph of [...photographs]) {
+    if (!busy || ["waits", "works"].includes(photograph.state)) remove(photograph);
+  }
+  next();
+  $("file").focus();
+});
+$("strength").addEventListener("input", () => {
+  $("after").style.opacity = strength();
+  $("percent").textContent = `${$("strength").value} %`;
+});
 
 document.addEventListener("dragover", (event) => {
   event.preventDefault();
@@ -257,10 +262,6 @@ document.addEventListener("dragleave", (event) => {
 document.addEventListener("drop", (event) => {
   event.preventDefault();
   $("drop").classList.remove("over");
-  const file = event.dataTransfer.files[0];
-  if (file) take(file);
+  take([...event.dataTransfer.files]);
 });
-document.addEventListener("paste", (event) => {
-  const file = [...(event.clipboardData?.files || [])][0];
-  if (file) take(file);
-});
+document.addEventListener("paste", (event) => take([...(event.clipboardData?.files || [])]));

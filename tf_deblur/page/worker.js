@@ -4,12 +4,13 @@
 
 const RUNTIME = new URL("litert/", self.location);
 let network; // once it was asked for, a promise
-let wanted; // the photograph that was asked for last
+let wanted; // the photograph that was asked for last, if it is not cancelled
 
 class Told extends Error {} // its message is for the user
 
 self.onmessage = async ({ data: { id, bitmap, model } }) => {
   wanted = id;
+  if (!bitmap) return;
   try {
     self.postMessage({ id });
     network ??= load(model);
@@ -62,7 +63,7 @@ function missing(file) {
   return new Told(`“${file}” did not load. Is the server still there?`);
 }
 
-// The restored photograph as a PNG; nothing where another one was asked for meanwhile.
+// The restored photograph as a PNG; nothing where it is cancelled meanwhile.
 async function restore(bitmap, network, id) {
   const { width, height } = bitmap;
   const before = canvas(width, height);
@@ -75,7 +76,7 @@ async function restore(bitmap, network, id) {
   for (const row of rows) {
     for (const column of columns) {
       self.postMessage({ id, done: done++ / (rows.length * columns.length) });
-      await new Promise((next) => setTimeout(next)); // hears of another photograph
+      await new Promise((next) => setTimeout(next)); // hears of its cancelling
       if (wanted !== id) return null;
       const seen = before.getImageData(column.start, row.start, column.seen, row.seen);
       fill(network, seen);

@@ -195,7 +195,7 @@ class App:
         place = request.path_params["model"], _get_version(request)
         body = await self._receive(request)
         work = functools.partial(self._work, *place, gzip)
-        reply = await self._workers.run(self._options.timeout, work, body)
+        reply = await self._workers.run(self._options.timeout, work, body, request.receive)
         self._latency.labels(place[0]).observe((time.monotonic() - begin) * 1e6)
         return _give_json(reply)
 

@@ -73,8 +73,11 @@ class Workers:
         self._most, self._most_bytes = most, most_bytes
         self.count, self.held = 0, 0
 
-    async def run(self, seconds: float, work: Callable, body: bytes) -> bytes:
-        """What work(body) returns; Failure where there is no place, or no time left."""
+    async def run(self, seconds: float, work: Callable, body: bytes, receive: Callable) -> bytes:
+        """What work(body) returns; Failure where there is no place, or no time left.
+
+        Work that has not begun when the client has gone, which `receive` waits for, does not.
+        """
         size = len(body)
         if self.count >= self._most:
             text = f"Too many requests: {self.count} are under way, see --queue_size"
@@ -92,11 +95,19 @@ class Workers:
 
         future = self._pool.submit(work, body)
         future.add_done_callback(leave)
+        reply, gone = asyncio.wrap_future(future), asyncio.ensure_future(receive())
+        gone.add_done_callback(lambda _: reply.cancel())
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(future), seconds or None)
+            return await asyncio.wait_for(reply, seconds or None)
         except TimeoutError as error:
             text = "It took longer than --rest_api_timeout_in_ms"
             raise Failure("DEADLINE_EXCEEDED", text) from error
+        except asyncio.CancelledError:
+            if not gone.done():
+                raise
+            raise Failure("CANCELLED", "The client has gone") from None
+        finally:
+            gone.cancel()
 
     def _leave(self, size):
         self.count -= 1
