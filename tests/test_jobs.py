@@ -42,6 +42,26 @@ def test_a_list_comes_from_standard_input_too_with_zero_bytes(monkeypatch):
     assert jobs.read_list("-") == names
 
 
+def test_what_a_folder_holds_beside_pictures_is_counted(tmp_path):
+    (tmp_path / "deeper/.hidden").mkdir(parents=True)
+    for name in ("a.jpg", "a.mp4", "a.CR2", ".b", "b.txt", "c", "deeper/d.txt", "deeper/e.png"):
+        (tmp_path / name).touch()
+    told = "folders 1 (--recursive takes them), raw files 1 (develop them first), other files 2"
+    assert jobs.describe_passed_over([str(tmp_path), str(tmp_path / "a.jpg")], False) == told
+    told = "raw files 1 (develop them first), other files 3"
+    assert jobs.describe_passed_over([str(tmp_path)], True) == told
+    assert jobs.describe_passed_over([str(tmp_path / "b.txt"), "-"], False) == ""
+
+
+def test_a_raw_file_is_called_so_and_an_output_is_a_folder(tmp_path):
+    (job,) = jobs.plan([str(tmp_path / "a.NEF")])
+    assert "a raw file" in job.problem
+    with pytest.raises(UserError, match="into a folder; --output=x, say"):
+        jobs.plan(["a.png"], output="x/b.png")
+    (tmp_path / "album.jpg").mkdir()
+    jobs.plan(["a.png"], output=str(tmp_path / "album.jpg"))
+
+
 @pytest.mark.parametrize("content", [None, "", "\n\n", "a.png\n-\n"])
 def test_a_list_that_names_nothing_is_one_line(content, tmp_path):
     if content is not None:

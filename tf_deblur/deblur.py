@@ -147,6 +147,10 @@ def main(argv: list[str]) -> int:
         skipped = f", {counts['skipped']} skipped" if counts["skipped"] else ""
         took = time.monotonic() - begin
         say(f"{counts['restored']} of {len(planned)} restored{skipped}, in {took:.1f} s")
+    if passed_over := jobs.describe_passed_over(argv[1:], _RECURSIVE.value):
+        say(f"passed over: {passed_over}")
+    if _COMPARE.value and any(job.is_video for job in planned):
+        say("passed over: --compare of films, which is for pictures")
     return 1 if counts["failed"] else 0
 
 

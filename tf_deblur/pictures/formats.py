@@ -133,6 +133,7 @@ FORMATS = (
 # fmt: on
 BY_SUFFIX = {suffix: row for row in FORMATS for suffix in row.suffixes}
 READ = tuple(BY_SUFFIX)
+RAW = ".3fr .arw .cr2 .cr3 .crw .dng .erf .iiq .kdc .mrw .nef .nrw .orf .pef .raf .rw2 .srw".split()
 WRITTEN = tuple(suffix for suffix, row in BY_SUFFIX.items() if row.save)
 CHOICES = tuple(row.suffix[1:] for row in FORMATS if row.save)  # without the dot
 

@@ -3,9 +3,11 @@
 For `deblur`, `blur` and Beam's collections alike.
 """
 
+import collections
 import dataclasses
 import functools
 import glob
+import itertools
 import os
 import pathlib
 import sys
@@ -17,6 +19,7 @@ from tf_deblur.pictures import formats, video
 from tf_deblur.restoring import naming
 
 PIPE = "-"  # standard input, and then standard output
+WANTED = *formats.READ, *video.SUFFIXES
 
 
 @dataclasses.dataclass
@@ -84,6 +87,9 @@ def plan(
         raise UserError("--overwrite and --skip_existing: every original has its result already")
     if overwrite and output:
         raise UserError("--overwrite and --output: results go to one place, not to two")
+    if output and pathlib.Path(output).suffix.lower() in WANTED and not os.path.isdir(output):
+        folder = os.path.dirname(output) or "."
+        raise UserError(f"--output={output}: results go into a folder; --output={folder}, say")
     if PIPE in names:
         if len(names) > 1 or output or compare:
             raise UserError("-: is standard input, and goes alone; without --output and --compare")
@@ -94,7 +100,7 @@ def plan(
             naming.name_restored, format=format, overwrite=overwrite, compare=compare
         ),
         endings=(naming.ENDING, naming.BESIDE),
-        wanted=(*formats.READ, *video.SUFFIXES),
+        wanted=WANTED,
         output=output,
         recursive=recursive,
         skip_existing=skip_existing,
@@ -216,6 +222,20 @@ def find_sources(path: pathlib.Path, recursive: bool, wanted: Collection[str]) -
         found = [each for match in matches for each in find_sources(match, recursive, wanted)]
         problem = "no file is named so"
     return found or [(path, path.parent, problem, False)]
+
+
+def describe_passed_over(names: list[str], recursive: bool) -> str:
+    """What else lies in the folders that are named, in words; empty for nothing."""
+    counts: collections.Counter[str] = collections.Counter()
+    for _, inside, files in itertools.chain.from_iterable(map(os.walk, names)):
+        seen = [name for name in inside if not name.startswith(".")]
+        inside[:] = seen if recursive else []
+        counts["folders {} (--recursive takes them)"] += len(seen) - len(inside)
+        suffixes = [pathlib.Path(name).suffix.lower() for name in files if name[0] != "."]
+        raw = sum(suffix in formats.RAW for suffix in suffixes)
+        counts["raw files {} (develop them first)"] += raw
+        counts["other files {}"] += sum(suffix not in WANTED for suffix in suffixes) - raw
+    return ", ".join(words.format(count) for words, count in counts.items() if count)
 
 
 def _find_below(path, recursive, wanted):

@@ -95,9 +95,11 @@ def find_original(path: pathlib.Path | str) -> pathlib.Path:
 
 
 def find_fault(path: pathlib.Path) -> str | None:
-    """Why libraries cannot be told a file's name, or None."""
+    """Why a file's name alone says that it cannot be read, or None."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
         return "its name is not UTF-8; rename it"
+    if path.suffix.lower() in formats.RAW:
+        return "a raw file; develop it to TIFF or JPEG first, with darktable or RawTherapee, say"
     return None

@@ -152,7 +152,8 @@ class Pipeline:
     def _open_source(self, job):
         if job.source == PIPE:
             return self._open(sys.stdin.buffer.read(), "standard input")
-        photographs.check_suffix(job.target)  # before any work
+        if job.source.exists():
+            photographs.check_suffix(job.target)  # before any work
         return self._open(job.source)
 
     def _open(self, source, name=None):
@@ -182,13 +183,14 @@ class Pipeline:
         else:
             suffix = job.target.suffix
             self._write_file(job.source, job.target, picture, photograph)
+        losses = photographs.describe_losses(suffix, photograph)
+        words = [f"{picture.shape[1]}x{picture.shape[0]}", losses, links]
         if job.beside:
             pair = arrays.join_side_by_side(photograph.pixels, picture)
             colours = dataclasses.replace(photograph, alpha=None)
             self._write_file(job.source, job.beside, pair, colours)
-        losses = photographs.describe_losses(suffix, photograph)
-        size = f"{picture.shape[1]}x{picture.shape[0]}"
-        return ", ".join(filter(None, [size, losses, links])), share, seconds
+            words.append(f"side by side in {job.beside}")
+        return ", ".join(filter(None, words)), share, seconds
 
     def _write_file(self, source, target, picture, like):
         with self._keep_time(source, target):
