@@ -4,6 +4,7 @@ import dataclasses
 import http.server
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import time
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 import tensorflow as tf
 
@@ -72,6 +74,24 @@ def test_a_result_outside_the_range_is_clipped(picture):
 def test_another_shape_is_refused(shape):
     with pytest.raises(ValueError, match="height, width, 3"):
         fake_restorer(lambda batch: batch)(np.zeros(shape, np.uint8))
+
+
+@pytest.mark.parametrize(
+    "image, words",
+    [
+        ("photo.jpg", "photographs.read"),
+        (PIL.Image.new("RGB", (8, 8)), "numpy.asarray"),
+        (np.full((8, 8, 3), 255.0), "floats up to 255; use floats in"),
+    ],
+)
+def test_what_is_no_picture_in_memory_is_told_what_to_do(image, words):
+    with pytest.raises(ValueError, match=words):
+        fake_restorer(lambda batch: batch)(image)
+
+
+def test_a_restorer_shows_what_it_runs_on(small_workdir):
+    told = repr(load("openvino", small_workdir))
+    assert re.fullmatch(rf"<TiledRestorer: {small_workdir} on .*OpenVINO in float32 .*>", told)
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from tf_deblur.restoring import blending, tiling
 GIGABYTE = 1e9
 LARGEST_TILE = 16_000_000  # pixels; larger ones gain nothing, and are long to wait for
 PICTURE_BYTES = 48  # of a pixel of a picture whose tiles are blended, beside them
+MOST = 2.0  # what is above white by more is of another range
 TOLD = 0.5 / 255  # how far blended tiles may differ before it is said
 
 
@@ -41,7 +42,7 @@ class Restorer:
         """Restores one picture of any height and width.
 
         Args:
-          image: (height, width, 3) uint8, uint16, or floats in [0, 1].
+          image: (height, width, 3) of red, green and blue; uint8, uint16, or floats in [0, 1].
           progress: called with the number of pixels done after each tile, if given; with a
             negative one, which takes back all of them, where a GPU ran out and it begins anew.
 
@@ -49,12 +50,23 @@ class Restorer:
           The restored picture, of the same shape and type.
 
         Raises:
-          ValueError: another shape or type.
+          ValueError: another shape or type, or floats of another range.
           UserError: the memory is too little for any tile.
         """
+        if not isinstance(image, np.ndarray):
+            kind = type(image).__name__
+            raise ValueError(
+                f"{kind}: use an array, as of tf_deblur.pictures.photographs.read(path), or "
+                "numpy.asarray of a PIL image in RGB"
+            )
         if image.ndim != 3 or image.shape[-1] != self.channels or not image.size:
             raise ValueError(f"shape {image.shape}; use (height, width, {self.channels})")
+        if np.issubdtype(image.dtype, np.floating) and (image > MOST).any():
+            raise ValueError(f"floats up to {np.nanmax(image):g}; use floats in [0, 1], or uint8")
         return self.restore(image, progress or (lambda pixels: None))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self}>"
 
     def restore(self, image: np.ndarray, progress: Callable) -> np.ndarray:
         """As a call, of an image whose shape is right."""
