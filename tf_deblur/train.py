@@ -43,7 +43,9 @@ _MANUAL_DIR = flags.DEFINE_string(
 )
 _GENERATOR = flags.DEFINE_enum("generator", "paper", list(generators.PRESETS), "Train this preset.")
 _GENERATOR_ARGUMENTS = flags.DEFINE_string(
-    "generator_arguments", "{}", 'Change the preset by this JSON: {"blocks": 3}.'
+    "generator_arguments",
+    "{}",
+    'Change the preset by this JSON: {"blocks": 3} for paper, {"middle": 2} for compact.',
 )
 _OUTPUT_ACTIVATION = flags.DEFINE_enum(
     "output_activation", "relu", generators.ACTIVATIONS, "End the paper's network with this."
