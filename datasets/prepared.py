@@ -1,6 +1,7 @@
 """Prepared data, read by number: its pairs, which of them are held out, whole pairs to score."""
 
 import dataclasses
+import hashlib
 import typing
 from collections.abc import Callable, Iterable
 
@@ -13,7 +14,7 @@ from tf_deblur.pictures import arrays
 if typing.TYPE_CHECKING:
     import tensorflow_datasets as tfds
 
-EVERY = 8  # of a data set without a validation split the 1st, 9th, 17th … sequence is held out
+EVERY = 8  # of a data set without a validation split one name in so many is held out
 
 
 @dataclasses.dataclass
@@ -49,6 +50,15 @@ class Pairs:
         """A serialised example -> its features: uint8 pictures, and names."""
         return self.builder.info.features.deserialize_example(example)
 
+    def read_name(self, index: int) -> tuple[str, str]:
+        """(sequence, frame) of pair `index`, whose pictures are not decoded."""
+        import tensorflow_datasets as tfds
+
+        as_they_are = dict.fromkeys(("blurred", "sharp"), tfds.decode.SkipDecoding())
+        example, features = self.read(index), self.builder.info.features
+        found = features.deserialize_example(example, decoders=as_they_are)
+        return tuple(found[key].numpy().decode() for key in ("sequence", "frame"))
+
     def load(self, index: int) -> np.ndarray:
         """Pair `index` as (2, h, w, 3) uint8, blurred and sharp; decoded once, then kept."""
         if index not in self._loaded:
@@ -72,9 +82,11 @@ def _read_png_size(example):
 def open_pairs(builder: "tfds.core.DatasetBuilder", split: str, hold_out: bool = True) -> Pairs:
     """The pairs of "train", "validation" or "test" in a prepared data set.
 
-    Data sets without a validation split of their own lend whole sequences of their training
-    split to it, for a sequence's frames look alike: those that the builder names HELD_OUT, or
-    every eighth by name of two or more. Without `hold_out`, as for scoring, "train" has those too.
+    Data sets without a validation split of their own lend a part of their training split to it:
+    the sequences that the builder names HELD_OUT; else one in eight, chosen by its name, so that
+    nothing that was trained on is held out when more is added: whole sequences, for their frames
+    look alike, or of a single one frames. Without `hold_out`, as for scoring, "train" has those
+    too.
 
     Raises:
       UserError: there is no such split, or it holds no pairs.
@@ -85,19 +97,27 @@ def open_pairs(builder: "tfds.core.DatasetBuilder", split: str, hold_out: bool =
     elif split not in ("train", "validation") or "train" not in own:
         raise UserError(f"{builder.name}: no split {split}; it has {', '.join(own)}")
     else:
-        sequences = builder.info.metadata["sequences"]["train"]
-        held = _hold_out(builder, sorted(name for name, _ in sequences))
-        names = np.repeat([name for name, _ in sequences], [count for _, count in sequences])
-        numbers = np.flatnonzero(np.isin(names, held) == (split == "validation"))
-        pairs = Pairs(builder, "train", numbers)
+        pairs = Pairs(builder, "train", np.arange(own["train"].num_examples))
+        held = np.isin(*_choose_held_out(pairs))
+        pairs.numbers = np.flatnonzero(held == (split == "validation"))
     if split != "validation" and not len(pairs):
         raise UserError(f"{builder.name}: no pairs in its split {split}")
     return pairs
 
 
-def _hold_out(builder, sequences):
-    named = [name for name in getattr(builder, "HELD_OUT", ()) if name in sequences]
-    return named or (sequences[::EVERY] if len(sequences) > 1 else [])
+def _choose_held_out(pairs):
+    """(a name for each pair, those that are held out: one at least, and never all)."""
+    sequences = pairs.builder.info.metadata["sequences"]["train"]
+    names = np.repeat([name for name, _ in sequences], [count for _, count in sequences])
+    if named := [name for name in getattr(pairs.builder, "HELD_OUT", ()) if name in names]:
+        return names, named
+    if len(sequences) == 1:
+        names = np.array([pairs.read_name(index)[1] for index in range(len(pairs))])
+    numbers = {
+        n: int(hashlib.sha256(n.encode()).hexdigest(), 16) for n in sorted({*names.tolist()})
+    }
+    held = [name for name, number in numbers.items() if number % EVERY == 0]
+    return names, (held or [min(numbers, key=lambda name: numbers[name])])[: len(numbers) - 1]
 
 
 def read_frames(held_out: Pairs | list[Callable], limit: int | None = None) -> Iterable[tuple]:

@@ -151,7 +151,7 @@ def exported(small_workdir, once):
 
 @pytest.fixture(scope="session")
 def pairs(picture, once):
-    """A folder with pairs of two sequences, prepared; the first by name is held out."""
+    """A folder with pairs of two sequences, prepared; by its name the second is held out."""
     from trainings import write_pairs
 
     from tf_deblur import datasets

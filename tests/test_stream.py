@@ -189,14 +189,41 @@ def names(pairs):
     return [tuple(f[key].numpy().decode() for key in ("sequence", "frame")) for f in read]
 
 
-def test_elsewhere_every_eighth_sequence_is_for_validation(picture, tmp_path):
-    for place in range(10):
-        write_pairs(tmp_path / "mine" / f"scene{place}", 1 + place % 2, picture, 10 * place)
+def split(folder, places, picture):
+    """The names of an eighth that is held out, and of the rest, of pairs at these places."""
+    for number, place in enumerate(places):
+        write_pairs(folder / "mine" / place, 1, picture, 10 * number)
+    builder = datasets.prepare("image_pairs", folder / "prepared", folder / "mine")
+    return [names(prepared.open_pairs(builder, split)) for split in ("validation", "train")]
+
+
+def test_what_is_trained_on_is_never_held_out_when_more_is_added(picture, tmp_path):
+    few = [f"scene{number}" for number in range(12)]
+    more = [f"scene{number:02d}b" for number in range(6)]
+    before, after = (
+        split(tmp_path / str(len(places)), places, picture) for places in (few, few + more)
+    )
+    for held, rest in (before, after):
+        assert held and rest and not {*held} & {*rest}
+    assert {*before[1]} <= {*after[1]}
+    assert len(before[0] + before[1]) == 12 and len(after[0] + after[1]) == 18
+
+
+def test_of_one_sequence_an_eighth_of_the_frames_is_for_validation(picture, tmp_path):
+    write_pairs(tmp_path / "mine", 16, picture, 0)
     builder = datasets.prepare("image_pairs", tmp_path / "prepared", tmp_path / "mine")
     held, rest = (names(prepared.open_pairs(builder, split)) for split in ("validation", "train"))
-    assert {sequence for sequence, _ in held} == {"scene0", "scene8"}
-    assert {sequence for sequence, _ in rest} == {f"scene{n}" for n in (1, 2, 3, 4, 5, 6, 7, 9)}
-    assert len(held) + len(rest) == 15
+    assert 1 <= len(held) < len(rest) and sorted(held + rest) == [
+        (".", f"{number:06d}") for number in range(16)
+    ]
+
+
+@pytest.mark.parametrize("count, held", [(1, 0), (2, 1)])
+def test_of_two_one_is_for_validation_and_of_one_none(picture, tmp_path, count, held):
+    write_pairs(tmp_path / "mine", count, picture, 0)
+    builder = datasets.prepare("image_pairs", tmp_path / "prepared", tmp_path / "mine")
+    found = [len(prepared.open_pairs(builder, split)) for split in ("validation", "train")]
+    assert found == [held, count - held]
 
 
 def test_a_split_that_there_is_not_is_refused(gopro):

@@ -88,7 +88,7 @@ def test_the_logs_hold_every_promised_scalar(whole, pairs):
         assert 0 <= min(logged[name]) <= max(logged[name]) <= 1
     pairs = [
         [
-            photographs.read(pairs / f"pictures/first/{kind}/{frame}.png").astype(float)
+            photographs.read(pairs / f"pictures/second/{kind}/{frame}.png").astype(float)
             for frame in "01"
         ]
         for kind in ("blur", "sharp")
@@ -104,6 +104,19 @@ def test_its_flag_file_can_be_used_again_and_a_finished_run_says_so(whole, tmp_p
     assert f"whole: finished already, after {STEPS} steps" in out
     before, after = (folder / "whole/flags.flags" for folder in (whole.parent, tmp_path))
     assert before.read_text() == after.read_text()
+
+
+def test_what_is_not_as_before_is_said_and_a_best_of_other_pairs_forgotten(place):
+    line = [*TINY, "--workdir=run", "--learning_rate=0"]
+    status, out, err = train(place, *line, "--steps=2")
+    assert status == 0 and "best.safetensors: by 2 of those of image_pairs\n" in out, err
+    best = opened(place / "run").best
+    status, out, err = train(place, *line, "--steps=4")
+    assert status == 0 and "other flags than before: --steps=4; before --steps=2\n" in out, err
+    assert "begins anew" not in out and opened(place / "run").best == best
+    status, out, err = train(place, *line, "--steps=6", "--validation_pairs=1")
+    assert status == 0 and "other validation pairs than before, so best begins anew" in out, err
+    assert opened(place / "run").best != best and np.isfinite(opened(place / "run").best)
 
 
 def test_by_the_clock_from_other_weights(place, whole):

@@ -5,8 +5,9 @@ python -m tf_deblur.train --flagfile=configs/paper.flags --workdir=runs/paper
 
 import dataclasses
 import json
+import math
 import pathlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from absl import flags
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:  # they load TensorFlow
     from tf_deblur.models.gan import DeblurGAN
     from tf_deblur.training.checkpoints import Checkpoints
     from tf_deblur.training.monitor import Monitor
+    from tf_deblur.training.sources import Validation
     from tf_deblur.training.team import Team
     from tf_deblur.training.workdir import Workdir
 
@@ -196,8 +198,8 @@ def train(team: "Team") -> None:
     if plan.measure(saved.progress) >= 1:
         print(f"{saved.path}: finished already, {saved.describe()}")
         return
-    data, frames = open_data(team)
-    watch = begin_run(folder, saved, plan, frames) if team.chief else None
+    data, validation = open_data(team)
+    watch = begin_run(folder, saved, plan, validation) if team.chief else None
     training = trainer.Trainer(team, saved, plan, watch, _PROFILE_STEPS.value)
     with training.save_at_end():
         updates = int(tf.convert_to_tensor(optimizers["adam"].discriminator.iterations))
@@ -224,16 +226,16 @@ def read_schedule() -> Schedule:
 
 
 def open_data(team: "Team") -> tuple:
-    """What is trained on, a `Mixture`, and the validation frames, or None."""
+    """What is trained on, a `Mixture`, and the chief's `Validation`, or None."""
     from tf_deblur.training import mixture, sources
 
     chosen: dict = {f.name: flags.FLAGS[f.name].value for f in dataclasses.fields(PatchSettings)}
     settings, folders = PatchSettings(**chosen), (_DATA_DIR.value, _MANUAL_DIR.value)
     opened = sources.open_sources(_DATASET.value, *folders, settings, team)
-    frames = sources.read_frames(opened, _VALIDATION_PAIRS.value) if team.chief else None
+    validation = sources.open_validation(opened, _VALIDATION_PAIRS.value) if team.chief else None
     share = {"seed": _SEED.value, "worker": team.index, "workers": team.count}
     batches = {"batch_size": _BATCH_SIZE.value, "cache": _CACHE.value, **share}
-    return mixture.Mixture(*sources.group(opened), settings, **batches), frames
+    return mixture.Mixture(*sources.group(opened), settings, **batches), validation
 
 
 def build() -> tuple["DeblurGAN", dict[str, Optimizers]]:
@@ -296,12 +298,20 @@ def open_run(gan: "DeblurGAN", optimizers: dict[str, Optimizers], team: "Team") 
     return folder, saved
 
 
-def begin_run(folder: "Workdir", saved: "Checkpoints", plan: Schedule, frames: Any) -> "Monitor":
-    """The chief's `Monitor`, and all that it writes to."""
+def begin_run(
+    folder: "Workdir", saved: "Checkpoints", plan: Schedule, validation: "Validation | None"
+) -> "Monitor":
+    """The chief's `Monitor`, and all that it writes to; says what is not as it was before."""
     from tf_deblur.training import monitor, scalars, sources
 
     text = "".join(f"{flag.serialize()}\n" for flag in list_flags() if flag.value is not None)
-    folder.begin(text)
+    if changes := folder.list_changes(text):
+        print(f"{saved.path}: other flags than before: {changes}", flush=True)
+    fingerprint = validation.fingerprint if validation else None
+    if folder.validation not in (None, fingerprint) and math.isfinite(saved.best):
+        print(f"{saved.path}: other validation pairs than before, so best begins anew", flush=True)
+        saved.forget_best()
+    folder.begin(text, fingerprint)
     saved.begin()
     log = scalars.Scalars(saved.path, saved.progress, text)
     # of the weights, which go places: folders stay here
@@ -310,6 +320,7 @@ def begin_run(folder: "Workdir", saved: "Checkpoints", plan: Schedule, frames: A
     if start := pathlib.Path(_INIT_FROM.value or "").name:
         notes["started_from"] = start
     every = _BATCH_SIZE.value, _CHECKPOINT_MINUTES.value
+    frames = validation.frames if validation else None
     return monitor.Monitor(saved, log, plan, frames, *every, notes)
 
 

@@ -128,6 +128,10 @@ class Checkpoints:
         """Best validation PSNR so far, in dB; minus infinity before the first."""
         return float(self._best)
 
+    def forget_best(self) -> None:
+        """What is validated on has changed: the next score is the best."""
+        self._best.assign(-np.inf)
+
     def save(self, **notes: str) -> None:
         """Writes a checkpoint and the weights to restore with."""
         self._write(self._last, self.weights, notes)

@@ -1,6 +1,7 @@
 """What --dataset names, opened: gopro:0.3,photographs@FOLDER:0.7."""
 
 import dataclasses
+import hashlib
 import math
 import pathlib
 from collections.abc import Callable, Iterable
@@ -20,12 +21,14 @@ class Source:
     """Pairs, or sharp photographs, of which a training makes pairs.
 
     Attributes:
+      name: as --dataset has it.
       train: `Pairs`, or the photographs' paths.
       held_out: `Pairs`, or for each photograph a function that makes its first pair.
       facts: text that tells them from others.
       weight: their share of a batch, of the sum of all sources'.
     """
 
+    name: str
     train: Pairs | list[pathlib.Path]
     held_out: Pairs | list[Callable]
     facts: str
@@ -65,7 +68,7 @@ def _open(part, data_dir, manual_dir, settings):
         kind, opened = "pairs", _open_pairs(spec, data_dir, manual_dir, settings)
     train, held_out, facts = opened
     print(f"{spec}: {len(train)} {kind} to train on, {len(held_out)} to validate on", flush=True)
-    return Source(train, held_out, facts, weight)
+    return Source(spec, train, held_out, facts, weight)
 
 
 def _open_pairs(spec, data_dir, manual_dir, settings):
@@ -110,10 +113,32 @@ def group(sources: list[Source]) -> tuple[list, list]:
     return pairs, [(s.train, s.weight) for s in sources if not isinstance(s.train, Pairs)]
 
 
-def read_frames(sources: list[Source], limit: int) -> Iterable[tuple] | None:
-    """Whole pairs, each (1, h, w, 3) in [0, 1], of the first source that holds some out."""
-    held_out = [source.held_out for source in sources if len(source.held_out)]
-    return prepared.read_frames(held_out[0], limit) if held_out else None
+@dataclasses.dataclass(frozen=True)
+class Validation:
+    """What a training is validated on.
+
+    Attributes:
+      frames: whole pairs, each (1, h, w, 3) in [0, 1], as often as asked.
+      fingerprint: of their names and number; scores of another one do not compare.
+    """
+
+    frames: Iterable[tuple]
+    fingerprint: str
+
+
+def open_validation(sources: list[Source], limit: int) -> Validation | None:
+    """At most `limit` pairs of the first source that holds some out; says which, or that none."""
+    source = next((source for source in sources if len(source.held_out)), None)
+    if not source:
+        print("nothing is held out to validate on: no best.safetensors will be written", flush=True)
+        return None
+    held_out, count = source.held_out, min(limit, len(source.held_out))
+    print(f"best.safetensors: by {count} of those of {source.name}", flush=True)
+    names = source.facts
+    if isinstance(held_out, Pairs):
+        names = " ".join("/".join(held_out.read_name(index)) for index in range(len(held_out)))
+    fingerprint = hashlib.sha256(f"{count} of {names}".encode()).hexdigest()
+    return Validation(prepared.read_frames(held_out, limit), fingerprint)
 
 
 def leave_folders(dataset: str) -> str:

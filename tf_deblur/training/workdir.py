@@ -1,7 +1,8 @@
 """A training's folder: what it is, and who trains in it.
 
 flags.flags              the flags as run, a flag file again
-run.json                 the networks' architecture; another one is refused
+run.json                 the networks' architecture, of which another one is refused; a fingerprint
+                         of the validation pairs
 checkpoints/             networks, optimisers, step, seconds, best score: the last few
 best/                    the same, where validation scored best
 generator.safetensors    the moving average of the generator's weights, the latest
@@ -28,6 +29,9 @@ class Workdir:
       path: the folder; it need not be there.
       architecture: dict that says which networks; a resumed training must have the same.
 
+    Attributes:
+      validation: fingerprint of the pairs that an earlier sitting was validated on, or None.
+
     Raises:
       UserError: the folder belongs to another architecture, or to something else.
     """
@@ -35,6 +39,7 @@ class Workdir:
     def __init__(self, path: pathlib.Path | str, architecture: dict):
         self.path, self.architecture = pathlib.Path(path), architecture
         self._lock: typing.TextIO | None = None
+        self.validation: str | None = None
         self._check()
 
     def _check(self):
@@ -56,6 +61,7 @@ class Workdir:
                 f"{self.path}: was made with {odd[0]} {before.get(odd[0])}, not "
                 f"{self.architecture[odd[0]]}; use the same, or another --workdir"
             )
+        self.validation = before.get("validation")
 
     def lock(self) -> None:
         """Keeps others out of a folder that is there, until this process ends, however it does.
@@ -73,13 +79,26 @@ class Workdir:
                 f"{self.path}: another process trains here; wait for it, or name another --workdir"
             ) from None
 
-    def begin(self, flag_text: str) -> None:
-        """Writes what the training is and the flags as run.
+    def list_changes(self, flag_text: str) -> str:
+        """The flags that an earlier sitting had otherwise, now and then; empty for none."""
+        try:
+            before = (self.path / "flags.flags").read_text().splitlines()
+        except (OSError, ValueError):
+            return ""
+        now = flag_text.splitlines()
+        new, old = (
+            [f for f in one if f not in other] for one, other in ((now, before), (before, now))
+        )
+        return f"{' '.join(new) or 'none'}; before {' '.join(old) or 'none'}" if new or old else ""
+
+    def begin(self, flag_text: str, validation: str | None = None) -> None:
+        """Writes what the training is, the flags as run and what it is validated on.
 
         Raises:
           UserError: the folder cannot be written, or another process began to train there.
         """
-        texts = {"run.json": json.dumps(self.architecture, indent=1), "flags.flags": flag_text}
+        description = {**self.architecture, "validation": validation}
+        texts = {"run.json": json.dumps(description, indent=1), "flags.flags": flag_text}
         with explain_unwritable(self.path):
             if not self._lock:
                 self.path.mkdir(parents=True, exist_ok=True)
