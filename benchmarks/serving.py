@@ -1,25 +1,20 @@
 """What the server costs beside the network: latencies, megapixels a second and memory, in a table.
 
-python benchmarks/serving.py [--clients=1,4,16] [--forms=bytes,uint8,float] [--minutes=10]
+python benchmarks/serving.py [--clients=1,4,16] [--forms=bytes,uint8,float]
 """
 
 import base64
 import concurrent.futures
-import contextlib
-import http.client
 import json
-import math
 import os
 import pathlib
-import re
 import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 
 import numpy as np
+import served
 from absl import flags
 from apart import Apart
 
@@ -29,13 +24,9 @@ _SIZE = flags.DEFINE_string("size", "1280x720", "Of the photograph.")
 _CLIENTS = flags.DEFINE_list("clients", ["1", "4", "16"], "How many ask at the same time.")
 _FORMS = flags.DEFINE_list("forms", ["bytes", "uint8", "float"], "How the picture is sent.")
 _REQUESTS = flags.DEFINE_integer("requests", 48, "Of each row in bytes; others take a quarter.", 1)
-_MINUTES = flags.DEFINE_float(
-    "minutes", 0, "How long the most clients ask at the end, for errors and growing memory.", 0
-)
 
 SIGNATURES = {"bytes": "serving_default", "uint8": "uint8", "float": "float32"}
-TARGETS = {"added": 10, "growth": 10, "paint": 300}
-PHOTOGRAPH = pathlib.Path(__file__).parents[1] / "examples/photographs/singapore.jpg"
+TARGETS = {"added": 10, "growth": 10, "paint": 300, "parsing": 1 / 3}
 
 
 def main(argv):
@@ -45,18 +36,16 @@ def main(argv):
     print(f"load of the machine before: {os.getloadavg()[0]:.1f}; 0 is quiet")
     width, height = map(int, _SIZE.value.split("x"))
     with tempfile.TemporaryDirectory() as folder:
-        model = export(pathlib.Path(folder))
-        values = inputs(photograph(height, width))
+        model = served.export(pathlib.Path(folder))
+        values = inputs(served.photograph(height, width))
         print(
             "| form | clients | p50 | p95 | p99 | megapixels/s | request, MB | errors | RSS "
             "| peak |"
         )
         print("|---|---|---|---|---|---|---|---|---|---|")
-        with Apart(Direct, model / "1", values) as direct, server(model) as (process, port):
+        with Apart(Direct, model / "1", values) as direct, served.start(model) as (process, port):
             told = [rows(form, values[form], direct, process, port) for form in _FORMS.value]
             painted = first_paint(port)
-            if _MINUTES.value:
-                endured = endure(port, body("bytes", values["bytes"][1]), process)
     print()
     for form, (own, alone, growth, failed) in zip(_FORMS.value, told):
         added = 100 * (alone / own - 1)
@@ -66,30 +55,9 @@ def main(argv):
             print(f"{form}: the server adds to the model's own: {added:.3g} %")
         say(f"{form}: memory grows in a row's second half by", growth, "growth", " %")
         print(f"{form}: {failed} errors (none is allowed)")
-    if _MINUTES.value:
-        growth, failed = endured
-        say(
-            f"memory grows in the last four fifths of {_MINUTES.value:g} minutes by",
-            growth,
-            "growth",
-            " %",
-        )
-        print(f"{failed} errors in them (none is allowed)")
+    say("a float picture as JSON, of json.loads's own time", time_parsing(values), "parsing", "")
     if painted:
         say("first paint of the page", painted, "paint", " ms")
-
-
-def export(folder):
-    line = [sys.executable, "-m", "tf_deblur.export", "--model=compact", "--formats=saved_model"]
-    subprocess.run([*line, f"--output={folder}"], check=True, capture_output=True)
-    return folder / "compact"
-
-
-def photograph(height, width):
-    import cv2
-
-    pixels = cv2.imread(str(PHOTOGRAPH))[..., ::-1]
-    return np.ascontiguousarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_CUBIC))
 
 
 def inputs(pixels):
@@ -133,30 +101,28 @@ class Direct:
         return seconds[2:]
 
 
-@contextlib.contextmanager
-def server(model):
-    """The command as a user starts it; yields its process and its port."""
-    line = [sys.executable, "-m", "tf_deblur.serve", "--rest_api_port=0", "--noaccess_log"]
-    line += [f"--model_base_path={model}", "--rest_api_timeout_in_ms=0"]
-    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            port = next(
-                int(found[1])
-                for told in process.stdout
-                if (found := re.search(r"serving on .*:(\d+)", told))
-            )
-            yield process, port
-        finally:
-            process.terminate()
+def time_parsing(values):
+    """Processor time of our parser over that of `json.loads`, by turns; the median of five."""
+    from tf_deblur.serving import requests
+
+    sent, ratios = body("float", values["float"][1]), []
+    for _ in range(5):
+        seconds = []
+        for parse in (json.loads, requests.parse):
+            begin = time.thread_time()
+            parse(sent)
+            seconds.append(time.thread_time() - begin)
+        ratios.append(seconds[1] / seconds[0])
+    return statistics.median(ratios)
 
 
 def rows(form, value, direct, process, port):
     """Prints a form's rows; returns (model's own s, server's s, growth in %, errors)."""
     sent, megapixels = body(form, value[1]), np.prod([int(side) for side in _SIZE.value.split("x")])
     count = _REQUESTS.value if form == "bytes" else max(_REQUESTS.value // 4, 4)
-    ask(port, sent)  # warm
+    served.ask(port, sent)  # warm
     # by turns, so that whatever else the machine does is the same for both
-    turns = [(*direct(form, 1), ask(port, sent)[1]) for _ in range(min(count, 12))]
+    turns = [(*direct(form, 1), served.ask(port, sent)[1]) for _ in range(min(count, 12))]
     own, alone = (statistics.median(seconds) for seconds in zip(*turns))
     row(form, "no server", [own], 1 / own * megapixels / 1e6, 0, 0, None)
     growth, failed = 0, 0
@@ -177,77 +143,22 @@ def load(port, sent, clients, count, process):
     half, seconds, wrong = None, [], 0
     begin = time.perf_counter()
     with concurrent.futures.ThreadPoolExecutor(clients) as pool:
-        asked = [pool.submit(ask, port, sent) for _ in range(count)]
+        asked = [pool.submit(served.ask, port, sent) for _ in range(count)]
         for index, each in enumerate(asked):
-            status, took = each.result()
+            status, took, _ = each.result()
             seconds.append(took)
             wrong += status != 200
             if index == count // 2:
-                half = memory_mb(process, "VmHWM")
-    return seconds, wrong, time.perf_counter() - begin, half, memory_mb(process, "VmHWM")
-
-
-def endure(port, sent, process):
-    """The most clients ask for --minutes, without pause; prints what each fifth of it brings.
-
-    Returns:
-      (growth of the server's memory from the first fifth to the end, in %; errors).
-    """
-    clients, pixels = max(map(int, _CLIENTS.value)), math.prod(map(int, _SIZE.value.split("x")))
-    statuses, held = [], [memory_mb(process, "VmRSS")]
-    begin = time.monotonic()
-    end = begin + _MINUTES.value * 60
-
-    def client():
-        while time.monotonic() < end:
-            statuses.append(ask(port, sent)[0])
-
-    print(f"\n{clients} clients without pause; RSS before: {held[0]:.0f} MB\n")
-    print("| minute | requests | errors | megapixels/s | RSS | peak |\n|---|---|---|---|---|---|")
-    with concurrent.futures.ThreadPoolExecutor(clients) as pool:
-        asking = [pool.submit(client) for _ in range(clients)]
-        for part in range(1, 6):
-            clear_peak(process)
-            time.sleep(max(begin + part * _MINUTES.value * 12 - time.monotonic(), 0))
-            if part == 5:
-                concurrent.futures.wait(asking)
-            held.append(memory_mb(process, "VmRSS"))
-            minutes, wrong = (time.monotonic() - begin) / 60, len(statuses) - statuses.count(200)
-            speed = len(statuses) * pixels / 1e6 / minutes / 60
-            peak = memory_mb(process, "VmHWM")
-            cells = [f"{minutes:.1f}", len(statuses), wrong, f"{speed:.2f}"]
-            cells += [f"{held[-1]:.0f} MB", f"{peak:.0f} MB"]
-            print("|", " | ".join(map(str, cells)), "|", flush=True)
-    return 100 * (held[-1] / held[1] - 1), len(statuses) - statuses.count(200)
-
-
-def ask(port, sent):
-    """(status, seconds) of one request; 0 is no reply."""
-    begin = time.perf_counter()
-    connection = http.client.HTTPConnection("127.0.0.1", port)
-    try:
-        connection.request("POST", "/v1/models/compact:predict", sent)
-        reply = connection.getresponse()
-        reply.read()
-        return reply.status, time.perf_counter() - begin
-    except OSError:
-        return 0, time.perf_counter() - begin
-    finally:
-        connection.close()
+                half = served.memory_mb(process, "VmHWM")
+    return seconds, wrong, time.perf_counter() - begin, half, served.memory_mb(process, "VmHWM")
 
 
 def row(form, clients, seconds, speed, size, wrong, process):
     cells = [f"{np.percentile(seconds, part) * 1000:.0f} ms" for part in (50, 95, 99)]
     kinds = ("VmRSS", "VmHWM")
-    memory = [f"{memory_mb(process, kind):.0f} MB" if process else "" for kind in kinds]
+    memory = [f"{served.memory_mb(process, kind):.0f} MB" if process else "" for kind in kinds]
     cells = [form, clients, *cells, f"{speed:.2f}", f"{size:.1f}", wrong, *memory]
     print("|", " | ".join(map(str, cells)), "|", flush=True)
-
-
-def memory_mb(process, kind):
-    """VmRSS, what a process holds now, or VmHWM, the most that it did."""
-    status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
-    return int(re.search(rf"{kind}:\s*(\d+) kB", status)[1]) * 1024 / 1e6
 
 
 def clear_peak(process):
