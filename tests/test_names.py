@@ -29,10 +29,10 @@ VERBS = set(
     "abandon add apply are ask augment average be begin bind blend blur build call change check "
     "choose compare compile compress compute convert convolve copy count cut decode describe "
     "differ differentiate discriminate divide drain draw drop encode end enlarge estimate "
-    "exists explain export fail fill find finish flush format freeze from get group has hash "
-    "hear index is join leave list load lock log make map match measure meet mend mirror name "
-    "note open pad parse plan poll prepare profile quantise quiet read recompute reduce refuse "
-    "replay report require restore rotate round run save say scale score serve set share "
+    "exists explain export fail fill find finish flush forget format freeze from get group has "
+    "hash hear index is join leave list load lock log make map match measure meet mend mirror "
+    "name note open pad parse plan poll prepare profile quantise quiet read recompute reduce "
+    "refuse replay report require restore rotate round run save say scale score serve set share "
     "shorten show shuffle skip split spread start stop stretch strip subtract summarise take "
     "tell to trace train trim try turn unpack unscale unshuffle unwrap update use validate warp "
     "watch wrap write".split()
@@ -47,6 +47,7 @@ NOUNS = {
     "tf_deblur/serving/status.py": "invalid not_found",  # TensorFlow's codes
     "tf_deblur/restoring/collection.py": "batch_elements_kwargs",  # Beam's
 }
+MOVED = "tf_deblur.datasets", "tf_deblur.export"  # which lie beside it
 PACKAGE = [p for p in FILES if p.startswith(("tf_deblur/", "datasets/", "export/"))]
 
 
@@ -83,6 +84,61 @@ def list_nouns(source):
         asked = any("property" in ast.unparse(each) for each in node.decorator_list)
         if not (asked or node.name in ("main", "cli") or node.name.partition("_")[0] in VERBS):
             yield node.name
+
+
+def find_module(name):
+    """The file of a module of ours, or None."""
+    name = name.removeprefix("tf_deblur.") if name.startswith(MOVED) else name
+    path = REPOSITORY / name.replace(".", "/")
+    return next((f for f in (path.with_suffix(".py"), path / "__init__.py") if f.exists()), None)
+
+
+def list_names(path):
+    """What a module has, at its top or not; the modules in it, if it is a package."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            yield from (name.asname or name.name for name in node.names)
+    if path.name == "__init__.py":
+        yield from (other.stem for other in path.parent.iterdir())
+
+
+def list_missing(source):
+    """What a file takes from modules of ours that they do not have."""
+    tree, modules = ast.parse(source), {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (path := find_module(node.module or "")):
+            for name in node.names:
+                module = find_module(f"{node.module}.{name.name}")
+                modules[name.asname or name.name] = module
+                if not module and name.name not in {*list_names(path)}:
+                    yield f"{node.module}.{name.name}"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            path = modules.get(node.value.id)
+            if path and node.attr not in {*list_names(path)}:
+                yield f"{node.value.id}.{node.attr}"
+
+
+@pytest.mark.parametrize("place", [place for place in FILES if place not in PACKAGE])
+def test_what_no_other_test_runs_takes_what_is_there(place):
+    assert list(list_missing(FILES[place].read_text())) == []
+
+
+@pytest.mark.parametrize(
+    "line, found",
+    [
+        ("from tf_deblur.restoring import tiling, nothing", ["tf_deblur.restoring.nothing"]),
+        ("from tf_deblur.restoring import tiling\ntiling.apply\ntiling.gone()", ["tiling.gone"]),
+        ("from tf_deblur.datasets import prepare, prepared as p\np.open_pairs\np.x", ["p.x"]),
+        ("import numpy as np\nnp.nothing", []),
+    ],
+)
+def test_what_is_missing_is_found(line, found):
+    assert list(list_missing(line)) == found
 
 
 @pytest.mark.parametrize("place", PACKAGE)
