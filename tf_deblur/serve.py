@@ -127,7 +127,6 @@ def main(argv: list[str]) -> None:
         application = app.App(models, make_options(app, bound.getsockname()[0]), page)
         asyncio.run(serve(bound, application, page))
         models.stop()
-        application.stop()
     if application.busy:  # after its time: a thread cannot be ended, the process can
         sys.stdout.flush()
         os._exit(0)
