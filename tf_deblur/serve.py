@@ -177,7 +177,8 @@ def is_bfloat16() -> bool:
 
 
 def make_options(app: types.ModuleType, address: str) -> "Options":
-    hosts = app.LOOPBACK if ipaddress.ip_address(address).is_loopback else ("*",)
+    own = ipaddress.ip_address(address).is_loopback
+    hosts = (*app.LOOPBACK, address) if own else ("*",)
     return app.Options(
         timeout=_TIMEOUT.value / 1000,
         threads=_THREADS.value,
