@@ -34,7 +34,6 @@ class Server:
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(10)
         self.models.stop()
-        self.app.stop()
 
     def ask(self, method, path, body=None, headers=(), timeout=30):
         """(status, body, headers) of a plain exchange."""

@@ -100,6 +100,14 @@ def test_a_chunked_body_over_the_limit_is_refused(server):
     assert server.predict("times", b'{"instances": [1]}')[0] == 200
 
 
+def test_a_body_in_chunks_of_a_byte_is_refused(server):
+    head = b"POST /v1/models/times:predict HTTP/1.1\r\nHost: localhost\r\n"
+    body = b"1\r\n \r\n" * 20_000 + b'12\r\n{"instances": [1]}\r\n0\r\n\r\n'
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as wire:
+        wire.sendall(head + b"Transfer-Encoding: chunked\r\n\r\n" + body)
+        assert wire.recv(12) == b"HTTP/1.1 400"
+
+
 def test_more_requests_than_the_queue_holds_get_429(server):
     body = b'{"instances": [0.3]}'
     with concurrent.futures.ThreadPoolExecutor(12) as pool:
@@ -219,6 +227,7 @@ def test_nesting_without_end_is_refused(server, text):
         "/v1/models/..%2f..%2fetc/metadata",
         "/v1/models/" + "a" * 100_000,
         "/v1/models/times%ff%fe",
+        "/v1/models/times/versions/" + "9" * 5000,
         "/v1/models/%",
     ],
 )
@@ -386,12 +395,27 @@ def test_work_that_nobody_waits_for_keeps_its_place_until_it_ends(models):
         server.stop()
 
 
+def test_large_requests_leave_a_thread_to_others(models):
+    server = Server(settings(models, "slow", "times"), threads=2)
+    large = b'{"instances": [0.1]}' + b" " * 2_000_000
+    try:
+        with concurrent.futures.ThreadPoolExecutor(3) as pool:
+            asked = [pool.submit(server.predict, "slow", large) for _ in range(3)]
+            while server.app.busy < 3:
+                time.sleep(0.01)
+            assert server.predict("times", b'{"instances": [1]}')[0] == 200
+            assert not any(each.done() for each in asked)
+            assert [each.result()[0] for each in asked] == [200] * 3
+    finally:
+        server.stop()
+
+
 def test_a_request_whose_client_has_gone_does_not_begin(models):
     server = Server(settings(models, "slow", "times"), threads=1)
     head = b"POST /v1/models/slow:predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 20\r\n\r\n"
     try:
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            first = pool.submit(server.predict, "slow", b'{"instances": [3]}')
+            first = pool.submit(server.predict, "slow", b'{"instances": [0.5]}')
             while not server.app.busy:
                 time.sleep(0.01)
             for _ in range(4):
@@ -418,7 +442,11 @@ def test_a_page_of_elsewhere_is_refused_and_the_own_one_is_not(models):
             (server, {"Host": "localhost", "Origin": "http://localhost"}, 200),
             (server, {"Origin": "https://a.org", "Content-Type": "text/plain"}, 403),
             (server, {"Origin": "null"}, 403),
+            (server, {"Origin": "http://["}, 403),
+            (server, {"Host": "[::1]:80"}, 200),
             (server, {"Host": "rebound.org", "Origin": "http://rebound.org"}, 403),
+            (server, {"Host": "localhost@rebound.org"}, 403),
+            (server, {"Host": "rebound.org/localhost"}, 403),
             (shared, {"Host": "b.org", "Origin": "https://a.org"}, 200),
             (shared, {"Host": "b.org", "Origin": "https://c.org"}, 403),
             (shared, {"Host": "localhost"}, 403),

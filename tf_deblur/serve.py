@@ -127,7 +127,6 @@ def main(argv: list[str]) -> None:
         application = app.App(models, make_options(app, bound.getsockname()[0]), page)
         asyncio.run(serve(bound, application, page))
         models.stop()
-        application.stop()
     if application.busy:  # after its time: a thread cannot be ended, the process can
         sys.stdout.flush()
         os._exit(0)
@@ -178,7 +177,8 @@ def is_bfloat16() -> bool:
 
 
 def make_options(app: types.ModuleType, address: str) -> "Options":
-    hosts = app.LOOPBACK if ipaddress.ip_address(address).is_loopback else ("*",)
+    own = ipaddress.ip_address(address).is_loopback
+    hosts = (*app.LOOPBACK, address) if own else ("*",)
     return app.Options(
         timeout=_TIMEOUT.value / 1000,
         threads=_THREADS.value,

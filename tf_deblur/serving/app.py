@@ -4,15 +4,15 @@ import dataclasses
 import functools
 import json
 import mimetypes
+import re
 import time
 import traceback
-import urllib.parse
 from collections.abc import Callable, Collection
 
 import orjson
 import prometheus_client
 from starlette.applications import Starlette
-from starlette.convertors import StringConvertor, register_url_convertor
+from starlette.convertors import IntegerConvertor, StringConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -43,7 +43,12 @@ class _Name(StringConvertor):
     regex = "[^/:]+"
 
 
+class _Version(IntegerConvertor):
+    regex = "[0-9]{1,99}"  # Python takes its time for longer ones, or refuses
+
+
 register_url_convertor("name", _Name())
+register_url_convertor("version", _Version())
 
 
 @dataclasses.dataclass
@@ -90,7 +95,7 @@ class App:
 
     def _list_routes(self, page_model):
         routes = []
-        for version in ("", "/versions/{version:int}"):
+        for version in ("", "/versions/{version:version}"):
             place = f"/v1/models/{{model:name}}{version}"
             routes.append(Route(f"{place}:predict", self._predict, methods=["POST"]))
             routes.append(Route(f"{place}/metadata", self._tell_metadata))
@@ -165,21 +170,19 @@ class App:
     def _check_source(self, request):
         """A refusal where a page of elsewhere may be asking through somebody's browser."""
         hosts, origin = self._options.allowed_hosts, request.headers.get("origin")
-        host, name = request.headers.get("host", ""), (request.url.hostname or "").lower()
+        host = request.headers.get("host", "")
+        name = re.sub(r":\d*$", "", host).strip("[]").lower()
         if "*" not in hosts and host and name not in hosts:
             return _refuse(403, f"{host}: not a name of this server; see --allowed_hosts")
-        foreign = origin and urllib.parse.urlsplit(origin).netloc != host
+        foreign = origin and origin not in (f"http://{host}", f"https://{host}")
         safe = request.method in ("GET", "HEAD", "OPTIONS")  # CORS keeps their replies back
         if foreign and not safe and not {"*", origin} & {*self._options.cors}:
             return _refuse(403, f"Pages of {origin} may not use this server; see --cors")
         return None
 
     async def drain(self) -> None:
-        """Ends what comes and goes; what is worked on may end by itself."""
+        """Ends what comes, goes and waits; what is worked on may end by itself."""
         self._transfers.end_all()
-
-    def stop(self) -> None:
-        """Lets nobody wait for a graph any more."""
         self._workers.stop()
 
     @property
@@ -195,7 +198,9 @@ class App:
         place = request.path_params["model"], _get_version(request)
         body = await self._receive(request)
         work = functools.partial(self._work, *place, gzip)
-        reply = await self._workers.run(self._options.timeout, work, body, request.receive)
+        # what gzip unpacks to is not known
+        receive, seconds = request.receive, self._options.timeout
+        reply = await self._workers.run(seconds, work, body, gzip, receive)
         self._latency.labels(place[0]).observe((time.monotonic() - begin) * 1e6)
         return _give_json(reply)
 

@@ -3,12 +3,15 @@
 import asyncio
 import concurrent.futures
 import contextlib
+import dataclasses
+import functools
 from collections.abc import AsyncIterator, Callable
 
 from tf_deblur.serving.status import Failure
 
 FIRST_SECONDS = 20  # a body must be there within these, and one more for each SLOWEST bytes
 SLOWEST = 100_000
+LARGE = 1_000_000  # bytes of a body
 
 
 class Transfer:
@@ -61,41 +64,60 @@ class Transfers:
             transfer.end()
 
 
+@dataclasses.dataclass(eq=False)
+class _Job:
+    """A request whose body is there: work(body) makes its reply."""
+
+    work: Callable[[bytes], bytes]
+    body: bytes
+    large: bool
+    reply: asyncio.Future
+    task: asyncio.Task | None = None
+
+
 class Workers:
     """Threads in which requests are worked on from text to text, and the queue before them.
 
     A request has its place until its work has ended, also where nobody waits for it any more. Of
     what waits only the body is there: all that it unpacks to is bounded by the threads' number.
+    Large requests take half of the threads at most, so that others need not wait for them.
     """
 
     def __init__(self, threads: int, most: int, most_bytes: float):
         self._pool = concurrent.futures.ThreadPoolExecutor(threads, "graph")
-        self._most, self._most_bytes = most, most_bytes
-        self.count, self.held = 0, 0
+        self._threads, self._most, self._most_bytes = threads, most, most_bytes
+        self._waiting: list[_Job] = []
+        self._begun: list[_Job] = []
+        self._stopping = False
 
-    async def run(self, seconds: float, work: Callable, body: bytes, receive: Callable) -> bytes:
+    @property
+    def count(self) -> int:
+        return len(self._waiting) + len(self._begun)
+
+    @property
+    def held(self) -> int:
+        return sum(len(job.body) for job in self._waiting + self._begun)
+
+    async def run(
+        self, seconds: float, work: Callable, body: bytes, large: bool, receive: Callable
+    ) -> bytes:
         """What work(body) returns; Failure where there is no place, or no time left.
 
         Work that has not begun when the client has gone, which `receive` waits for, does not.
         """
-        size = len(body)
+        if self._stopping:
+            raise _refuse_to_begin()
         if self.count >= self._most:
             text = f"Too many requests: {self.count} are under way, see --queue_size"
             raise Failure("RESOURCE_EXHAUSTED", text)
-        if self.held + size > self._most_bytes:
+        if self.held + len(body) > self._most_bytes:
             text = "Too many requests: those under way are too large together, see --queue_mb"
             raise Failure("RESOURCE_EXHAUSTED", text)
-        self.count += 1
-        self.held += size
-        loop = asyncio.get_running_loop()
-
-        def leave(_):
-            with contextlib.suppress(RuntimeError):  # the loop has ended
-                loop.call_soon_threadsafe(self._leave, size)
-
-        future = self._pool.submit(work, body)
-        future.add_done_callback(leave)
-        reply, gone = asyncio.wrap_future(future), asyncio.ensure_future(receive())
+        reply = asyncio.get_running_loop().create_future()
+        job = _Job(work, body, large or len(body) > LARGE, reply)
+        self._waiting.append(job)
+        self._begin()
+        gone = asyncio.ensure_future(receive())
         gone.add_done_callback(lambda _: reply.cancel())
         try:
             return await asyncio.wait_for(reply, seconds or None)
@@ -108,10 +130,37 @@ class Workers:
             raise Failure("CANCELLED", "The client has gone") from None
         finally:
             gone.cancel()
+            if job in self._waiting:
+                self._waiting.remove(job)
 
-    def _leave(self, size):
-        self.count -= 1
-        self.held -= size
+    def _begin(self):
+        """Begins what there are threads for, the oldest first."""
+        for job in [*self._waiting]:
+            large = sum(each.large for each in self._begun)
+            if len(self._begun) < self._threads and (large < self._threads / 2 or not job.large):
+                self._waiting.remove(job)
+                self._begun.append(job)
+                job.task = asyncio.ensure_future(self._work(job))
+
+    async def _work(self, job):
+        loop = asyncio.get_running_loop()
+        try:
+            reply = await loop.run_in_executor(self._pool, job.work, job.body)
+            tell = functools.partial(job.reply.set_result, reply)
+        except Exception as error:
+            tell = functools.partial(job.reply.set_exception, error)
+        self._begun.remove(job)
+        if not job.reply.done():
+            tell()
+        self._begin()
 
     def stop(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        """What has not begun does not, and nothing else comes."""
+        self._stopping = True
+        for job in self._waiting:
+            job.reply.set_exception(_refuse_to_begin())
+        self._waiting = []
+
+
+def _refuse_to_begin():
+    return Failure("UNAVAILABLE", "The server is stopping; ask again, or another one")

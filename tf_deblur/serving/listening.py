@@ -1,7 +1,7 @@
 """uvicorn inside our own process: the address is ours from the start, and opens once models are.
 
-uvicorn has no end for a header that does not come and for a reply that nobody reads: `_Protocol`
-adds them.
+uvicorn has no end for a header that does not come, for a reply that nobody reads and for chunks of
+a byte, each of which costs as much as one of many: `_Protocol` adds them.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ import resource
 import socket
 from collections.abc import AsyncIterator, Callable
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -17,6 +18,7 @@ from tf_deblur.errors import UserError
 
 HEADER_SECONDS = 20  # a request whose header is not there by then is cut off
 PIECE_SECONDS = 10  # and a client that does not read a piece of its reply
+PARTS, PART = 1000, 1000  # more parts than that of a body have so many bytes on average
 BACKLOG = 2048  # connections that wait to be accepted
 BAD_REQUEST = b'{"error": "Not a request of HTTP/1.1 that can be read"}'
 
@@ -53,7 +55,17 @@ class _Protocol(H11Protocol):
 
     def connection_made(self, transport):
         super().connection_made(transport)
+        self._room, self._take = PARTS, self.conn.next_event
+        self.conn.next_event = self._count
         self._expect_header()
+
+    def _count(self):
+        event = self._take()
+        if isinstance(event, h11.Data):
+            self._room += len(event.data) / PART - 1
+            if self._room < 0:
+                raise h11.RemoteProtocolError("A body in too small parts")
+        return event
 
     def data_received(self, data):
         super().data_received(data)
