@@ -93,7 +93,13 @@ def main(argv: list[str]) -> None:
     from tf_deblur import devices
     from tf_deblur.export import describe, saved_model
     from tf_deblur.models import weights
+    from tf_deblur.restoring import loading
 
+    if loading.ENGINES[loading.choose(_MODEL.value)].foreign:
+        raise errors.UserError(
+            f"{_MODEL.value}: another's network, which `deblur` and `evaluate` run as it is; of a "
+            "SavedModel or .keras file TensorFlow's own converter makes a .tflite file for them"
+        )
     writers: dict[str, Callable] = {
         "saved_model": functools.partial(
             saved_model.write, version=_VERSION.value, megapixels=_MAX_MEGAPIXELS.value

@@ -13,8 +13,8 @@ import tensorflow as tf
 
 import tf_deblur
 from tf_deblur import errors
-from tf_deblur.errors import UserError
-from tf_deblur.restoring import blending, engine, ensemble, restorer
+from tf_deblur.errors import BadPicture, UserError
+from tf_deblur.restoring import blending, engine, ensemble, foreign, restorer
 
 ZERO_TO_ONE = {"range": [0, 1]}
 ENGINES = ["OpenVINO", "ONNX Runtime"]
@@ -108,7 +108,7 @@ def test_onnx_gives_pytorchs_result(torch_files, by, name, kind, runtime):
     np.testing.assert_allclose(restore(picture), expected.clip(0, 1), atol=1e-4)
 
 
-def make_onnx(path, nodes, weights, shape=(1, 3, None, None), made=None, metadata=()):
+def make_onnx(path, nodes, weights, shape=(1, 3, None, None), made=None, metadata=(), opset=17):
     """Writes an ONNX file of (kind, inputs, output, attributes) from `image` to `restored`."""
     onnx = pytest.importorskip("onnx", reason="needs onnx: pip install '.[onnx]'")
     helper = onnx.helper
@@ -119,7 +119,7 @@ def make_onnx(path, nodes, weights, shape=(1, 3, None, None), made=None, metadat
     ]
     constants = [onnx.numpy_helper.from_array(value, name) for name, value in weights.items()]
     graph = helper.make_graph(nodes, "network", ends[:1], ends[1:], constants)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
     helper.set_model_props(model, dict(metadata))
     onnx.save(model, path)
     return path
@@ -164,13 +164,101 @@ def test_what_an_onnx_file_says_of_itself_is_heard(picture, tmp_path):
     """Half of white stays where it is, whatever the range."""
     nodes = [("Mul", ["image", "w0"], "restored", {})]
     weights = {"w0": np.array([0.5], np.float32)}
-    path = make_onnx(tmp_path / "net.onnx", nodes, weights, metadata={"range": "[-1, 1]"})
+    said = {"range": "[-1, 1]", "radius": "five", "layout": "[]"}  # two mean something else
+    path = make_onnx(tmp_path / "net.onnx", nodes, weights, metadata=said)
     image = picture(8, 8)
     expected = (np.float32(image / 255) * 2 - 1) / 2 / 2 + 0.5
     np.testing.assert_allclose(load(path, None)(image) / 255, expected, atol=0.6 / 255)
     (tmp_path / "net.json").write_text('{"range": [0, 255]}')
     np.testing.assert_array_equal(load(path, None)(image), np.rint(image / 2))
     assert tf_deblur.load(path, model_facts='{"range": [0, 1]}')(image).max() < 128
+
+
+CONVOLVE = ("Conv", ["padded", "w0"], "restored", {})
+PADS = {"pads": np.array([0, 0, 1, 1, 0, 0, 1, 1])}
+
+
+@pytest.mark.parametrize("mode, opset", [("reflect", 17), ("wrap", 19)])
+def test_networks_that_pad_in_their_own_ways_take_any_picture(by, picture, tmp_path, mode, opset):
+    """OpenVINO does not wrap, and ONNX Runtime is asked then."""
+    by("OpenVINO")
+    pad = ("Pad", ["image", "pads"], "padded", {"mode": mode})
+    weights = kernels((3, 3, 3, 3)) | PADS
+    path = make_onnx(tmp_path / "net.onnx", [pad, CONVOLVE], weights, opset=opset)
+    restore, blurred = load(path), np.float32(picture(20, 31) / 255)
+    assert restore.engine.facts.radius == {"reflect": 1, "wrap": None}[mode]
+    padded = np.pad(blurred, [(1, 1), (1, 1), (0, 0)], mode)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (0, 1))
+    expected = np.einsum("hwcij,ocij->hwo", windows, weights["w0"]).clip(0, 1)
+    np.testing.assert_allclose(restore(blurred), expected, atol=1e-5)
+    for size in ((1, 1), (2, 30), (1, 300)):
+        assert restore(blurred[: size[0], : size[1]]).ndim == 3
+
+
+@pytest.mark.parametrize("count", [1, 8])
+def test_pictures_of_any_size_by_a_network_of_one(picture, tmp_path, count):
+    identity = {"w0": np.float32(np.eye(3)[:, :, None, None] * np.pad([[1]], 1))}
+    same = [("Conv", ["image", "w0"], "restored", {"pads": [1, 1, 1, 1]})]
+    restore = load(make_onnx(tmp_path / "net.onnx", same, identity, (1, 3, 64, 48)))
+    assert restore.engine.facts.radius == 1
+    for size in ((1, 1), (3, 500), (64, 48), (100, 131)):
+        image = picture(*size)
+        np.testing.assert_array_equal(ensemble.Ensemble(restore, count)(image), image)
+
+
+def test_a_network_that_knows_where_a_pixel_is_has_no_finite_reach(tmp_path):
+    places = {"w0": np.float32(np.random.default_rng(0).random((1, 1, 64, 64)))}
+    weighted = [("Mul", ["image", "w0"], "restored", {})]
+    path = make_onnx(tmp_path / "places.onnx", weighted, places, (1, 3, 64, 64))
+    assert load(path).engine.facts.radius is None
+    counted = [
+        ("Shape", ["image"], "sides", {"start": 3}),
+        ("Squeeze", ["sides"], "wide", {}),
+        ("Range", ["w0", "wide", "w1"], "columns", {}),
+        ("Cast", ["columns"], "numbers", {"to": 1}),
+        ("Mul", ["image", "numbers"], "restored", {}),
+    ]
+    path = make_onnx(tmp_path / "n.onnx", counted, {"w0": np.array(0), "w1": np.array(1)})
+    assert load(path).engine.facts.radius is None
+
+
+def test_sizes_are_multiples_of_every_step(tmp_path):
+    nodes = []
+    for block in (2, 3):
+        side = {"blocksize": block}
+        nodes += [("SpaceToDepth", ["image"], f"down{block}", side)]
+        nodes += [("DepthToSpace", [f"down{block}"], f"up{block}", side)]
+    nodes += [("Add", ["up2", "up3"], "restored", {})]
+    assert load(make_onnx(tmp_path / "net.onnx", nodes, {})).engine.facts.size_multiple == 6
+
+
+@pytest.mark.parametrize("power, most", [(1, np.inf), (2, 128**2)])
+def test_memory_that_grows_faster_than_pixels_bounds_tiles(tmp_path, power, most):
+    (tmp_path / "net").write_text("")
+
+    def run(batch):
+        pixels = batch.shape[1] * batch.shape[2]
+        return batch * np.ones(2000 * pixels if power == 1 else pixels**2, np.uint8)[-1]
+
+    network = foreign.Network(run, (1, None, None, 3), "float32")
+    made = foreign.ForeignEngine(tmp_path / "net", network, ZERO_TO_ONE, "float32", "", "")
+    assert made.facts.tile_pixels == most
+    each = 2000 if power == 1 else 128**2
+    assert each < made.facts.pixel_bytes < 1.5 * each
+
+
+def test_what_fails_at_one_size_is_a_line(tmp_path):
+    (tmp_path / "net").write_text("")
+
+    def run(batch):
+        if batch.shape[2] == 300:
+            raise RuntimeError("Exception from a.cpp:1:\nCheck 'b' failed:\nnot so wide")
+        return batch
+
+    network = foreign.Network(run, (1, None, None, 3), "float32")
+    made = foreign.ForeignEngine("net", network, ZERO_TO_ONE, "float32", "", "")
+    with pytest.raises(BadPicture, match=r"^net does not run on 300x20 \(not so wide\)$"):
+        restorer.TiledRestorer("net", made)(np.zeros((20, 300, 3), np.uint8))
 
 
 @pytest.fixture(scope="module")
@@ -312,6 +400,15 @@ def test_blended_tiles_of_a_network_that_changes_nothing_are_the_picture(picture
         seen.clear()
 
 
+@pytest.mark.parametrize("multiple", [1, 8, 48, 64, 192])
+def test_blended_tiles_overlap_by_a_sixteenth_at_least(multiple):
+    for count in range(1, 30):
+        tiles = blending.BlendedTiles(192, 192 + count * multiple, (192, 192), multiple)
+        begins = [across.start for _, across in tiles]
+        assert np.diff(begins).max() <= 192 * 15 / 16 and begins[-1] == count * multiple
+    assert len(blending.BlendedTiles(1, 9, (1, 1), 1)) == 9
+
+
 def test_how_far_tiles_differ_where_they_overlap_is_told(picture):
     said = []
     restore = see_whole(lambda x: x / 2 + x.mean() / 2, tile_pixels=96 * 96)
@@ -343,9 +440,10 @@ def test_the_largest_tile_is_as_square_as_the_picture_lets_it_be():
     assert 0 in choose(400, 600, 63)
 
 
-def save_module(folder, function, *shape):
+def save_module(folder, function, *shape, count=1):
     with errors.quiet():
-        concrete = tf.function(function, [tf.TensorSpec(shape, tf.float32)]).get_concrete_function()
+        taken = [tf.TensorSpec(shape, tf.float32, f"x{number}") for number in range(count)]
+        concrete = tf.function(function, taken).get_concrete_function()
         tf.saved_model.save(tf.Module(), str(folder), {"serving_default": concrete})
     return folder
 
@@ -357,6 +455,8 @@ def wrong_files(tmp_path, graph_model, tflite_file):
     four = make_onnx(tmp_path / "four.onnx", conv, weights, (1, 4, None, None))
     yield four, r"takes \(1, 4, any, any\), which is no picture of 3 channels"
     pool = [("GlobalAveragePool", ["image"], "a", {}), ("Flatten", ["a"], "restored", {})]
+    several = make_onnx(tmp_path / "several.onnx", conv, weights, (4, 3, None, None))
+    yield several, r"takes \(4, 3, any, any\), which is not one picture"
     classes = make_onnx(tmp_path / "classes.onnx", pool, {}, made=(1, 3))
     yield classes, r"gives \(1, 3\) for .*, which is no picture"
     sides = {"w0": np.array([1, 1, 2, 2], np.float32), "w1": np.array([], np.float32)}
@@ -390,10 +490,21 @@ def wrong_files(tmp_path, graph_model, tflite_file):
     yield keras, "no network that TensorFlow opens"
     vector = save_module(tmp_path / "vector", lambda x: x, None, 10)
     yield vector, r"takes \(any, 10\), which is not one picture"
+    grey = save_module(tmp_path / "grey", lambda x: x, None, None, None, 1)
+    yield grey, r"takes \(any, any, any, 1\), which is no picture of 3 channels"
     strings = tmp_path / "layers"
     strings.mkdir()
     (strings / "model.json").write_text('{"format": "layers-model"}')
     yield strings, "its format is layers-model; graph-model is wanted"
+    model = (graph_model / "model.json").read_text()
+    (broken / "model.json").write_text(model.replace('"Conv2D"', '"Conv2E"'))
+    for shard in graph_model.glob("*.bin"):
+        (broken / shard.name).write_bytes(shard.read_bytes())
+    yield broken, "no graph that TensorFlow runs .*Conv2E"
+    (broken / shard.name).write_bytes(shard.read_bytes() + b"more")
+    yield broken, "its shards have not the [0-9]+ bytes"
+    (broken / "model.json").write_text("[" * 100_000)
+    yield broken, "no graph model of TensorFlow.js, or not whole"
 
 
 def test_wrong_files_are_a_line_each(tmp_path, graph_model, tflite_file):
@@ -417,10 +528,16 @@ def test_what_a_file_does_not_say_is_asked_in_a_line(graph_model, tmp_path, run)
     for facts, message in [
         ('{"range": [1, 0]}', r"--model_facts: range cannot be \[1, 0\]"),
         ({"rnage": [0, 1]}, "--model_facts: rnage: not known; use range, layout"),
+        ({"layout": []}, r"--model_facts: layout cannot be \[\]"),
+        ({"layout": "NCHW"}, "which is no picture of 3 channels, NCHW"),
         ("no/such.json", "no JSON that can be read"),
+        ('{"range": ' + "[" * 100_000, "no JSON that can be read"),
     ]:
         with pytest.raises(UserError, match=message):
             load(graph_model, facts)
+    both = save_module(tmp_path / "both", lambda x, y: x + y, 1, None, None, 3, count=2)
+    with pytest.raises(UserError, match="takes .*, .*; one picture is given"):
+        load(both)
     with pytest.raises(UserError, match="says all itself"):
         load("compact")
 
@@ -435,6 +552,8 @@ def test_the_command_takes_them_too(graph_model, picture, run, tmp_path):
     assert "radius 3 pixels" in done.stdout and (tmp_path / "a_restored.png").exists()
     done = run("deblur", "a.png", line[0])
     assert done.returncode == 1 and done.stderr.count("\n") == 1
+    done = run("export", line[0], "--output=exported")
+    assert done.returncode == 1 and "another's network, which `deblur`" in done.stderr
 
 
 @pytest.mark.parametrize("count", ensemble.COUNTS)

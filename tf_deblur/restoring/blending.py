@@ -12,7 +12,7 @@ import numpy as np
 
 from tf_deblur.pictures import arrays
 
-OVERLAP = 1 / 8  # of a tile's side, at least
+OVERLAP = 1 / 8  # of a tile's side; at least half of it, where tiles begin at multiples
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +22,7 @@ class BlendedTiles:
     Attributes:
       height, width: of the picture, in pixels.
       tile: (height, width) of each tile, in pixels, at most those of the picture.
-      multiple: what tiles begin at multiples of, where they are much larger.
+      multiple: what tiles begin at multiples of, where enough overlap is left.
     """
 
     height: int
@@ -53,12 +53,12 @@ def _spread(length, side, multiple):
         yield 0
         return
     overlap = min(math.ceil(side * OVERLAP), side - 1)
-    aligned = overlap + -overlap % multiple  # beginning at multiples takes none of it
-    overlap, multiple = (aligned, multiple) if aligned <= side / 4 else (overlap, 1)
     count = math.ceil((length - overlap) / (side - overlap))
+    step = (length - side) / (count - 1)
+    if math.ceil(step / multiple) * multiple > side - overlap / 2:
+        multiple = 1  # else nothing would be left to blend
     for index in range(count):
-        place = (length - side) * index / (count - 1)
-        yield min(round(place / multiple) * multiple, length - side)
+        yield min(round(step * index / multiple) * multiple, length - side)
 
 
 def choose_tile(height: int, width: int, most_pixels: float, multiple: int) -> tuple[int, int]:

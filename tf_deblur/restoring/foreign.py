@@ -1,26 +1,23 @@
 """Networks that others trained: how pictures go in and come out, told by the file, or asked.
 
-Whatever runs one finds a `Network` in a file; what the file does not say of it, JSON beside the
-file says, or the user. The rest is tried on small pictures of grey.
+Whatever runs one finds a `Network` in a file; what nobody says of it is tried on pictures of grey.
 """
 
 import contextlib
 import dataclasses
 import gc
 import hashlib
-import json
 import math
 import os
 import pathlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import numpy as np
 
 from tf_deblur import errors, memory
 from tf_deblur.errors import BadPicture, UserError
-from tf_deblur.restoring import engine, reach, tiling
+from tf_deblur.restoring import describing, engine, reach, tiling
 
-LAYOUTS = {"NHWC": (1, 2, 3), "NCHW": (2, 3, 1)}  # where rows, columns and channels are
 MULTIPLES = [2**power for power in range(8)]  # of sizes, that are tried, on sides of TRIED or more
 TRIED = 48
 SIDES = 32, 64, 128, 256  # pixels of what memory is measured on, and arithmetic on the last
@@ -29,27 +26,6 @@ LEAST = 24  # bytes of a pixel that goes in, and comes out
 SLACK = 9 / 8  # of larger tiles, and of many: MAXIM's take 5,254 bytes a pixel at 512, 4,766 at 256
 STEEP = 8  # times the memory for four times the pixels: more than grows by the pixel
 SMALL = 12e6  # bytes; what is taken beside pixels hides how smaller ones grow
-
-
-def _is_range(value):
-    numbers = isinstance(value, list) and all(type(end) in (int, float) for end in value)
-    return numbers and len(value) == 2 and -1e6 < value[0] < value[1] < 1e6
-
-
-def _is_side(value):
-    return type(value) is int and 0 < value <= 4096
-
-
-# What a file may say, or JSON beside it -> whether a value can be that.
-KEYS: dict[str, Callable] = {
-    "range": _is_range,
-    "layout": lambda value: value in [*LAYOUTS],
-    "size_multiple": _is_side,
-    "tile_size": _is_side,
-    "radius": lambda value: value is None or type(value) is int and value >= 0,
-    "pixel_bytes": lambda value: type(value) is int and value > 0,
-    "output": lambda value: isinstance(value, str),
-}
 
 
 @dataclasses.dataclass
@@ -63,7 +39,7 @@ class Network:
       ops: a function of (height, width), which may be None: (the graph's `reach.Op`s, the names
         of what goes in and comes out); None where they cannot be read.
       parameters: how many numbers were trained.
-      told: what the file says of itself, by KEYS.
+      told: what the file says of itself, by `describing.KEYS`.
     """
 
     run: Callable
@@ -80,7 +56,7 @@ class ForeignEngine(engine.Engine):
     Args:
       name: what the user called it.
       network: the `Network`.
-      told: of `read_told`.
+      told: of `describing.read_told`.
       how: precision, why, device, as `Engine` takes them.
     """
 
@@ -89,7 +65,7 @@ class ForeignEngine(engine.Engine):
         self._layout = self._find_layout(told.get("layout"))
         self._dtype = self._find_dtype()
         self._low, self._high = self._find_range(told.get("range"))
-        down, across, _ = LAYOUTS[self._layout]
+        down, across, _ = describing.LAYOUTS[self._layout]
         sides = network.shape[down], network.shape[across]
         fixed = None if sides == (None, None) else (sides[0] or sides[1], sides[1] or sides[0])
         read = "radius" not in told and network.ops and reach.measure(*network.ops(None))
@@ -99,11 +75,8 @@ class ForeignEngine(engine.Engine):
             multiple = multiple or (1 if fixed else self._try_multiples())
             smallest = fixed or self._find_smallest(multiple)
             tried = [told["tile_size"]] if "tile_size" in told else SIDES
-            sizes = (
-                [fixed]
-                if fixed
-                else [(side, side) for side in {_up(n, multiple): 0 for n in tried}]
-            )
+            lengths = dict.fromkeys(_up(side, multiple) for side in tried)
+            sizes = [fixed] if fixed else [(length, length) for length in lengths]
             held, taken, most = self._measure_memory(smallest, sizes)
         if fixed and radius is not None:
             margin = tiling.compute_margin(radius, multiple)
@@ -156,7 +129,7 @@ class ForeignEngine(engine.Engine):
         shape = self._network.shape
         if len(shape) != 4 or shape[0] not in (None, 1) or 0 in shape:
             raise self._refuse(f"takes {_show(shape)}, which is not one picture")
-        axes = {name: shape[channels] for name, (*_, channels) in LAYOUTS.items()}
+        axes = {name: shape[channels] for name, (*_, channels) in describing.LAYOUTS.items()}
         fit = [name for name in axes if axes[name] == 3]
         if not {1, 2, 3, 4} & {*shape[1:]}:  # a number of channels stands nowhere
             fit = [name for name in axes if axes[name] is None]
@@ -225,83 +198,8 @@ class ForeignEngine(engine.Engine):
 
     def _ask(self, what, example):
         return UserError(
-            f"{self._name}: does not say {what}; add {example} {_say_where(self._name)}"
+            f"{self._name}: does not say {what}; add {example} {describing.say_where(self._name)}"
         )
-
-
-def choose_output(
-    name: str | os.PathLike, inputs: Iterable[str], outputs: dict[str, str], told: dict
-) -> str:
-    """Which of a network's results is the picture: the only one, or the one that is told.
-
-    Args:
-      name: of the network.
-      inputs: what the file calls all that goes in.
-      outputs: what it calls each result -> what running it takes.
-      told: of `read_told`.
-
-    Raises:
-      UserError: it takes more than a picture, or which result is one is not told.
-    """
-    if len(inputs := [*inputs]) != 1:
-        raise UserError(f"{name}: takes {', '.join(inputs) or 'nothing'}; one picture is given")
-    if told.get("output") in outputs:
-        return outputs[told["output"]]
-    if len(outputs) > 1 or "output" in told:
-        known = f'{{"output": "{next(iter(outputs))}"}}'
-        raise UserError(
-            f"{name}: gives {', '.join(outputs)}; say which by {known} {_say_where(name)}"
-        )
-    return next(iter(outputs.values()))
-
-
-def name_beside(name: str | os.PathLike) -> pathlib.Path:
-    """Where JSON says what a network's file does not."""
-    path = pathlib.Path(name)
-    if path.is_dir() or path.name == "model.json":
-        return path.with_name("model_facts.json") if path.is_file() else path / "model_facts.json"
-    return path.with_suffix(".json")
-
-
-def _say_where(name):
-    return f"in {name_beside(name)}, or by deblur's --model_facts"
-
-
-def read_told(name: str | os.PathLike, asked: str | dict | None = None) -> dict:
-    """What JSON beside a network's file says of it, and the user over that, by KEYS.
-
-    Args:
-      name: of the file or folder.
-      asked: of the user: JSON, a file of JSON, or a dict.
-
-    Raises:
-      UserError: there is no such file; JSON that is none, or with other keys or values.
-    """
-    if not os.path.exists(name):
-        raise UserError(f"{name}: no such file")
-    beside = name_beside(name)
-    told = _check(_read(beside), beside) if beside.is_file() else {}
-    if isinstance(asked, str):
-        asked = _read(asked if asked.lstrip().startswith("{") else pathlib.Path(asked))
-    return told | _check(asked or {}, "--model_facts")
-
-
-def _read(source):
-    try:
-        return json.loads(source if isinstance(source, str) else source.read_text())
-    except (OSError, ValueError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{str(source)[:80]}: no JSON that can be read ({reason})") from error
-
-
-def _check(told, where):
-    if not isinstance(told, dict) or (odd := told.keys() - KEYS.keys()):
-        what = f"{', '.join(sorted(odd))}: not known" if isinstance(told, dict) else "no object"
-        raise UserError(f"{where}: {what}; use {', '.join(KEYS)}")
-    wrong = [key for key, value in told.items() if not KEYS[key](value)]
-    if wrong:
-        raise UserError(f"{where}: {wrong[0]} cannot be {json.dumps(told[wrong[0]])}")
-    return told
 
 
 def _explain_shape(given, made):

@@ -10,7 +10,7 @@ import typing
 import tensorflow as tf
 
 from tf_deblur import devices, errors
-from tf_deblur.restoring import engine, foreign, reach
+from tf_deblur.restoring import describing, engine, foreign, reach
 
 GraphDef: typing.TypeAlias = tf.compat.v1.GraphDef
 WINDOWS = {
@@ -30,14 +30,14 @@ class GraphEngine(foreign.ForeignEngine):
       name: what the user called it.
       precision: as of `tf_deblur.load`.
       graph: GraphDef, with constants alone.
-      images, outputs: as `foreign.choose_output` takes them, names of tensors.
-      told: of `foreign.read_told`, beside what the file says itself.
+      images, outputs: as `describing.choose_output` takes them, names of tensors.
+      told: of `describing.read_told`, beside what the file says itself.
     """
 
     ran_out = tf.errors.ResourceExhaustedError
 
     def __init__(self, name, precision, graph, images, outputs, told):
-        restored = foreign.choose_output(name, images, outputs, told)
+        restored = describing.choose_output(name, images, outputs, told)
         [image], (precision, why) = images, devices.choose_precision(precision)
         try:
             with errors.quiet(), tf.Graph().as_default() as made:

@@ -9,7 +9,7 @@ import threading
 
 from tf_deblur import devices, errors
 from tf_deblur.errors import UserError
-from tf_deblur.restoring import engine, foreign, reach
+from tf_deblur.restoring import describing, engine, foreign, reach
 
 # OpenVINO's and ONNX Runtime's -> NumPy's, where they differ.
 TYPES = {"float": "float32", "double": "float64", "boolean": "bool"}
@@ -21,10 +21,10 @@ TYPES |= {
 
 
 class ONNXEngine(foreign.ForeignEngine):
-    """FILE.onnx; `model_facts` as `foreign.read_told` takes them."""
+    """FILE.onnx; `model_facts` as `describing.read_told` takes them."""
 
     def __init__(self, name, precision, model_facts=None):
-        path, told = pathlib.Path(name), foreign.read_told(name, model_facts)
+        path, told = pathlib.Path(name), describing.read_told(name, model_facts)
         graph = _read_graph(path)
         if graph:
             told = _read_told(graph) | told
@@ -60,7 +60,7 @@ def _open_by_openvino(path, told, precision, why):
 
     model = openvino.Core().read_model(path)
     names = {port.get_any_name(): number for number, port in enumerate(model.outputs)}
-    output = foreign.choose_output(path, [it.get_any_name() for it in model.inputs], names, told)
+    output = describing.choose_output(path, [it.get_any_name() for it in model.inputs], names, told)
     network = openvino.Core().compile_model(model, "CPU", make_settings(precision))
     one_at_a_time = threading.Lock()  # it refuses a second one, and uses all cores
 
@@ -85,7 +85,7 @@ def _open_by_onnxruntime(path, told, precision, why):
     taken, given = (
         [it.name for it in ends] for ends in (session.get_inputs(), session.get_outputs())
     )
-    output = foreign.choose_output(path, taken, dict(zip(given, given)), told)
+    output = describing.choose_output(path, taken, dict(zip(given, given)), told)
     [image] = session.get_inputs()
     shape = tuple(side if isinstance(side, int) else None for side in image.shape)
     kind = image.type.removeprefix("tensor(").removesuffix(")")
@@ -116,7 +116,7 @@ def _has_external_data(graph):
 
 
 def _read_told(graph):
-    """What the file's metadata say by `foreign.KEYS`; others use such words for other things."""
+    """What the file's metadata say by `describing.KEYS`; others use such words for other things."""
     told = {}
     for it in graph.metadata_props:
         with contextlib.suppress(ValueError, RecursionError):
@@ -124,7 +124,7 @@ def _read_told(graph):
     return {
         key: value
         for key, value in told.items()
-        if key in foreign.KEYS and foreign.KEYS[key](value)
+        if key in describing.KEYS and describing.KEYS[key](value)
     }
 
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tf_deblur import devices, errors
 from tf_deblur.models import weights
-from tf_deblur.restoring import engine, foreign, graph_backend, loading
+from tf_deblur.restoring import describing, engine, graph_backend, loading
 
 
 class SavedModelEngine(engine.Engine):
@@ -36,13 +36,13 @@ class SavedModelEngine(engine.Engine):
 
 
 class ForeignSavedModelEngine(graph_backend.GraphEngine):
-    """A SavedModel of others, or a `.keras` file; `model_facts` as `foreign.read_told` takes them.
+    """A SavedModel of others, by the signature that serves by default, or a `.keras` file.
 
-    Of several signatures it is the one that serves by default.
+    `model_facts` are as `describing.read_told` takes them.
     """
 
     def __init__(self, name, precision, model_facts=None):
-        path, told = pathlib.Path(name), foreign.read_told(name, model_facts)
+        path, told = pathlib.Path(name), describing.read_told(name, model_facts)
         try:
             with errors.quiet():
                 function = _open_keras(path) if path.suffix == ".keras" else _open_signature(path)

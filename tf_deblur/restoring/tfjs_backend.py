@@ -17,24 +17,24 @@ import tensorflow as tf
 from google.protobuf import json_format
 
 from tf_deblur import memory
-from tf_deblur.restoring import engine, foreign, graph_backend
+from tf_deblur.restoring import describing, engine, graph_backend
 
 # UpscalerJS's packages say so in their scripts.
 RANGE = re.compile(rb"inputRange:\s*\[\s*(-?[0-9]+),\s*([0-9]+),?\s*\]")
 MULTIPLE = re.compile(rb"divisibilityFactor:\s*([0-9]+)")
-LONGEST = 10_000_000  # bytes of a script, and of what is read at once
+LONGEST = 10_000_000  # bytes of a script
 LARGEST = 1_000_000_000  # of model.json
 PROBLEMS = (
-    *(OSError, tarfile.TarError, EOFError, zlib.error, MemoryError, RecursionError),
+    *(OSError, tarfile.TarError, EOFError, zlib.error, RecursionError),
     *(ValueError, LookupError, TypeError, AttributeError),
 )
 
 
 class TFJSEngine(graph_backend.GraphEngine):
-    """model.json, its folder, or a .tgz; `model_facts` as `foreign.read_told` takes them."""
+    """model.json, its folder, or a .tgz; `model_facts` as `describing.read_told` takes them."""
 
     def __init__(self, name, precision, model_facts=None):
-        path, told = pathlib.Path(name), foreign.read_told(name, model_facts)
+        path, told = pathlib.Path(name), describing.read_told(name, model_facts)
         try:
             graph, images, outputs, said = _read(path)
         except (*PROBLEMS, json_format.ParseError) as error:
@@ -102,7 +102,7 @@ def read_graph(model: dict, open_file: Callable) -> graph_backend.GraphDef:
     """
     constants: dict[str, np.ndarray] = {}
     for group in model["weightsManifest"]:
-        constants |= _read_constants(group["weights"], _join(group["paths"], open_file))
+        constants |= _read_constants(group, open_file)
     graph, parsed = graph_backend.GraphDef(), {}
     for told in model["modelTopology"]["node"]:
         node = graph.node.add(name=told["name"], op=told["op"], input=told.get("input", ()))
@@ -121,31 +121,27 @@ def read_graph(model: dict, open_file: Callable) -> graph_backend.GraphDef:
     return graph
 
 
-def _join(names, open_file):
-    """The bytes of all shards; MemoryError for more than the machine has room for."""
-    data, room = bytearray(), memory.measure_free() / 4  # the graph holds them, and its session
-    for name in names:
+def _read_constants(group, open_file):
+    """Name -> array, of the weights of some shards."""
+    packed = [told.get("quantization", {}) for told in group["weights"]]
+    kinds = [
+        np.dtype(how.get("dtype", told["dtype"])) for how, told in zip(packed, group["weights"])
+    ]
+    counts = [math.prod(told["shape"]) for told in group["weights"]]
+    size, data = sum(kind.itemsize * count for kind, count in zip(kinds, counts)), bytearray()
+    if not 0 <= size < memory.measure_free() / 4:  # the graph holds them too, and its session
+        raise ValueError(f"it has {size / 1e9:.1f} GB of weights")
+    for name in group["paths"]:
         _refuse_outside(name)
         with open_file(name) as file:
-            while part := file.read(LONGEST):
-                data += part
-                if len(data) > room:
-                    raise MemoryError(f"{name}: {len(data) / 1e9:.1f} GB and more of weights")
-    return data
-
-
-def _read_constants(weights, data):
-    """Name -> array."""
+            data += file.read(size + 1 - len(data))
+    if len(data) != size:
+        raise ValueError(f"its shards have not the {size} bytes that it tells of")
     found, start = {}, 0
-    for told in weights:
-        packed = told.get("quantization", {})
-        kind = np.dtype(packed.get("dtype", told["dtype"]))
-        count = math.prod(told["shape"])
+    for told, how, kind, count in zip(group["weights"], packed, kinds, counts):
         values = np.frombuffer(data, kind, count, start).reshape(told["shape"])
-        start += count * kind.itemsize
-        if "scale" in packed:
-            values = values * np.float32(packed["scale"]) + np.float32(packed["min"])
+        start += values.nbytes
+        if "scale" in how:
+            values = values * np.float32(how["scale"]) + np.float32(how["min"])
         found[told["name"]] = values.astype(told["dtype"], copy=False)
-    if start != len(data):
-        raise ValueError(f"its shards have {len(data)} bytes, and not {start}")
     return found

@@ -10,7 +10,7 @@ import numpy as np
 
 from tf_deblur import devices, errors
 from tf_deblur.errors import UserError
-from tf_deblur.restoring import engine, foreign
+from tf_deblur.restoring import describing, engine, foreign
 
 FACTS = ("name", "sha256", "variant", "signature", "fixed_size", "inputs", "outputs")
 # Where such files run, memory is for others too, and 12 megapixels restore in 0.7 GB with all else.
@@ -65,10 +65,10 @@ class TFLiteEngine(engine.Engine):
 
 
 class ForeignTFLiteEngine(foreign.ForeignEngine):
-    """A `.tflite` file of others; `model_facts` as `foreign.read_told` takes them."""
+    """A `.tflite` file of others; `model_facts` as `describing.read_told` takes them."""
 
     def __init__(self, name, precision, threads=None, model_facts=None):
-        path, told = pathlib.Path(name), foreign.read_told(name, model_facts)
+        path, told = pathlib.Path(name), describing.read_told(name, model_facts)
         make, runtime = find_interpreter()
         threads = threads or devices.count_cores()
         try:
@@ -79,7 +79,7 @@ class ForeignTFLiteEngine(foreign.ForeignEngine):
         except (OSError, ValueError, RuntimeError, struct.error, IndexError) as error:
             engine.refuse(path, error, "no whole .tflite file")
         names = [it["name"] for it in images], {it["name"]: it for it in outputs}
-        restored = foreign.choose_output(name, *names, told)
+        restored = describing.choose_output(name, *names, told)
         [image], one_at_a_time, size = images, threading.Lock(), None
 
         def run(given):
