@@ -42,7 +42,11 @@ def make_info(
         ),
         supervised_keys=("blurred", "sharp"),
         metadata=tfds.core.MetadataDict(
-            sequences={}, smallest_side=2**31, official=official or {}, registered=registered
+            sequences={},
+            frames={},
+            smallest_side=2**31,
+            official=official or {},
+            registered=registered,
         ),
         disable_shuffling=True,
     )
@@ -149,7 +153,10 @@ def _size(path):
 def make_splits(builder: tfds.core.DatasetBuilder, found: dict[str, list]) -> dict:
     """What `_split_generators` returns: {split: pairs} without the empty ones, each counted."""
     found = {split: pairs for split, pairs in found.items() if pairs}
-    builder.info.metadata["sequences"] = {s: count_sequences(pairs) for s, pairs in found.items()}
+    sequences = {split: count_sequences(pairs) for split, pairs in found.items()}
+    alone = {split: pairs for split, pairs in found.items() if len(sequences[split]) == 1}
+    builder.info.metadata["sequences"] = sequences
+    builder.info.metadata["frames"] = {s: [it[1] for it in pairs] for s, pairs in alone.items()}
     return {split: builder._generate_examples(pairs) for split, pairs in found.items()}
 
 

@@ -50,14 +50,14 @@ class Pairs:
         """A serialised example -> its features: uint8 pictures, and names."""
         return self.builder.info.features.deserialize_example(example)
 
-    def read_name(self, index: int) -> tuple[str, str]:
-        """(sequence, frame) of pair `index`, whose pictures are not decoded."""
+    def read_frame(self, index: int) -> str:
+        """The frame's name of pair `index`, whose pictures are not decoded."""
         import tensorflow_datasets as tfds
 
         as_they_are = dict.fromkeys(("blurred", "sharp"), tfds.decode.SkipDecoding())
         example, features = self.read(index), self.builder.info.features
         found = features.deserialize_example(example, decoders=as_they_are)
-        return tuple(found[key].numpy().decode() for key in ("sequence", "frame"))
+        return found["frame"].numpy().decode()
 
     def load(self, index: int) -> np.ndarray:
         """Pair `index` as (2, h, w, 3) uint8, blurred and sharp; decoded once, then kept."""
@@ -83,10 +83,10 @@ def open_pairs(builder: "tfds.core.DatasetBuilder", split: str, hold_out: bool =
     """The pairs of "train", "validation" or "test" in a prepared data set.
 
     Data sets without a validation split of their own lend a part of their training split to it:
-    the sequences that the builder names HELD_OUT; else one in eight, chosen by its name, so that
-    nothing that was trained on is held out when more is added: whole sequences, for their frames
-    look alike, or of a single one frames. Without `hold_out`, as for scoring, "train" has those
-    too.
+    the sequences that the builder names HELD_OUT; else one in eight, for their frames look alike,
+    or of a single sequence one frame in eight. They are chosen by their names, so that what was
+    trained on is not held out when more is added, but where a second sequence comes to a single
+    one. Without `hold_out`, as for scoring, "train" has those too.
 
     Raises:
       UserError: there is no such split, or it holds no pairs.
@@ -112,7 +112,8 @@ def _choose_held_out(pairs):
     if named := [name for name in getattr(pairs.builder, "HELD_OUT", ()) if name in names]:
         return names, named
     if len(sequences) == 1:
-        names = np.array([pairs.read_name(index)[1] for index in range(len(pairs))])
+        frames = pairs.builder.info.metadata.get("frames", {})  # not of what was prepared before
+        names = np.array(frames.get("train") or [pairs.read_frame(n) for n in range(len(pairs))])
     numbers = {
         n: int(hashlib.sha256(n.encode()).hexdigest(), 16) for n in sorted({*names.tolist()})
     }

@@ -48,14 +48,17 @@ def test_what_a_folder_holds_beside_pictures_is_counted(tmp_path):
         (tmp_path / name).touch()
     told = "folders 1 (--recursive takes them), raw files 1 (develop them first), other files 2"
     assert jobs.describe_passed_over([str(tmp_path), str(tmp_path / "a.jpg")], False) == told
+    assert jobs.describe_passed_over([str(tmp_path / "dee*")], False) == "other files 1"
     told = "raw files 1 (develop them first), other files 3"
     assert jobs.describe_passed_over([str(tmp_path)], True) == told
     assert jobs.describe_passed_over([str(tmp_path / "b.txt"), "-"], False) == ""
 
 
 def test_a_raw_file_is_called_so_and_an_output_is_a_folder(tmp_path):
-    (job,) = jobs.plan([str(tmp_path / "a.NEF")])
-    assert "a raw file" in job.problem
+    raw = tmp_path / "a.NEF"
+    assert not jobs.plan([str(raw)])[0].problem  # there is none, which is said in its turn
+    raw.touch()
+    assert "a raw file" in jobs.plan([str(raw)])[0].problem
     with pytest.raises(UserError, match="into a folder; --output=x, say"):
         jobs.plan(["a.png"], output="x/b.png")
     (tmp_path / "album.jpg").mkdir()

@@ -81,12 +81,20 @@ def test_another_shape_is_refused(shape):
     [
         ("photo.jpg", "photographs.read"),
         (PIL.Image.new("RGB", (8, 8)), "numpy.asarray"),
-        (np.full((8, 8, 3), 255.0), "floats up to 255; use floats in"),
+        (np.full((8, 8, 3), 99.0), "floats far above 1; use floats in"),
     ],
 )
 def test_what_is_no_picture_in_memory_is_told_what_to_do(image, words):
     with pytest.raises(ValueError, match=words):
         fake_restorer(lambda batch: batch)(image)
+
+
+@pytest.mark.parametrize("lamp", [1.5, 40.0])
+def test_a_lamp_above_white_is_white(lamp):
+    image = np.full((64, 64, 3), 0.5)
+    image[2, 3] = lamp
+    restored = fake_restorer(lambda batch: batch)(image)
+    assert (restored[2, 3] == 1).all() and restored[0, 0, 0] == 0.5
 
 
 def test_a_restorer_shows_what_it_runs_on(small_workdir):

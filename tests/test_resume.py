@@ -46,6 +46,22 @@ def test_the_best_score_is_remembered(tmp_path):
     assert opened(tmp_path).best == 99.5
 
 
+def test_a_best_score_of_other_pairs_is_forgotten_until_there_is_one_of_these(tmp_path):
+    run = opened(tmp_path)
+    run.begin()
+    run.save_best(99.5, validated_on="these")
+    run.save()
+    assert not opened(tmp_path).forget_other_best("these")
+    for _ in range(2):  # killed after the first
+        run = opened(tmp_path)
+        assert run.forget_other_best("those") and run.best == -np.inf
+    run.begin()
+    run.save_best(20.5, validated_on="those")
+    run.save()
+    again = opened(tmp_path)
+    assert not again.forget_other_best("those") and again.best == 20.5
+
+
 EXACT = [*PHASES, "--deterministic"]
 
 

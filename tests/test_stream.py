@@ -197,7 +197,7 @@ def split(folder, places, picture):
     return [names(prepared.open_pairs(builder, split)) for split in ("validation", "train")]
 
 
-def test_what_is_trained_on_is_never_held_out_when_more_is_added(picture, tmp_path):
+def test_sequences_that_are_trained_on_are_not_held_out_when_more_are_added(picture, tmp_path):
     few = [f"scene{number}" for number in range(12)]
     more = [f"scene{number:02d}b" for number in range(6)]
     before, after = (

@@ -133,7 +133,9 @@ def main(argv: list[str]) -> int:
         return restore_collection(argv[1:], runner)
     from tf_deblur.restoring import pipeline
 
-    planned = plan(argv[1:])
+    names = argv[1:] + (jobs.read_list(_FILES_FROM.value) if _FILES_FROM.value else [])
+    planned = plan(names)
+    passed_over = jobs.describe_passed_over(names, _RECURSIVE.value)
     report = open_report()
     restore = load_network()
     begin = time.monotonic()
@@ -147,9 +149,9 @@ def main(argv: list[str]) -> int:
         skipped = f", {counts['skipped']} skipped" if counts["skipped"] else ""
         took = time.monotonic() - begin
         say(f"{counts['restored']} of {len(planned)} restored{skipped}, in {took:.1f} s")
-    if passed_over := jobs.describe_passed_over(argv[1:], _RECURSIVE.value):
+    if passed_over:
         say(f"passed over: {passed_over}")
-    if _COMPARE.value and any(job.is_video for job in planned):
+    if _COMPARE.value and any(job.is_video and not job.done for job in planned):
         say("passed over: --compare of films, which is for pictures")
     return 1 if counts["failed"] else 0
 
@@ -176,9 +178,7 @@ def restore_collection(patterns: list[str], runner: str) -> int:
 
 
 def plan(names: list[str]) -> list[jobs.Job]:
-    """A job for each file that the arguments and --files_from name."""
-    if _FILES_FROM.value:
-        names = names + jobs.read_list(_FILES_FROM.value)
+    """A job for each file that is named."""
     return jobs.plan(
         names,
         output=_OUTPUT.value,

@@ -5,7 +5,6 @@ python -m tf_deblur.train --flagfile=configs/paper.flags --workdir=runs/paper
 
 import dataclasses
 import json
-import math
 import pathlib
 from typing import TYPE_CHECKING
 
@@ -305,13 +304,11 @@ def begin_run(
     from tf_deblur.training import monitor, scalars, sources
 
     text = "".join(f"{flag.serialize()}\n" for flag in list_flags() if flag.value is not None)
-    if changes := folder.list_changes(text):
+    if changes := folder.list_changes(text, OWN_FOLDERS):
         print(f"{saved.path}: other flags than before: {changes}", flush=True)
-    fingerprint = validation.fingerprint if validation else None
-    if folder.validation not in (None, fingerprint) and math.isfinite(saved.best):
+    if validation and saved.forget_other_best(validation.fingerprint):
         print(f"{saved.path}: other validation pairs than before, so best begins anew", flush=True)
-        saved.forget_best()
-    folder.begin(text, fingerprint)
+    folder.begin(text)
     saved.begin()
     log = scalars.Scalars(saved.path, saved.progress, text)
     # of the weights, which go places: folders stay here
@@ -320,8 +317,7 @@ def begin_run(
     if start := pathlib.Path(_INIT_FROM.value or "").name:
         notes["started_from"] = start
     every = _BATCH_SIZE.value, _CHECKPOINT_MINUTES.value
-    frames = validation.frames if validation else None
-    return monitor.Monitor(saved, log, plan, frames, *every, notes)
+    return monitor.Monitor(saved, log, plan, validation, *every, notes)
 
 
 def list_flags() -> list[flags.Flag]:

@@ -101,11 +101,11 @@ def explain(data: bytes) -> str:
 
 def _find_fault(data):
     """What is wrong with a file's chunks, in words; empty for nothing."""
-    kind = b""
+    kind, view = b"", memoryview(data)
     for kind, place, end in _walk(data):
         if end > len(data):
             return f"cut short: {len(data)} bytes of at least {end}"
-        if zlib.crc32(data[place + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
+        if zlib.crc32(view[place + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
             chunk = kind.decode("latin-1")
             return f"damaged: the checksum of chunk {chunk!r} at byte {place} is wrong"
     return "" if kind == b"IEND" else f"cut short: {len(data)} bytes, and no end"

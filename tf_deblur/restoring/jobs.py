@@ -87,9 +87,6 @@ def plan(
         raise UserError("--overwrite and --skip_existing: every original has its result already")
     if overwrite and output:
         raise UserError("--overwrite and --output: results go to one place, not to two")
-    if output and pathlib.Path(output).suffix.lower() in WANTED and not os.path.isdir(output):
-        folder = os.path.dirname(output) or "."
-        raise UserError(f"--output={output}: results go into a folder; --output={folder}, say")
     if PIPE in names:
         if len(names) > 1 or output or compare:
             raise UserError("-: is standard input, and goes alone; without --output and --compare")
@@ -133,6 +130,9 @@ def plan_all(
       UserError: no names, or an empty one.
     """
     refuse_empty(names, output)
+    if output and pathlib.Path(output).suffix.lower() in WANTED and not os.path.isdir(output):
+        folder = os.path.dirname(output) or "."
+        raise UserError(f"--output={output}: results go into a folder; --output={folder}, say")
     found = {}
     for name in names:
         for source, *facts in find_sources(pathlib.Path(name), recursive, wanted):
@@ -227,7 +227,8 @@ def find_sources(path: pathlib.Path, recursive: bool, wanted: Collection[str]) -
 def describe_passed_over(names: list[str], recursive: bool) -> str:
     """What else lies in the folders that are named, in words; empty for nothing."""
     counts: collections.Counter[str] = collections.Counter()
-    for _, inside, files in itertools.chain.from_iterable(map(os.walk, names)):
+    known = [[name] if os.path.exists(name) else glob.glob(name, recursive=True) for name in names]
+    for _, inside, files in itertools.chain.from_iterable(map(os.walk, sum(known, []))):
         seen = [name for name in inside if not name.startswith(".")]
         inside[:] = seen if recursive else []
         counts["folders {} (--recursive takes them)"] += len(seen) - len(inside)

@@ -100,6 +100,6 @@ def find_fault(path: pathlib.Path) -> str | None:
         str(path).encode()
     except UnicodeEncodeError:
         return "its name is not UTF-8; rename it"
-    if path.suffix.lower() in formats.RAW:
+    if path.suffix.lower() in formats.RAW and os.path.exists(path):
         return "a raw file; develop it to TIFF or JPEG first, with darktable or RawTherapee, say"
     return None

@@ -17,7 +17,7 @@ from tf_deblur.restoring import blending, tiling
 GIGABYTE = 1e9
 LARGEST_TILE = 16_000_000  # pixels; larger ones gain nothing, and are long to wait for
 PICTURE_BYTES = 48  # of a pixel of a picture whose tiles are blended, beside them
-MOST = 2.0  # what is above white by more is of another range
+MOST = 2.0  # of floats on average: those above are of another range, and not a lamp's
 TOLD = 0.5 / 255  # how far blended tiles may differ before it is said
 
 
@@ -61,8 +61,8 @@ class Restorer:
             )
         if image.ndim != 3 or image.shape[-1] != self.channels or not image.size:
             raise ValueError(f"shape {image.shape}; use (height, width, {self.channels})")
-        if np.issubdtype(image.dtype, np.floating) and (image > MOST).any():
-            raise ValueError(f"floats up to {np.nanmax(image):g}; use floats in [0, 1], or uint8")
+        if np.issubdtype(image.dtype, np.floating) and np.nanmean(np.minimum(image, 255)) > MOST:
+            raise ValueError("floats far above 1; use floats in [0, 1], or uint8")
         return self.restore(image, progress or (lambda pixels: None))
 
     def __repr__(self) -> str:

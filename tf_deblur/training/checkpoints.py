@@ -15,6 +15,7 @@ from tf_deblur.training.team import Team
 
 # What TensorFlow raises of a checkpoint that is cut short, by where it is cut.
 UNREADABLE = (tf.errors.OpError, IndexError, RuntimeError, ValueError)
+BEST = "best.safetensors"
 
 
 class Checkpoints:
@@ -128,9 +129,15 @@ class Checkpoints:
         """Best validation PSNR so far, in dB; minus infinity before the first."""
         return float(self._best)
 
-    def forget_best(self) -> None:
-        """What is validated on has changed: the next score is the best."""
-        self._best.assign(-np.inf)
+    def forget_other_best(self, validated_on: str) -> bool:
+        """Whether the best score is of other pairs than those of this fingerprint, and gone so."""
+        if not np.isfinite(self.best):
+            return False
+        file = self.path / BEST
+        same = file.exists() and weights.describe(file).get("validated_on") == validated_on
+        if not same:
+            self._best.assign(-np.inf)
+        return not same
 
     def save(self, **notes: str) -> None:
         """Writes a checkpoint and the weights to restore with."""
@@ -139,7 +146,7 @@ class Checkpoints:
     def save_best(self, score: float, **notes: str) -> None:
         """Keeps a checkpoint and the weights of the best validation PSNR, in dB, so far."""
         self._best.assign(score)  # into the variable: a resumed run remembers it
-        self._write(self._of_best, self.path / "best.safetensors", notes)
+        self._write(self._of_best, self.path / BEST, notes)
 
     def _write(self, manager, file, notes):
         self._seconds.assign(self.progress.seconds)

@@ -14,13 +14,14 @@ from tf_deblur.pictures import arrays
 from tf_deblur.training.checkpoints import Checkpoints
 from tf_deblur.training.scalars import Scalars
 from tf_deblur.training.schedule import Phase, Schedule
+from tf_deblur.training.sources import Validation
 
 
 class Monitor:
     """Shows progress, logs scalars, validates and saves.
 
     Args:
-      frames: whole validation pairs, each (1, h, w, 3) in [0, 1], as often as asked; or None.
+      validation: what is validated on; None for nothing.
       batch_size: patches a step.
       checkpoint_minutes: between two checkpoints, each with a validation.
       notes: dict for the metadata of the weights.
@@ -31,13 +32,13 @@ class Monitor:
         checkpoints: Checkpoints,
         scalars: Scalars,
         schedule: Schedule,
-        frames: Iterable | None,
+        validation: Validation | None,
         batch_size: int,
         checkpoint_minutes: float,
         notes: dict[str, str],
     ):
         self.checkpoints, self.scalars, self.schedule = checkpoints, scalars, schedule
-        self.frames, self.batch_size, self.notes = frames, batch_size, notes
+        self.validation, self.batch_size, self.notes = validation, batch_size, notes
         self.between = checkpoint_minutes * 60
         self.bar = tqdm(total=1.0, disable=None, bar_format="{percentage:3.0f}%|{bar:10}| {desc}")
         self.speed, self.recent, self.spent, self.score = 0.0, 0.0, 0.0, ""
@@ -95,16 +96,17 @@ class Monitor:
 
     def validate(self) -> None:
         """By this process alone, outside the strategy: others have no frames to wait with."""
-        if self.frames is None:
+        if self.validation is None:
             return
-        scores = [self.checkpoints.gan.score(blurred, sharp) for blurred, sharp in self.frames]
+        frames = self.validation.frames
+        scores = [self.checkpoints.gan.score(blurred, sharp) for blurred, sharp in frames]
         psnr, blurred = np.mean(scores, axis=0, dtype=np.float64).ravel().tolist()
         self.scalars.log({"psnr": psnr, "blurred_psnr": blurred})
         self.score = f", validation {psnr:.2f} dB (blurred {blurred:.2f})"
-        self.log_pictures(self.frames)
+        self.log_pictures(frames)
         if psnr > self.checkpoints.best:
-            validation = f"{psnr:.3f} dB, blurred {blurred:.3f} dB"
-            self.checkpoints.save_best(psnr, validation=validation, **self._describe())
+            notes = {"validation": f"{psnr:.3f} dB, blurred {blurred:.3f} dB", **self._describe()}
+            self.checkpoints.save_best(psnr, validated_on=self.validation.fingerprint, **notes)
 
     def log_pictures(self, frames: Iterable, most: int = 3, side: int = 320) -> None:
         """The middles of the first validation frames: blurred, restored, sharp, a row each."""

@@ -92,7 +92,8 @@ def _open_photographs(spec, name, folder, settings):
     if settings.rotation != "right_angles":
         raise UserError(f"{spec}: wants --rotation=right_angles, which keep pixels as they are")
     train, held_out = datasets.divide_photographs(folder)
-    return train, held_out, " ".join(f"{path.name} {path.stat().st_size}" for path in train)
+    paths = [*train, *(make.args[0] for make in held_out)]
+    return train, held_out, " ".join(f"{path.name} {path.stat().st_size}" for path in paths)
 
 
 def _split_weight(part):
@@ -119,7 +120,7 @@ class Validation:
 
     Attributes:
       frames: whole pairs, each (1, h, w, 3) in [0, 1], as often as asked.
-      fingerprint: of their names and number; scores of another one do not compare.
+      fingerprint: of what they are; scores of another one do not compare.
     """
 
     frames: Iterable[tuple]
@@ -134,10 +135,8 @@ def open_validation(sources: list[Source], limit: int) -> Validation | None:
         return None
     held_out, count = source.held_out, min(limit, len(source.held_out))
     print(f"best.safetensors: by {count} of those of {source.name}", flush=True)
-    names = source.facts
-    if isinstance(held_out, Pairs):
-        names = " ".join("/".join(held_out.read_name(index)) for index in range(len(held_out)))
-    fingerprint = hashlib.sha256(f"{count} of {names}".encode()).hexdigest()
+    which = held_out.numbers.tolist() if isinstance(held_out, Pairs) else ""
+    fingerprint = hashlib.sha256(f"{count} of {source.facts} {which}".encode()).hexdigest()
     return Validation(prepared.read_frames(held_out, limit), fingerprint)
 
 

@@ -1,8 +1,7 @@
 """A training's folder: what it is, and who trains in it.
 
 flags.flags              the flags as run, a flag file again
-run.json                 the networks' architecture, of which another one is refused; a fingerprint
-                         of the validation pairs
+run.json                 the networks' architecture; another one is refused
 checkpoints/             networks, optimisers, step, seconds, best score: the last few
 best/                    the same, where validation scored best
 generator.safetensors    the moving average of the generator's weights, the latest
@@ -15,6 +14,7 @@ import fcntl
 import json
 import pathlib
 import typing
+from collections.abc import Collection
 
 from tf_deblur.errors import UserError, explain_unwritable
 from tf_deblur.files import whole
@@ -29,9 +29,6 @@ class Workdir:
       path: the folder; it need not be there.
       architecture: dict that says which networks; a resumed training must have the same.
 
-    Attributes:
-      validation: fingerprint of the pairs that an earlier sitting was validated on, or None.
-
     Raises:
       UserError: the folder belongs to another architecture, or to something else.
     """
@@ -39,7 +36,6 @@ class Workdir:
     def __init__(self, path: pathlib.Path | str, architecture: dict):
         self.path, self.architecture = pathlib.Path(path), architecture
         self._lock: typing.TextIO | None = None
-        self.validation: str | None = None
         self._check()
 
     def _check(self):
@@ -61,7 +57,6 @@ class Workdir:
                 f"{self.path}: was made with {odd[0]} {before.get(odd[0])}, not "
                 f"{self.architecture[odd[0]]}; use the same, or another --workdir"
             )
-        self.validation = before.get("validation")
 
     def lock(self) -> None:
         """Keeps others out of a folder that is there, until this process ends, however it does.
@@ -79,26 +74,24 @@ class Workdir:
                 f"{self.path}: another process trains here; wait for it, or name another --workdir"
             ) from None
 
-    def list_changes(self, flag_text: str) -> str:
+    def list_changes(self, flag_text: str, ignored: Collection[str] = ()) -> str:
         """The flags that an earlier sitting had otherwise, now and then; empty for none."""
         try:
-            before = (self.path / "flags.flags").read_text().splitlines()
+            texts = flag_text, (self.path / "flags.flags").read_text()
         except (OSError, ValueError):
             return ""
-        now = flag_text.splitlines()
-        new, old = (
-            [f for f in one if f not in other] for one, other in ((now, before), (before, now))
-        )
+        start = tuple(f"--{name}=" for name in ignored)
+        now, then = ([f for f in text.splitlines() if not f.startswith(start)] for text in texts)
+        new, old = [f for f in now if f not in then], [f for f in then if f not in now]
         return f"{' '.join(new) or 'none'}; before {' '.join(old) or 'none'}" if new or old else ""
 
-    def begin(self, flag_text: str, validation: str | None = None) -> None:
-        """Writes what the training is, the flags as run and what it is validated on.
+    def begin(self, flag_text: str) -> None:
+        """Writes what the training is and the flags as run.
 
         Raises:
           UserError: the folder cannot be written, or another process began to train there.
         """
-        description = {**self.architecture, "validation": validation}
-        texts = {"run.json": json.dumps(description, indent=1), "flags.flags": flag_text}
+        texts = {"run.json": json.dumps(self.architecture, indent=1), "flags.flags": flag_text}
         with explain_unwritable(self.path):
             if not self._lock:
                 self.path.mkdir(parents=True, exist_ok=True)
