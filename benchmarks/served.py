@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import os
 import pathlib
 import re
 import subprocess
@@ -63,3 +64,9 @@ def memory_mb(process, kind):
     """VmRSS, what a process holds now, or VmHWM, the most that it did."""
     status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
     return int(re.search(rf"{kind}:\s*(\d+) kB", status)[1]) * 1024 / 1e6
+
+
+def processor_seconds(process):
+    """Of all its threads."""
+    told = pathlib.Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(told[11]) + int(told[12])) / os.sysconf("SC_CLK_TCK")
