@@ -400,6 +400,30 @@ def test_blended_tiles_of_a_network_that_changes_nothing_are_the_picture(picture
         seen.clear()
 
 
+def test_tiles_of_one_odd_size_reach_the_last_pixel(picture):
+    facts = {"size_multiple": 16, "fixed_size": (43, 43), "smallest": (43, 43)}
+    for size in ((96, 100), (43, 175)):
+        image = picture(*size)
+        np.testing.assert_array_equal(see_whole(lambda x: x, **facts)(image), image)
+
+
+def test_out_of_memory_halves_the_tiles_and_leaves_the_picture_its_own(picture):
+    sizes = []
+
+    def run_out(batch):
+        sizes.append(batch[0].size // 3)
+        if sizes[-1] > 64 * 64:
+            raise MemoryError
+        return batch
+
+    restore = see_whole(run_out)
+    restore.engine.ran_out = MemoryError
+    restore.memory = 100 * 96 * 96 + 48 * 400 * 400
+    image = picture(400, 400)
+    np.testing.assert_array_equal(restore(image), image)
+    assert 64 * 64 / 4 <= min(sizes[-5:]) <= 64 * 64
+
+
 @pytest.mark.parametrize("multiple", [1, 8, 48, 64, 192])
 def test_blended_tiles_overlap_by_a_sixteenth_at_least(multiple):
     for count in range(1, 30):

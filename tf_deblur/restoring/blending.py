@@ -57,8 +57,9 @@ def _spread(length, side, multiple):
     step = (length - side) / (count - 1)
     if math.ceil(step / multiple) * multiple > side - overlap / 2:
         multiple = 1  # else nothing would be left to blend
-    for index in range(count):
+    for index in range(count - 1):
         yield min(round(step * index / multiple) * multiple, length - side)
+    yield length - side
 
 
 def choose_tile(height: int, width: int, most_pixels: float, multiple: int) -> tuple[int, int]:

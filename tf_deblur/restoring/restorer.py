@@ -119,7 +119,7 @@ class TiledRestorer(Restorer):
                 return self._join(padded, tiles, count)[:height, :width]
             except self.engine.ran_out:
                 count(-done)
-                self.memory = self._needs(tiles.largest / 2)
+                self.memory = self._needs(tiles.largest / 2) + self._beside(*padded.shape[:2])
                 self.say(f"{self.device}: out of memory; from here on {self.describe_tiles()}")
 
     def _join(self, image, tiles, progress):
@@ -174,13 +174,17 @@ class TiledRestorer(Restorer):
     def _plan_blended_tiles(self, height, width):
         facts = self.engine.facts
         size = facts.fixed_size
-        beside = height * width * PICTURE_BYTES
+        beside = self._beside(height, width)
         most = self._largest(beside)
         size = size or blending.choose_tile(height, width, most, facts.size_multiple)
         pixels = math.prod(size) or facts.size_multiple**2
         if self._needs(pixels) + beside > self.memory:
             raise self._too_little(pixels, beside)
         return blending.BlendedTiles(height, width, size, facts.size_multiple)
+
+    def _beside(self, height, width):
+        """Bytes of a picture whose tiles are blended, beside them."""
+        return height * width * PICTURE_BYTES if self.engine.facts.radius is None else 0
 
     def _margin(self):
         return tiling.compute_margin(self.engine.facts.radius, self.engine.facts.size_multiple)
@@ -215,10 +219,11 @@ class TiledRestorer(Restorer):
         return self._time_tile(*size) / math.prod(s - margins if s > margins else s for s in size)
 
     def measure_costs(self, height: int, width: int) -> dict:
+        tiles = self.plan_tiles(height, width)
         return {
             "parameters": self.engine.facts.parameters,
             "multiply_adds": self.engine.count_multiply_adds(),
-            "memory": self._needs(self.plan_tiles(height, width).largest),
+            "memory": self._needs(tiles.largest) + self._beside(height, width),
         }
 
     def _time_tile(self, height, width):
