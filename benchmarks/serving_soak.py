@@ -54,6 +54,7 @@ def main(argv):
                 with bad_clients(port, jpeg):
                     parts = [good.watch(seconds / 5, process, _BAD.value) for _ in range(5)]
                     begin, busy = time.monotonic(), served.processor_seconds(process)
+                    good.stop.set()  # those under way are answered, or told to come again
                     process.terminate()
                     while not os.waitid(
                         os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG
@@ -84,7 +85,7 @@ class Good:
         self._port, self._sent = port, sent
         status, _, self._right = served.ask(port, sent)
         assert status == 200, self._right[:200]
-        self._stop = threading.Event()
+        self.stop = threading.Event()
         self._told = []  # (seconds, right, times that it was told to come again)
 
     @contextlib.contextmanager
@@ -95,16 +96,16 @@ class Good:
                     pool.submit(self._ask)
                 yield
             finally:
-                self._stop.set()
+                self.stop.set()
 
     def _ask(self):
-        while not self._stop.is_set():
+        while not self.stop.is_set():
             begin, again = time.monotonic(), 0
             while (reply := served.ask(self._port, self._sent))[0] in (429, 503):
                 again += 1
                 time.sleep(1)
             right = reply[2] == self._right
-            if not right and not self._stop.is_set():
+            if not right and not self.stop.is_set():
                 print("wrong:", reply[0], reply[2][:200])
             self._told.append((time.monotonic() - begin, right, again))
 

@@ -158,7 +158,8 @@ class Workers:
         """What has not begun does not, and nothing else comes."""
         self._stopping = True
         for job in self._waiting:
-            job.reply.set_exception(_refuse_to_begin())
+            if not job.reply.done():  # its client has gone just now
+                job.reply.set_exception(_refuse_to_begin())
         self._waiting = []
 
 
