@@ -415,7 +415,7 @@ def test_a_request_whose_client_has_gone_does_not_begin(models):
     head = b"POST /v1/models/slow:predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 20\r\n\r\n"
     try:
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            first = pool.submit(server.predict, "slow", b'{"instances": [0.5]}')
+            first = pool.submit(server.predict, "slow", b'{"instances": [2]}')
             while not server.app.busy:
                 time.sleep(0.01)
             for _ in range(4):
