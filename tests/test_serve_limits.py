@@ -1,5 +1,6 @@
 """What bad input, slow clients and half-written folders get from our server."""
 
+import asyncio
 import base64
 import concurrent.futures
 import contextlib
@@ -106,6 +107,27 @@ def test_a_body_in_chunks_of_a_byte_is_refused(server):
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as wire:
         wire.sendall(head + b"Transfer-Encoding: chunked\r\n\r\n" + body)
         assert wire.recv(12) == b"HTTP/1.1 400"
+
+
+def test_many_small_requests_on_one_connection_are_all_answered(server):
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    for _ in range(1100):
+        connection.request("POST", "/v1/models/times:predict", b'{"instances": [1]}')
+        reply = connection.getresponse()
+        assert (reply.status, json.loads(reply.read())) == (200, {"predictions": [2.0]})
+
+
+def test_a_client_that_goes_at_the_moment_of_the_stop_is_no_fault():
+    from tf_deblur.serving import limits
+
+    async def stop():
+        workers, reply = limits.Workers(1, 4, 1e6), asyncio.get_running_loop().create_future()
+        reply.cancel()
+        workers._waiting.append(limits._Job(None, b"", False, reply))
+        workers.stop()
+        return workers.count
+
+    assert asyncio.run(stop()) == 0
 
 
 def test_more_requests_than_the_queue_holds_get_429(server):

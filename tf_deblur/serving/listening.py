@@ -61,6 +61,8 @@ class _Protocol(H11Protocol):
 
     def _count(self):
         event = self._take()
+        if isinstance(event, h11.Request):
+            self._room = PARTS
         if isinstance(event, h11.Data):
             self._room += len(event.data) / PART - 1
             if self._room < 0:
