@@ -11,7 +11,17 @@ import time
 
 import numpy as np
 
+from tf_deblur import errors
+
 PHOTOGRAPH = pathlib.Path(__file__).parents[1] / "examples/photographs/singapore.jpg"
+
+
+def begin(argv):
+    """What a benchmark of serving does first: refuses arguments, and tells the machine's load."""
+    if len(argv) > 1:
+        raise errors.UserError(f"{argv[1]}: not a flag; this benchmark takes flags only")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read by the processes started later
+    print(f"load of the machine before: {os.getloadavg()[0]:.1f}; 0 is quiet")
 
 
 def export(folder):

@@ -6,7 +6,6 @@ python benchmarks/serving.py [--clients=1,4,16] [--forms=bytes,uint8,float]
 import base64
 import concurrent.futures
 import json
-import os
 import pathlib
 import shutil
 import statistics
@@ -30,10 +29,7 @@ TARGETS = {"added": 10, "growth": 10, "paint": 300, "parsing": 1 / 3}
 
 
 def main(argv):
-    if len(argv) > 1:
-        raise errors.UserError(f"{argv[1]}: not a flag; this benchmark takes flags only")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read by the processes started below
-    print(f"load of the machine before: {os.getloadavg()[0]:.1f}; 0 is quiet")
+    served.begin(argv)
     width, height = map(int, _SIZE.value.split("x"))
     with tempfile.TemporaryDirectory() as folder:
         model = served.export(pathlib.Path(folder))

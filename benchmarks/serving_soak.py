@@ -36,10 +36,7 @@ HEAD = b"POST /v1/models/compact:predict HTTP/1.1\r\nHost: localhost\r\n"
 
 
 def main(argv):
-    if len(argv) > 1:
-        raise errors.UserError(f"{argv[1]}: not a flag; this benchmark takes flags only")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read by the processes started below
-    print(f"load of the machine before: {os.getloadavg()[0]:.1f}; 0 is quiet")
+    served.begin(argv)
     width, height = map(int, _SIZE.value.split("x"))
     jpeg = encode(served.photograph(height, width))
     with tempfile.TemporaryDirectory() as folder:
