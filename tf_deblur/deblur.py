@@ -94,7 +94,7 @@ _MODEL_FACTS = flags.DEFINE_string(
     "model_facts",
     None,
     'Say what the file of another\'s network does not: JSON such as {"range": [0, 1]}, or a file '
-    "of it; docs/restoring.md lists the keys.",
+    "of it; docs/reference/networks.md lists the keys.",
 )
 _THREADS = flags.DEFINE_integer(
     "threads",
