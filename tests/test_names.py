@@ -30,7 +30,7 @@ VERBS = set(
     "choose compare compile compress compute convert convolve copy count cut decode describe "
     "differ differentiate discriminate divide drain draw drop encode end enlarge estimate "
     "exists explain export fail fill find finish flush forget format freeze from get group has "
-    "hash hear index is join leave list load lock log make map match measure meet mend mirror "
+    "hash hear index is join leave list load lock log make map mark match measure meet mend mirror "
     "name note open pad parse plan poll prepare profile quantise quiet read recompute reduce "
     "refuse replay report require restore rotate round run save say scale score serve set share "
     "shorten show shuffle skip split spread start stop stretch strip subtract summarise take "
