@@ -18,8 +18,8 @@ PROCESSORS = {
 def test_bfloat16_is_taken_where_the_processor_is_faster_in_it(told, unit, tmp_path):
     (tmp_path / "proc").mkdir()
     (tmp_path / "proc/cpuinfo").write_text(told)
-    assert devices.find_bfloat16_unit(tmp_path) == unit
+    assert devices.find_unit(devices.BFLOAT16_UNITS, tmp_path) == unit
 
 
 def test_elsewhere_no_processor_is_faster_in_it(tmp_path):
-    assert devices.find_bfloat16_unit(tmp_path) is None
+    assert devices.find_unit(devices.BFLOAT16_UNITS, tmp_path) is None
