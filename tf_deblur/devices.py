@@ -16,7 +16,9 @@ BFLOAT16_GRAPHS = "auto_mixed_precision_onednn_bfloat16"  # processors only
 # AMX is some 5 to 10 times as fast. AMD's AVX-512 is twice as fast in bfloat16, Intel's half.
 BFLOAT16_UNITS = {"AMX": ("amx_bf16", ""), "AVX-512 BF16": ("avx512_bf16", "AuthenticAMD")}
 # Those that sum products of 8 bits in 32; without one they overflow in 16.
-INT8_UNITS = {"AMX": ("amx_int8",), "AVX-512": ("avx512_vnni",), "AVX": ("avx_vnni",)}
+INT8_UNITS = {
+    **{"AMX": ("amx_int8",), "AVX-512 VNNI": ("avx512_vnni",), "AVX-VNNI": ("avx_vnni",)},
+}
 AMPERE = (8, 0)  # the first GPUs that multiply bfloat16
 
 
