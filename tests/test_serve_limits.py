@@ -144,7 +144,7 @@ def test_the_time_limit_is_504_and_the_server_goes_on(models):
     server = Server(settings(models, "slow", timeout=0.3), timeout=0.3)
     try:
         reply = server.predict("slow", b'{"instances": [100]}')
-        assert reply[0] == 504 and error_of(reply)
+        assert reply[0] == 504 and "--rest_api_timeout_in_ms" in error_of(reply)
         time.sleep(0.5)
         assert server.predict("slow", b'{"instances": [0]}')[0] == 200
     finally:
@@ -167,8 +167,8 @@ def encode(format):
 @pytest.mark.parametrize(
     "data, words",
     [
-        (b"no picture", "Unknown image file format"),
-        (b"", "Input is empty"),
+        (b"no picture", "Unknown image file format. One of JPEG, PNG, GIF, BMP required."),
+        (b"", "Input is empty."),
         (png_header(3, 3), "PNG"),  # cut short
         (png_header(60000, 60000), "PNG"),
         (encode("PNG"), "1100x1000"),
@@ -184,7 +184,7 @@ def encode(format):
 def test_what_is_no_picture_or_claims_to_be_a_huge_one_is_refused_in_words(server, data, words):
     body = json.dumps({"instances": [{"b64": base64.b64encode(data).decode()}]})
     reply = server.predict("decode", body)
-    assert reply[0] == 400 and words in error_of(reply)
+    assert reply[0] == 400 and words in error_of(reply) and "node" not in error_of(reply)
 
 
 @pytest.mark.parametrize("unit", [b" ", b"{},"])
@@ -561,6 +561,8 @@ def command(*arguments):
 def test_a_stopped_server_finishes_what_is_under_way(models):
     with command("--model_base_path", models / "slow") as (done, port):
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        connection.request("GET", "/nothing")
+        connection.getresponse().read()
         connection.request("POST", "/v1/models/slow:predict", '{"instances": [4]}')
         time.sleep(0.5)
         done.send_signal(signal.SIGTERM)
@@ -568,7 +570,10 @@ def test_a_stopped_server_finishes_what_is_under_way(models):
         assert (reply.status, json.load(reply)["predictions"]) == (200, [4.0])
         assert done.wait(10) == 0
         log = [json.loads(line) for line in done.stderr.read().splitlines()]
-    assert [(line["path"], line["status"]) for line in log] == [("/v1/models/slow:predict", 200)]
+    assert [(line["path"], line["status"], line["code"]) for line in log] == [
+        ("/nothing", 404, "NOT_FOUND"),
+        ("/v1/models/slow:predict", 200, "OK"),
+    ]
 
 
 def test_without_flags_the_weights_that_ship_are_served(picture):
@@ -598,12 +603,17 @@ def test_server_and_export_take_pictures_of_the_same_size(run):
 
 
 def test_mistakes_are_told_in_one_line(run, models, tmp_path):
+    from tf_deblur.serving.listening import bind
+
     (tmp_path / "broken/1").mkdir(parents=True)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
+    (tmp_path / "training/weights").mkdir(parents=True)
+    with bind("127.0.0.1", 0) as taken:  # by a server that still loads
         port = f"--rest_api_port={taken.getsockname()[1]}"
         for arguments, status, words in [
             (["--model_base_path=nothing"], 1, "nothing: no such folder"),
             (["--model_base_path=broken"], 1, "saved_model.pb"),
+            (["--model_base_path", models], 1, f"use --model_base_path={models / 'decode'}"),
+            (["--model_base_path=training"], 1, "it holds weights; `tf-deblur export` writes"),
             (["--model_base_path", models / "times", "--model_name=a,b"], 1, "name each"),
             (["--model_base_path", models / "times", "--host=nothing.invalid"], 1, "--host="),
             (["--model_base_path", models / "times", port], 1, "--rest_api_port"),

@@ -66,8 +66,9 @@ _CORS = flags.DEFINE_list(
 )
 _TIMEOUT = flags.DEFINE_integer(
     "rest_api_timeout_in_ms",
-    30000,
-    "Answer a request with 504 after so many milliseconds; never if 0.",
+    300_000,
+    "Answer a request with 504 after so many milliseconds; never if 0. Two pictures of "
+    "--max_megapixels at once take half of the default on two cores.",
     0,
 )
 _THREADS = flags.DEFINE_integer("threads", 2, "Work on this many requests at once.", 1)
@@ -108,12 +109,15 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise UserError(f"{argv[1]}: not a flag; serve takes flags only")
     try:
-        from tf_deblur.serving import app, listening
+        from tf_deblur.serving import listening
+
+        bound = listening.bind(_HOST.value, _PORT.value)  # ours from here on; opens with the models
+        errors.load_tensorflow()
+        from tf_deblur.serving import app
         from tf_deblur.serving.models import Models
         from tf_deblur.serving.status import Failure
     except ImportError as error:
         raise UserError(f"serve: wants {error.name}; pip install 'tf-deblur[serve]'") from error
-    bound = listening.bind(_HOST.value, _PORT.value)  # ours from here on; it opens with the models
     with bound, tempfile.TemporaryDirectory() as folder:
         settings = make_settings(pathlib.Path(folder))
         models = Models(settings, _POLL.value)
@@ -229,7 +233,7 @@ def say(line: str) -> None:
 
 
 def cli() -> None:
-    errors.run(main)
+    errors.run(main, tensorflow=False)
 
 
 if __name__ == "__main__":

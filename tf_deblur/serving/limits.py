@@ -7,7 +7,7 @@ import dataclasses
 import functools
 from collections.abc import AsyncIterator, Callable
 
-from tf_deblur.serving.status import Failure
+from tf_deblur.serving.status import Failure, late
 
 FIRST_SECONDS = 20  # a body must be there within these, and one more for each SLOWEST bytes
 SLOWEST = 100_000
@@ -122,8 +122,7 @@ class Workers:
         try:
             return await asyncio.wait_for(reply, seconds or None)
         except TimeoutError as error:
-            text = "It took longer than --rest_api_timeout_in_ms"
-            raise Failure("DEADLINE_EXCEEDED", text) from error
+            raise late() from error
         except asyncio.CancelledError:
             if not gone.done():
                 raise
