@@ -432,6 +432,28 @@ def test_large_requests_leave_a_thread_to_others(models):
         server.stop()
 
 
+def test_after_a_large_request_others_come_before_the_next_one():
+    from tf_deblur.serving import limits
+
+    begun = []
+
+    def work(body):
+        begun.append(body)
+        time.sleep(0.5 if body == b"large" else 0)
+
+    async def ask(workers, body):
+        large, never = body.startswith(b"large"), asyncio.Event()
+        await workers.run(20, work, body, large, never.wait)
+
+    async def ask_all():
+        workers = limits.Workers(threads=1, most=9, most_bytes=1e6)
+        bodies = [b"large", b"large, too", b"small", b"small"]
+        await asyncio.gather(*(ask(workers, body) for body in bodies))
+
+    asyncio.run(ask_all())
+    assert begun == [b"large", b"small", b"small", b"large, too"]
+
+
 def test_a_request_whose_client_has_gone_does_not_begin(models):
     server = Server(settings(models, "slow", "times"), threads=1)
     head = b"POST /v1/models/slow:predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 20\r\n\r\n"

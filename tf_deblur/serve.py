@@ -6,6 +6,7 @@ python -m tf_deblur.serve --model_base_path=exported/compact --model_name=compac
 
 import asyncio
 import contextlib
+import ctypes
 import ipaddress
 import os
 import pathlib
@@ -25,6 +26,8 @@ from tf_deblur.errors import UserError
 if typing.TYPE_CHECKING:
     from tf_deblur.serving.app import App, Options
     from tf_deblur.serving.models import Settings
+
+M_ARENA_MAX = -8  # of malloc.h
 
 _BASE_PATHS = flags.DEFINE_list(
     "model_base_path",
@@ -108,6 +111,7 @@ _DRAIN = flags.DEFINE_float(
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise UserError(f"{argv[1]}: not a flag; serve takes flags only")
+    keep_memory_in_one_place()
     try:
         from tf_deblur.serving import listening
 
@@ -134,6 +138,12 @@ def main(argv: list[str]) -> None:
     if application.busy:  # after its time: a thread cannot be ended, the process can
         sys.stdout.flush()
         os._exit(0)
+
+
+def keep_memory_in_one_place() -> None:
+    """One heap for all threads: glibc's one for each keeps what large requests leave there."""
+    with contextlib.suppress(AttributeError, OSError):  # another libc than Linux's usual one
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
 
 
 def make_settings(folder: pathlib.Path) -> "list[Settings]":
