@@ -167,8 +167,8 @@ def encode(format):
 @pytest.mark.parametrize(
     "data, words",
     [
-        (b"no picture", "Unknown image file format. One of JPEG, PNG, GIF, BMP required."),
-        (b"", "Input is empty."),
+        (b"no picture", "Unknown image file format"),
+        (b"", "Input is empty"),
         (png_header(3, 3), "PNG"),  # cut short
         (png_header(60000, 60000), "PNG"),
         (encode("PNG"), "1100x1000"),
