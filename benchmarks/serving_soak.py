@@ -9,6 +9,7 @@ import contextlib
 import functools
 import gzip
 import json
+import multiprocessing
 import os
 import pathlib
 import random
@@ -31,6 +32,7 @@ _BAD = flags.DEFINE_integer("bad", 50, "Clients that do harm.", 1)
 _SIZE = flags.DEFINE_string("size", "320x180", "Of the good ones' photograph.")
 _PAUSE = flags.DEFINE_float("pause", 2, "Seconds between what one bad client does.", 0)
 
+OURS = multiprocessing.current_process()
 TARGETS = {"times": 2, "growth": 5, "end": 10}
 HEAD = b"POST /v1/models/compact:predict HTTP/1.1\r\nHost: localhost\r\n"
 
@@ -44,12 +46,13 @@ def main(argv):
         with served.start(model, "--rest_api_timeout_in_ms=120000") as (process, port):
             good = Good(port, as_json(jpeg))
             seconds = _MINUTES.value * 60
-            print("| seconds | bad | good | wrong | again | p50 | p95 | least RSS | most RSS |")
-            print("|---|---|---|---|---|---|---|---|---|")
+            head = "| seconds | bad | good | wrong | again | p50 | p95 | RSS, median | most |"
+            print(head, "server | good ones | bad ones |")
+            print("|" + "---|" * 12)
             with good.asking():
-                alone = good.watch(seconds / 5, process, 0)
-                with bad_clients(port, jpeg):
-                    parts = [good.watch(seconds / 5, process, _BAD.value) for _ in range(5)]
+                alone = good.watch(seconds / 5, process)
+                with bad_clients(port, jpeg) as bad:
+                    parts = [good.watch(seconds / 5, process, bad) for _ in range(5)]
                     begin, busy = time.monotonic(), served.processor_seconds(process)
                     good.stop.set()  # those under way are answered, or told to come again
                     process.terminate()
@@ -69,8 +72,8 @@ def main(argv):
         beside / np.percentile(alone["seconds"], 95),
         "times",
     )
-    growth = 100 * (parts[-1]["held"] / parts[0]["held"] - 1)
-    say("memory grows from the first fifth to the last by", growth, "growth", " %")
+    growth = 100 * (parts[-1]["held"] / parts[1]["held"] - 1)
+    say("memory grows after the first fifth, to the last, by", growth, "growth", " %")
     say(f"from SIGTERM to the end, {busy:.1f} s of a core in it", end, "end", " s")
     print(f"exit status {status} (0 is clean)")
 
@@ -106,23 +109,22 @@ class Good:
                 print("wrong:", reply[0], reply[2][:200])
             self._told.append((time.monotonic() - begin, right, again))
 
-    def watch(self, seconds, process, bad):
-        """A row of the table: what comes in so many seconds."""
+    def watch(self, seconds, process, bad=None):
+        """A row of the table: what comes in so many seconds, and the cores that each took."""
         first, held, end = len(self._told), [], time.monotonic() + seconds
+        busy = [served.processor_seconds(each) for each in (process, OURS, bad) if each]
         while time.monotonic() < end:
             held.append(served.memory_mb(process, "VmRSS"))
             time.sleep(0.5)
         told = self._told[first:]
         took, right, again = zip(*told) if told else ([0], [False], [0])
-        part = {"seconds": list(took), "wrong": right.count(False), "held": min(held)}
-        cells = [f"{seconds:.0f}", bad, len(told), part["wrong"], sum(again)]
+        part = {"seconds": list(took), "wrong": right.count(False), "held": np.median(held)}
+        cells = [f"{seconds:.0f}", bad and _BAD.value, len(told), part["wrong"], sum(again)]
         cells += [f"{np.percentile(took, each):.2f} s" for each in (50, 95)]
-        print(
-            "|",
-            " | ".join(map(str, cells)),
-            f"| {part['held']:.0f} MB | {max(held):.0f} MB |",
-            flush=True,
-        )
+        cells += [f"{each:.0f} MB" for each in (part["held"], max(held))]
+        for each, before in zip((process, OURS, bad), busy):
+            cells.append(f"{(served.processor_seconds(each) - before) / seconds:.2f}")
+        print("|", " | ".join(map(str, cells)), "|", flush=True)
         return part
 
 
@@ -141,27 +143,35 @@ def as_json(file):
 
 @contextlib.contextmanager
 def bad_clients(port, jpeg):
-    """--bad clients, each of one kind, which they do again and again."""
-    stop = threading.Event()
-    kinds = list_kinds(jpeg)
+    """--bad clients in a process of their own, which costs the good ones no time but the cores'."""
+    context = multiprocessing.get_context("spawn")
+    stop = context.Event()
+    arguments = port, jpeg, _BAD.value, _PAUSE.value, stop
+    process = context.Process(target=do_harm, args=arguments)
+    process.start()
+    try:
+        yield process
+    finally:
+        stop.set()
+        process.join()
+
+
+def do_harm(port, jpeg, count, pause, asked_to_stop):
+    """Clients, each of one kind, which they do again and again."""
+    stop, kinds = threading.Event(), list_kinds(jpeg)
 
     def harm(index):
         dice, kind = random.Random(index), kinds[index % len(kinds)]
-        while not stop.wait(dice.random() * 2 * _PAUSE.value):
+        while not stop.wait(dice.random() * 2 * pause):
             with contextlib.suppress(OSError), socket.socket() as wire:
                 wire.settimeout(20)
                 wire.connect(("127.0.0.1", port))
                 kind(wire, dice, stop)
 
-    clients = [threading.Thread(target=harm, args=(index,)) for index in range(_BAD.value)]
-    for client in clients:
-        client.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        for client in clients:
-            client.join()
+    for index in range(count):
+        threading.Thread(target=harm, args=(index,)).start()
+    asked_to_stop.wait()
+    stop.set()
 
 
 def list_kinds(jpeg):

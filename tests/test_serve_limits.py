@@ -144,7 +144,7 @@ def test_the_time_limit_is_504_and_the_server_goes_on(models):
     server = Server(settings(models, "slow", timeout=0.3), timeout=0.3)
     try:
         reply = server.predict("slow", b'{"instances": [100]}')
-        assert reply[0] == 504 and error_of(reply)
+        assert reply[0] == 504 and "--rest_api_timeout_in_ms" in error_of(reply)
         time.sleep(0.5)
         assert server.predict("slow", b'{"instances": [0]}')[0] == 200
     finally:
@@ -184,7 +184,7 @@ def encode(format):
 def test_what_is_no_picture_or_claims_to_be_a_huge_one_is_refused_in_words(server, data, words):
     body = json.dumps({"instances": [{"b64": base64.b64encode(data).decode()}]})
     reply = server.predict("decode", body)
-    assert reply[0] == 400 and words in error_of(reply)
+    assert reply[0] == 400 and words in error_of(reply) and "node" not in error_of(reply)
 
 
 @pytest.mark.parametrize("unit", [b" ", b"{},"])
@@ -432,6 +432,28 @@ def test_large_requests_leave_a_thread_to_others(models):
         server.stop()
 
 
+def test_after_a_large_request_others_come_before_the_next_one():
+    from tf_deblur.serving import limits
+
+    begun = []
+
+    def work(body):
+        begun.append(body)
+        time.sleep(0.5 if body == b"large" else 0)
+
+    async def ask(workers, body):
+        large, never = body.startswith(b"large"), asyncio.Event()
+        await workers.run(20, work, body, large, never.wait)
+
+    async def ask_all():
+        workers = limits.Workers(threads=1, most=9, most_bytes=1e6)
+        bodies = [b"large", b"large, too", b"small", b"small"]
+        await asyncio.gather(*(ask(workers, body) for body in bodies))
+
+    asyncio.run(ask_all())
+    assert begun == [b"large", b"small", b"small", b"large, too"]
+
+
 def test_a_request_whose_client_has_gone_does_not_begin(models):
     server = Server(settings(models, "slow", "times"), threads=1)
     head = b"POST /v1/models/slow:predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 20\r\n\r\n"
@@ -561,6 +583,8 @@ def command(*arguments):
 def test_a_stopped_server_finishes_what_is_under_way(models):
     with command("--model_base_path", models / "slow") as (done, port):
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        connection.request("GET", "/nothing")
+        connection.getresponse().read()
         connection.request("POST", "/v1/models/slow:predict", '{"instances": [4]}')
         time.sleep(0.5)
         done.send_signal(signal.SIGTERM)
@@ -568,7 +592,10 @@ def test_a_stopped_server_finishes_what_is_under_way(models):
         assert (reply.status, json.load(reply)["predictions"]) == (200, [4.0])
         assert done.wait(10) == 0
         log = [json.loads(line) for line in done.stderr.read().splitlines()]
-    assert [(line["path"], line["status"]) for line in log] == [("/v1/models/slow:predict", 200)]
+    assert [(line["path"], line["status"], line["code"]) for line in log] == [
+        ("/nothing", 404, "NOT_FOUND"),
+        ("/v1/models/slow:predict", 200, "OK"),
+    ]
 
 
 def test_without_flags_the_weights_that_ship_are_served(picture):
@@ -598,12 +625,17 @@ def test_server_and_export_take_pictures_of_the_same_size(run):
 
 
 def test_mistakes_are_told_in_one_line(run, models, tmp_path):
+    from tf_deblur.serving.listening import bind
+
     (tmp_path / "broken/1").mkdir(parents=True)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
+    (tmp_path / "training/weights").mkdir(parents=True)
+    with bind("127.0.0.1", 0) as taken:  # by a server that still loads
         port = f"--rest_api_port={taken.getsockname()[1]}"
         for arguments, status, words in [
             (["--model_base_path=nothing"], 1, "nothing: no such folder"),
             (["--model_base_path=broken"], 1, "saved_model.pb"),
+            (["--model_base_path", models], 1, f"use --model_base_path={models / 'decode'}"),
+            (["--model_base_path=training"], 1, "it holds weights; `tf-deblur export` writes"),
             (["--model_base_path", models / "times", "--model_name=a,b"], 1, "name each"),
             (["--model_base_path", models / "times", "--host=nothing.invalid"], 1, "--host="),
             (["--model_base_path", models / "times", port], 1, "--rest_api_port"),

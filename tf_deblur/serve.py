@@ -6,6 +6,7 @@ python -m tf_deblur.serve --model_base_path=exported/compact --model_name=compac
 
 import asyncio
 import contextlib
+import ctypes
 import ipaddress
 import os
 import pathlib
@@ -25,6 +26,8 @@ from tf_deblur.errors import UserError
 if typing.TYPE_CHECKING:
     from tf_deblur.serving.app import App, Options
     from tf_deblur.serving.models import Settings
+
+M_ARENA_MAX = -8  # of malloc.h
 
 _BASE_PATHS = flags.DEFINE_list(
     "model_base_path",
@@ -66,8 +69,9 @@ _CORS = flags.DEFINE_list(
 )
 _TIMEOUT = flags.DEFINE_integer(
     "rest_api_timeout_in_ms",
-    30000,
-    "Answer a request with 504 after so many milliseconds; never if 0.",
+    300_000,
+    "Answer a request with 504 after so many milliseconds; never if 0. Two pictures of "
+    "--max_megapixels at once take half of the default on two cores.",
     0,
 )
 _THREADS = flags.DEFINE_integer("threads", 2, "Work on this many requests at once.", 1)
@@ -107,13 +111,17 @@ _DRAIN = flags.DEFINE_float(
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise UserError(f"{argv[1]}: not a flag; serve takes flags only")
+    keep_memory_in_one_place()
     try:
-        from tf_deblur.serving import app, listening
+        from tf_deblur.serving import listening
+
+        bound = listening.bind(_HOST.value, _PORT.value)  # ours from here on; opens with the models
+        errors.load_tensorflow()
+        from tf_deblur.serving import app
         from tf_deblur.serving.models import Models
         from tf_deblur.serving.status import Failure
     except ImportError as error:
         raise UserError(f"serve: wants {error.name}; pip install 'tf-deblur[serve]'") from error
-    bound = listening.bind(_HOST.value, _PORT.value)  # ours from here on; it opens with the models
     with bound, tempfile.TemporaryDirectory() as folder:
         settings = make_settings(pathlib.Path(folder))
         models = Models(settings, _POLL.value)
@@ -130,6 +138,12 @@ def main(argv: list[str]) -> None:
     if application.busy:  # after its time: a thread cannot be ended, the process can
         sys.stdout.flush()
         os._exit(0)
+
+
+def keep_memory_in_one_place() -> None:
+    """One heap for all threads: glibc's one for each keeps what large requests leave there."""
+    with contextlib.suppress(AttributeError, OSError):  # another libc than Linux's usual one
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
 
 
 def make_settings(folder: pathlib.Path) -> "list[Settings]":
@@ -229,7 +243,7 @@ def say(line: str) -> None:
 
 
 def cli() -> None:
-    errors.run(main)
+    errors.run(main, tensorflow=False)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from starlette.types import Message, Receive, Scope, Send
 from tf_deblur import page
 from tf_deblur.serving import limits, openapi, pictures, replies, requests
 from tf_deblur.serving.models import Models
-from tf_deblur.serving.status import Failure, invalid
+from tf_deblur.serving.status import Failure, invalid, not_found
 
 METRICS = "/monitoring/prometheus/metrics"
 BOUNDS = [10 * 1.8**power for power in range(33)]  # microseconds, as TensorFlow Serving has them
@@ -55,7 +55,7 @@ register_url_convertor("version", _Version())
 class Options:
     """How the server treats requests; `serve.py` says what each is for."""
 
-    timeout: float = 30.0
+    timeout: float = 300.0
     threads: int = 2
     queue_size: int = 64
     queue_mb: float = 512
@@ -85,7 +85,7 @@ class App:
             routes=self._list_routes(page_model),
             middleware=[cors] if options.cors else [],
             exception_handlers={
-                Failure: self._tell_failure,
+                Failure: _tell_failure,
                 HTTPException: _refuse_call,
                 Exception: _tell_fault,
             },
@@ -141,19 +141,23 @@ class App:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         begin = time.monotonic()
-        told: dict = {"status": 0, "code": "OK", "bytes_in": 0, "bytes_out": 0}
+        told: dict = {"status": 0, "code": "CANCELLED", "bytes_in": 0, "bytes_out": 0}
         scope["told"] = told
 
         async def send_slowly(message: Message) -> None:
             if message["type"] == "http.response.start":
                 told["status"] = message["status"]
+                if message["status"] < 400:
+                    told["code"] = "OK"
                 return await send(message)
             told["bytes_out"] += len(message.get("body", b""))
             await self._send_pieces(message, send)
 
         request = Request(scope)
         try:
-            await (self._check_source(request) or self._routes)(scope, receive, send_slowly)
+            refused = self._check_source(request)
+            reply = await _tell_failure(request, refused) if refused else self._routes
+            await reply(scope, receive, send_slowly)
         finally:
             self._tell(request, told, time.monotonic() - begin)
 
@@ -173,11 +177,13 @@ class App:
         host = request.headers.get("host", "")
         name = re.sub(r":\d*$", "", host).strip("[]").lower()
         if "*" not in hosts and host and name not in hosts:
-            return _refuse(403, f"{host}: not a name of this server; see --allowed_hosts")
+            text = f"{host}: not a name of this server; see --allowed_hosts"
+            return Failure("PERMISSION_DENIED", text)
         foreign = origin and origin not in (f"http://{host}", f"https://{host}")
         safe = request.method in ("GET", "HEAD", "OPTIONS")  # CORS keeps their replies back
         if foreign and not safe and not {"*", origin} & {*self._options.cors}:
-            return _refuse(403, f"Pages of {origin} may not use this server; see --cors")
+            text = f"Pages of {origin} may not use this server; see --cors"
+            return Failure("PERMISSION_DENIED", text)
         return None
 
     async def drain(self) -> None:
@@ -259,11 +265,6 @@ class App:
         text = prometheus_client.generate_latest(self._registry)
         return Response(text, media_type="text/plain; version=0.0.4")
 
-    async def _tell_failure(self, request, failure):
-        request.scope["told"]["code"] = failure.code
-        headers = {"retry-after": "1"} if failure.http in (429, 503) else {}
-        return _refuse(failure.http, failure.message, headers)
-
     def _tell(self, request, told, seconds):
         """Counts a request, and writes its line."""
         path = request.scope["path"]
@@ -305,19 +306,23 @@ def _give_json(body, status=200, headers=None):
     return Response(body, status, headers, media_type="application/json")
 
 
-def _refuse(status, message, headers=None):
-    body = orjson.dumps({"error": message or "Failed"})
-    return _give_json(body, status, headers)
+async def _tell_failure(request, failure):
+    request.scope["told"]["code"] = failure.code
+    headers = {"retry-after": "1"} if failure.http in (429, 503) else {}
+    body = orjson.dumps({"error": failure.message or "Failed"})
+    return _give_json(body, failure.http, headers)
 
 
 async def _refuse_call(request, error):
     path = request.url.path
-    status = 400 if path.startswith("/v1/") else error.status_code  # as TensorFlow Serving
     call = f"{request.method} {path[:200]}"
-    return _refuse(status, f"{call}: no such call; /openapi.json says which there are")
+    failure = not_found(f"{call}: no such call; /openapi.json says which there are")
+    failure.http = 400 if path.startswith("/v1/") else error.status_code  # as TensorFlow Serving
+    return await _tell_failure(request, failure)
 
 
 async def _tell_fault(request, error):
     if not isinstance(error, TimeoutError):  # of a reply that nobody read
         traceback.print_exception(error)
-    return _refuse(500, "Internal error; the server's log has more")
+    failure = Failure("INTERNAL", "Internal error; the server's log has more")
+    return await _tell_failure(request, failure)

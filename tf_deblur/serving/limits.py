@@ -5,13 +5,15 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import functools
+import time
 from collections.abc import AsyncIterator, Callable
 
-from tf_deblur.serving.status import Failure
+from tf_deblur.serving.status import Failure, late
 
 FIRST_SECONDS = 20  # a body must be there within these, and one more for each SLOWEST bytes
 SLOWEST = 100_000
 LARGE = 1_000_000  # bytes of a body
+REST = 3  # large requests pause for so many times what one took, while others wait
 
 
 class Transfer:
@@ -80,7 +82,8 @@ class Workers:
 
     A request has its place until its work has ended, also where nobody waits for it any more. Of
     what waits only the body is there: all that it unpacks to is bounded by the threads' number.
-    Large requests take half of the threads at most, so that others need not wait for them.
+    Large requests take half of the threads at most, and those for a quarter of the time while
+    others wait: to find that one is no good costs as much as to answer many others.
     """
 
     def __init__(self, threads: int, most: int, most_bytes: float):
@@ -89,6 +92,7 @@ class Workers:
         self._waiting: list[_Job] = []
         self._begun: list[_Job] = []
         self._stopping = False
+        self._rest = 0.0  # no large request begins until then, while others wait
 
     @property
     def count(self) -> int:
@@ -122,8 +126,7 @@ class Workers:
         try:
             return await asyncio.wait_for(reply, seconds or None)
         except TimeoutError as error:
-            text = "It took longer than --rest_api_timeout_in_ms"
-            raise Failure("DEADLINE_EXCEEDED", text) from error
+            raise late() from error
         except asyncio.CancelledError:
             if not gone.done():
                 raise
@@ -135,21 +138,27 @@ class Workers:
 
     def _begin(self):
         """Begins what there are threads for, the oldest first."""
+        rest = self._rest > time.monotonic() and not all(job.large for job in self._waiting)
         for job in [*self._waiting]:
             large = sum(each.large for each in self._begun)
-            if len(self._begun) < self._threads and (large < self._threads / 2 or not job.large):
+            fits = not job.large or (large < self._threads / 2 and not rest)
+            if len(self._begun) < self._threads and fits:
                 self._waiting.remove(job)
                 self._begun.append(job)
                 job.task = asyncio.ensure_future(self._work(job))
 
     async def _work(self, job):
-        loop = asyncio.get_running_loop()
+        loop, begin = asyncio.get_running_loop(), time.monotonic()
         try:
             reply = await loop.run_in_executor(self._pool, job.work, job.body)
             tell = functools.partial(job.reply.set_result, reply)
         except Exception as error:
             tell = functools.partial(job.reply.set_exception, error)
         self._begun.remove(job)
+        if job.large:
+            rest = REST * (time.monotonic() - begin)
+            self._rest = time.monotonic() + rest
+            loop.call_later(rest, self._begin)
         if not job.reply.done():
             tell()
         self._begin()

@@ -40,6 +40,8 @@ def bind(host: str, port: int) -> socket.socket:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             bound.bind(address)
+            # until it listens: another server that still loads may not bind it as well
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
             return bound
         except OSError as error:
             bound.close()
@@ -114,6 +116,7 @@ async def serve(
     application: Callable, bound: socket.socket, drain_seconds: float
 ) -> AsyncIterator[None]:
     """Serves an ASGI application inside the block; then ends what is under way, or cuts it off."""
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a server may follow this one
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each connection takes one
     config = uvicorn.Config(

@@ -109,6 +109,17 @@ class Model:
             "model_version_status": [_describe_version(number, told[number]) for number in numbers]
         }
 
+    def tell_what_lies_there(self) -> str:
+        """Why a folder has no version, in words."""
+        base = self.settings.base_path
+        held = sorted(path.name for path in base.iterdir())
+        text = f"{base}: no versions in it, folders called 1, 2, …; it holds "
+        text += ", ".join(held[:5]) + (", …" if held[5:] else "") if held else "nothing"
+        for name in held:
+            if any((base / name).glob("[0-9]*/saved_model.pb*")):
+                return f"{text}: use --model_base_path={base / name}"
+        return f"{text}; `tf-deblur export` writes a folder of versions"
+
     def get_failure(self) -> Failure | None:
         """Why the newest version that could not be loaded could not."""
         failed = [each.failure for each in self._versions.values() if each.failure]
@@ -130,16 +141,12 @@ class Models:
         """Loads; returns when every model has a version that serves, and goes on polling.
 
         Raises:
-          Failure: a version could not be loaded.
+          Failure: a folder has no version, or one that could not be loaded.
         """
         for model in self._models.values():
-            while not self.is_ready(model):
-                model.poll()
-                if not self.is_ready(model):
-                    if failure := model.get_failure():
-                        raise failure
-                    if self._stop.wait(self._seconds or 1):
-                        return
+            model.poll()
+            if not self.is_ready(model):
+                raise model.get_failure() or not_found(model.tell_what_lies_there())
         if self._seconds:
             threading.Thread(target=self._poll, daemon=True).start()
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from tf_deblur.pictures import arrays, formats, libvips
 from tf_deblur.serving.loaded import Loaded
-from tf_deblur.serving.status import Failure, invalid
+from tf_deblur.serving.status import Failure, invalid, late
 
 JPEG_XL = (b"\xff\x0a", b"\x00\x00\x00\x0cJXL \r\n\x87\n")  # newer TensorFlows read it, we do not
 WORDS = "not a JPEG or PNG file, or another picture that we can read"
@@ -34,7 +34,7 @@ def run(
             if not takes_files and not _is_picture(data):
                 continue
             if time.monotonic() > until:
-                raise Failure("DEADLINE_EXCEEDED", "The request's pictures took too long")
+                raise late()
             pixels = decode(data, left)
             left -= pixels.shape[0] * pixels.shape[1]
             if takes_files:

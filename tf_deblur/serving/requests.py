@@ -49,17 +49,18 @@ def parse(body: bytes) -> dict:
     body = body.removeprefix(b"\xef\xbb\xbf")
     if not body:
         raise invalid("The body is empty; send JSON")
-    count = sum(map(body.count, (b",", b"[", b"{")))
     gc.disable()  # it would look through all those lists again and again, three times as long
     try:
-        if count > MOST_ELEMENTS:
+        if _has_more_elements(body, MOST_ELEMENTS):
             raise invalid(f"More than {MOST_ELEMENTS} elements; send pictures as files")
-        if b"NaN" in body or b"Infinity" in body:
-            if count > MOST_SLOW:
-                raise invalid(f"NaN or Infinity among more than {MOST_SLOW} elements")
-            document = json.loads(body)
-        else:
+        try:
             document = orjson.loads(body)
+        except ValueError:
+            if b"NaN" not in body and b"Infinity" not in body:
+                raise
+            if _has_more_elements(body, MOST_SLOW):
+                raise invalid(f"NaN or Infinity among more than {MOST_SLOW} elements") from None
+            document = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise invalid(f"The body is no JSON that can be read: {error}") from error
     finally:
@@ -69,6 +70,10 @@ def parse(body: bytes) -> dict:
     if not isinstance(document.get("signature_name", ""), str):
         raise invalid("signature_name must be a string")
     return document
+
+
+def _has_more_elements(body, most):
+    return len(body) > most and sum(map(body.count, (b",", b"[", b"{"))) > most
 
 
 def make_tensors(document: dict, dtypes: dict[str, tf.DType]) -> tuple[bool, dict]:
@@ -152,11 +157,12 @@ def make_tensor(name: str, value: object, dtype: tf.DType) -> np.ndarray:
 
 def _fill(name, flat, dtype):
     """Values as an array of one dimension."""
-    kinds = set(map(type, flat))
     if dtype == tf.string:
+        values = [_read_bytes(name, value) for value in flat]  # ends at the first that is none
         array = np.empty(len(flat), object)
-        array[:] = [_read_bytes(name, value) for value in flat]
+        array[:] = values
         return array
+    kinds = set(map(type, flat))
     if dtype in FLOATS:
         fits = kinds <= {int, float}
     elif dtype in RANGES:

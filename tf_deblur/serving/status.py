@@ -1,7 +1,10 @@
 """What a request comes to when it fails: TensorFlow's status codes, and HTTP's."""
 
+import re
+
 import tensorflow as tf
 
+NODES = re.compile(r"\s*\[\[.*\]\]|\{\{.*?\}\}")  # of a graph, as its errors quote them
 # in the order of their numbers, as TensorFlow's errors have them; HTTP's status for each
 HTTP = {
     "OK": 200,
@@ -47,4 +50,13 @@ def not_found(message: str) -> Failure:
 
 
 def from_tensorflow(error: tf.errors.OpError) -> Failure:
-    return Failure([*HTTP][error.error_code], error.message or type(error).__name__)
+    """An op's failure in its own words, without the nodes of the graph that it names."""
+    code = [*HTTP][error.error_code]
+    if code == "DEADLINE_EXCEEDED":
+        return late()
+    text = NODES.sub("", error.message).strip()
+    return Failure(code, text or type(error).__name__)
+
+
+def late() -> Failure:
+    return Failure("DEADLINE_EXCEEDED", "It took longer than --rest_api_timeout_in_ms allows")
