@@ -24,7 +24,8 @@ def load(
         file, a SavedModel's folder, a `.tflite` file, what others trained (those two, `.onnx`,
         `.keras`, a graph model of TensorFlow.js), or http://HOST:PORT/v1/models/NAME of
         TensorFlow Serving.
-      precision: "auto", "float32" or "bfloat16"; a `.tflite` file has only its own.
+      precision: "auto", "float32", "bfloat16" or, for the first three on OpenVINO, "int8"; a
+        `.tflite` file has only its own.
       memory_gb: what running may take; half of what is free if not given, and of that at most
         0.43 where a `.tflite` file runs.
       backend: "auto", "tensorflow" or "openvino", for the first three; "auto" is OpenVINO

@@ -86,8 +86,9 @@ _MEMORY_GB = flags.DEFINE_float(
 _PRECISION = flags.DEFINE_enum(
     "precision",
     "auto",
-    devices.PRECISIONS,
-    "Multiply in this precision; auto takes bfloat16 where the device is faster in it.",
+    devices.RESTORING,
+    "Multiply in this precision; auto takes bfloat16 where the device is faster in it; int8 is for "
+    "weights of ours on OpenVINO.",
 )
 _BACKEND = flags.DEFINE_enum(
     "backend",

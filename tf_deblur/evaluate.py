@@ -75,8 +75,9 @@ _ALIGN = flags.DEFINE_enum(
 _PRECISION = flags.DEFINE_enum(
     "precision",
     "auto",
-    devices.PRECISIONS,
-    "Multiply in this precision; auto takes bfloat16 where the device is faster in it.",
+    devices.RESTORING,
+    "Multiply in this precision; auto takes bfloat16 where the device is faster in it; int8 is for "
+    "weights of ours on OpenVINO.",
 )
 _ENSEMBLE = flags.DEFINE_enum(
     "ensemble",
