@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 
 def load(
     name: str | os.PathLike,
-    precision: typing.Literal["auto", "float32", "bfloat16"] = "auto",
+    precision: typing.Literal["auto", "float32", "bfloat16", "int8"] = "auto",
     memory_gb: float | None = None,
     backend: typing.Literal["auto", "tensorflow", "openvino"] = "auto",
     threads: int | None = None,
