@@ -30,12 +30,12 @@ VERBS = set(
     "check choose compare compile compress compute connect convert convolve copy count cut "
     "decode describe differ differentiate discriminate divide drain draw drop encode end "
     "enlarge estimate exists explain export fail fill find finish flush forget format "
-    "freeze from get group has hash hear index is join leave list load lock log make map "
-    "mark match measure meet mend mirror name note open pad parse plan poll prepare profile "
-    "quantise quiet read recompute reduce refuse replay report require restore rotate round "
-    "run save say scale score serve set share shorten show shuffle skip split spread start "
-    "stop stretch strip subtract summarise take tell to trace train trim try turn unpack "
-    "unscale unshuffle unwrap update use validate warp watch wrap write".split()
+    "freeze from get group has hash hear index is join keep leave list load lock log make "
+    "map mark match measure meet mend mirror name note open pad parse plan poll prepare "
+    "profile quantise quiet read recompute reduce refuse replay report require restore "
+    "rotate round run save say scale score serve set share shorten show shuffle skip split "
+    "spread start stop stretch strip subtract summarise take tell to trace train trim try "
+    "turn unpack unscale unshuffle unwrap update use validate warp watch wrap write".split()
 )
 # Formulas and networks have the names that papers give them, entry points those that all have.
 NOUNS = {
@@ -44,7 +44,7 @@ NOUNS = {
     "tf_deblur/models/generators.py": "paper compact conv residual_block",
     "tf_deblur/models/networks.py": "conv",
     "tf_deblur/files.py": "whole",
-    "tf_deblur/serving/status.py": "invalid not_found",  # TensorFlow's codes
+    "tf_deblur/serving/status.py": "invalid late not_found",  # TensorFlow's codes
     "tf_deblur/restoring/collection.py": "batch_elements_kwargs",  # Beam's
 }
 MOVED = "tf_deblur.datasets", "tf_deblur.export"  # which lie beside it
