@@ -11,9 +11,9 @@ __version__ = "0.1.0"
 
 def load(
     name: str | os.PathLike,
-    precision: str = "auto",
+    precision: typing.Literal["auto", "float32", "bfloat16"] = "auto",
     memory_gb: float | None = None,
-    backend: str = "auto",
+    backend: typing.Literal["auto", "tensorflow", "openvino"] = "auto",
     threads: int | None = None,
     model_facts: str | dict | None = None,
 ) -> "Restorer":
@@ -32,10 +32,11 @@ def load(
         where that is installed and no GPU is there, which it would not use.
       threads: of a `.tflite` file; one for each processor core if not given.
       model_facts: what another's file does not say, such as {"range": [0, 1]}: a dict, JSON, or
-        the name of a file of JSON; docs/restoring.md lists the keys.
+        the name of a file of JSON; docs/reference/networks.md lists the keys.
 
     Returns:
-      A `tf_deblur.restoring.restorer.Restorer`: call it with an (H, W, 3) image.
+      A `tf_deblur.restoring.restorer.Restorer`: call it with a (height, width, 3) array of red,
+      green and blue, uint8, uint16 or floats in [0, 1], for one of the same shape and type.
 
     Raises:
       UserError: `name` is none of these, or damaged, or what runs it is not installed.

@@ -184,5 +184,6 @@ def _explain_what_lacks(name):
         yield
     except ModuleNotFoundError as error:
         raise UserError(
-            f"{name}: wants {error.name}, which is not installed; .tflite files do without it"
+            f"{name}: wants {error.name}, which is not installed; pip install tf-deblur brings it "
+            "(.tflite files do without it)"
         ) from error

@@ -120,16 +120,16 @@ def convolve(
         low, high = its
         step_size = max(high - low, 1e-6) / 255
         zero = np.rint(-low / step_size)  # 0 is a number of the 256, for it is what lies around
-        x = quantize(x, -zero * step_size, (255 - zero) * step_size, 256)
+        x = quantise(x, -zero * step_size, (255 - zero) * step_size, 256)
         most = np.maximum(np.abs(kernel).max((1, 2, 3), keepdims=True), 1e-12)
-        kernel = quantize(ops.constant(kernel), -most, most, 255)
+        kernel = quantise(ops.constant(kernel), -most, most, 255)
     before, after = [(step.size - 1) // 2] * 2, [step.size // 2] * 2
     x = ops.convolution(x, kernel, [1, 1], before, after, [1, 1])
     x = ops.add(x, bias[:, None, None])
     return ops.relu(x) if step.activation == "relu" else x
 
 
-def quantize(x: openvino.Node, low: np.ndarray, high: np.ndarray, levels: int) -> openvino.Node:
+def quantise(x: openvino.Node, low: np.ndarray, high: np.ndarray, levels: int) -> openvino.Node:
     """What OpenVINO makes integers of: rounded to so many numbers from low to high."""
     ends = [np.asarray(end, np.float32).reshape(-1, 1, 1, 1) for end in (low, high)]
     return ops.fake_quantize(x, *ends, *ends, levels)
