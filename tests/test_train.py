@@ -80,7 +80,7 @@ def test_the_logs_hold_every_promised_scalar(whole, pairs):
     steps = {"loss", "content", "spectral", "adversarial", "zeros"}
     steps |= {"discriminator", "d_sharp", "d_restored"}
     both = {f"{what}_{of}" for what in ("gradient", "learning_rate") for of in NETWORKS}
-    scores = {"psnr", "blurred_psnr", "patches_per_second"}
+    scores = {"psnr", "ssim", "blurred_psnr", "blurred_ssim", "patches_per_second"}
     assert set(logged) == steps | both | scores | {"blurred, restored, sharp", "flags"}
     assert f"--steps={STEPS}\n" in logged["flags"][0].item().decode()
     assert logged["learning_rate_generator"][-1] == pytest.approx(1e-5)  # SGD's
