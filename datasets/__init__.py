@@ -18,6 +18,7 @@ import json
 import pathlib
 import sys
 import typing
+from collections.abc import Iterable
 from typing import Any
 
 from tf_deblur.errors import UserError, quiet
@@ -27,6 +28,7 @@ if typing.TYPE_CHECKING:
 
 NAMES = ("gopro", "image_pairs", "kohler", "lai", "synthetic_blur")
 ALONE = ("blurred", "sharp")  # splits of pictures whose other half is not there
+HELD_OUT_EVERY = 8
 DOWNLOAD = "download"  # said instead of a folder
 FORMAT = "array_record"  # records are read by number, in the training's own order
 
@@ -83,9 +85,20 @@ def divide_photographs(folder: str) -> tuple[list, list]:
     module = _import("synthetic_blur")
     config = module.Builder.BUILDER_CONFIGS[0]
     root, files = _find_source(module, config, folder)
-    train, held_out = module.divide(files)
+    train, held_out = module.divide(files, root)
     make = functools.partial(module.make_first_pair, folder=root, config=config)
     return train, [functools.partial(make, path) for path in held_out]
+
+
+def choose_held_out(names: Iterable[str]) -> set[str]:
+    """The one in eight that is kept for validation: one at least, and never all.
+
+    By hashes, so that what was trained on is not validated on when others are added, in any format.
+    """
+    hashes = {n: int(hashlib.sha256(n.encode()).hexdigest(), 16) for n in names}
+    least = sorted(hashes, key=lambda name: hashes[name])[:1]
+    held = [name for name, number in hashes.items() if number % HELD_OUT_EVERY == 0] or least
+    return set(sorted(held)[: len(hashes) - 1])
 
 
 def _import(name):

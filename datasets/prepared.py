@@ -1,19 +1,17 @@
 """Prepared data, read by number: its pairs, which of them are held out, whole pairs to score."""
 
 import dataclasses
-import hashlib
 import typing
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
 
+from tf_deblur import datasets
 from tf_deblur.errors import UserError
 
 if typing.TYPE_CHECKING:
     import tensorflow_datasets as tfds
-
-EVERY = 8  # of a data set without a validation split one name in so many is held out
 
 
 @dataclasses.dataclass
@@ -113,11 +111,7 @@ def _choose_held_out(pairs):
     if len(sequences) == 1:
         frames = pairs.builder.info.metadata.get("frames", {})  # not of what was prepared before
         names = np.array(frames.get("train") or [pairs.read_frame(n) for n in range(len(pairs))])
-    numbers = {
-        n: int(hashlib.sha256(n.encode()).hexdigest(), 16) for n in sorted({*names.tolist()})
-    }
-    held = [name for name, number in numbers.items() if number % EVERY == 0]
-    return names, (held or [min(numbers, key=lambda name: numbers[name])])[: len(numbers) - 1]
+    return names, [*datasets.choose_held_out(names.tolist())]
 
 
 def read_frames(held_out: Pairs | list[Callable], limit: int | None = None) -> Iterator[tuple]:
