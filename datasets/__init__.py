@@ -15,7 +15,9 @@ import functools
 import hashlib
 import importlib
 import json
+import math
 import pathlib
+import statistics
 import sys
 import typing
 from collections.abc import Iterable
@@ -218,6 +220,8 @@ def _make(builder, folder, extract_dir):
     except (OSError, *_archive_errors()) as error:
         raise UserError(f"{builder.name}: not prepared: {' '.join(str(error).split())}") from error
     _say(f"prepared {builder.name}: {', '.join(_count_splits(builder.info))}")
+    if apart := builder.info.metadata.get("apart"):
+        _say(f"{builder.name}: {_describe(apart)}")
 
 
 def _all_cores():
@@ -235,6 +239,19 @@ def _count_splits(info):
         yield f"{count} {'pictures alone' if name in ALONE else 'pairs'} in {name}"
     if missing := info.metadata.get("missing"):
         yield f"no sharp half of {', '.join(missing)}"
+
+
+def _describe(apart):
+    """How far the halves of pairs are off: [name, pixels down and right, brightness] of each."""
+    far = sorted((math.hypot(*shift), name) for name, *shift, _ in apart)[::-1]
+    brighter = statistics.median(bright for *_, bright in apart) - 1
+    worst = ", ".join(f"{name} by {by:.1f}" for by, name in far[:5] if by >= 1)
+    advice = f" ({worst}); /align=shift registers them" if worst else ""
+    middle = statistics.median(by for by, _ in far)
+    return (
+        f"blurred and sharp halves as they came lie {middle:.1f} pixels apart, at most "
+        f"{far[0][0]:.1f}{advice}; blurred ones are brighter by {brighter:+.0%}"
+    )
 
 
 def _archive_errors():

@@ -7,9 +7,10 @@ import dataclasses
 import json
 import math
 import pathlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
+from absl.testing import flagsaver
 
 from tf_deblur import devices, errors
 from tf_deblur.models import generators
@@ -212,6 +213,32 @@ def main(argv: list[str]) -> None:
     team = Team(_STRATEGY.value)
     with team.watch():
         train(team)
+
+
+def run(**chosen: Any) -> pathlib.Path:
+    """A training from Python, its flags as arguments: run(dataset="image_pairs", minutes=60, …).
+
+    Returns:
+      The training's folder, which `tf_deblur.load` takes.
+
+    Raises:
+      UserError: as the command has it, a wrong flag included.
+    """
+    errors.load_tensorflow()
+    import keras
+
+    told = {n: json.dumps(v) if isinstance(v, dict) else v for n, v in chosen.items()}
+    line = [f"--{name}={value}" for name, value in told.items() if value is not None]
+    policy = keras.mixed_precision.global_policy()
+    with flagsaver.flagsaver():
+        try:
+            flags.FLAGS([__name__, *map(errors.find_flagfile, line)])
+            main([__name__])
+            return pathlib.Path(_WORKDIR.value)
+        except flags.Error as error:
+            raise errors.UserError(str(error)) from error
+        finally:
+            keras.mixed_precision.set_global_policy(policy)
 
 
 def train(team: "Team") -> None:
