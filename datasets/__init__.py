@@ -244,7 +244,7 @@ def _count_splits(info):
 def _describe(apart):
     """How far the halves of pairs are off: [name, pixels down and right, brightness] of each."""
     far = sorted((math.hypot(*shift), name) for name, *shift, _ in apart)[::-1]
-    brighter = statistics.median(bright for *_, bright in apart) - 1
+    brighter = round(statistics.median(bright for *_, bright in apart) - 1, 2) + 0  # no "-0%"
     worst = ", ".join(f"{name} by {by:.1f}" for by, name in far[:5] if by >= 1)
     advice = f" ({worst}); /align=shift registers them" if worst else ""
     middle = statistics.median(by for by, _ in far)

@@ -6,6 +6,7 @@ import shutil
 import signal
 import time
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -24,6 +25,7 @@ from trainings import (
 
 from tf_deblur.errors import UserError
 from tf_deblur.models import weights
+from tf_deblur.training.checkpoints import Checkpoints
 
 
 def test_a_killed_training_goes_on_and_ends_as_if_it_had_not_been(place, whole):
@@ -197,6 +199,33 @@ def test_a_damaged_checkpoint_is_passed_over_and_said(damage, exact, tmp_path, c
     run.begin()
     run.save()
     assert checkpoints(tmp_path / "run")[-1] == before
+
+
+def test_a_checkpoint_of_another_precision_or_without_a_part_goes_on(exact, tmp_path, capsys):
+    shutil.copytree(exact, tmp_path / "run")
+    keras.mixed_precision.set_global_policy("mixed_float16")
+    try:
+        run = opened(tmp_path / "run")  # its loss scale begins anew
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    assert run.progress.step == STEPS and float(run.gan.loss_scale.value) == 2**15
+    run.begin()
+    run.gan.discriminator = None
+    without = Checkpoints(tmp_path / "without", run.gan, {})
+    without.begin()
+    without.save()
+    capsys.readouterr()
+    assert opened(tmp_path / "without").progress.step == STEPS
+    assert "has no discriminator, begun anew" in capsys.readouterr().out
+
+
+def test_a_checkpoint_of_another_keras_is_refused_by_that_name(tmp_path):
+    (tmp_path / "run/checkpoints").mkdir(parents=True)
+    parts = ("generator", "critic", "average", "step", "seconds")
+    other = {name: tf.train.Checkpoint(kernel=tf.Variable(1.0)) for name in parts}
+    tf.train.Checkpoint(**other).save(str(tmp_path / "run/checkpoints/ckpt"))
+    with pytest.raises(UserError, match="written by another version of Keras"):
+        opened(tmp_path / "run")
 
 
 def test_a_checkpoint_that_a_kill_cut_short_is_passed_over(exact, tmp_path):

@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 from test_gan import small_gan
+from trainings import write_pairs
 
+from tf_deblur.errors import UserError
 from tf_deblur.models import networks
 from tf_deblur.pictures import arrays
 from tf_deblur.scoring import metrics
-from tf_deblur.training import validation
+from tf_deblur.training import sources, team, validation
+from tf_deblur.training.patches import PatchSettings
 
 FLAT = np.full((30, 40, 3), 100, np.uint8)
 
@@ -46,3 +49,21 @@ def test_pairs_are_scored_before_and_after(picture):
     blurred = [metrics.ssim(*pairs[n], data_range=255) for n in (0, 2, 4)]
     assert scores["blurred_ssim"] == pytest.approx(np.mean(blurred)) and scores["psnr"] > 0
     assert len(one) == 3 and sheet.shape == (3 * 40, 3 * 48, 3)
+
+
+def test_what_is_trained_on_is_not_validated_on_and_of_others_all_is(
+    pairs, picture, tmp_path, capsys
+):
+    write_pairs(tmp_path / "others", picture, height=44)
+    folders = str(tmp_path / "prepared"), str(pairs / "pictures")
+    small = PatchSettings(patch_size=16)
+    trained = sources.open_sources("image_pairs", *folders, small, team.Team("one_device"))
+    own, same = "image_pairs", f"image_pairs@{pairs / 'pictures'}/"
+    other = f"image_pairs@{tmp_path / 'others'}"
+    found = validation.open_validations([other, own, same], trained, *folders, 16)
+    assert [len(one) for one in found] == [4, 2, 2]
+    assert f"best.safetensors: by 4 of those of {other}\n" in capsys.readouterr().out
+    [first] = validation.open_validations([], trained, *folders, 1)
+    assert first.name == own and len(first) == 1
+    with pytest.raises(UserError, match="holiday: no such data set"):
+        validation.open_validations(["holiday"], trained, *folders, 16)

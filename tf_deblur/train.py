@@ -405,7 +405,10 @@ def list_idle(going_on: bool, step: int) -> str:
     idle: dict[str, tuple] = {
         "--generator": (_GENERATOR.value != "paper", ["initializer", "output_activation"]),
         "--minutes": (_MINUTES.value is not None, ["steps"]),
-        "--sgd_fraction=0": (not _SGD_FRACTION.value, [n for n in told if n.startswith("sgd_")]),
+        "--sgd_fraction=0": (
+            not _SGD_FRACTION.value,
+            [n for n in told if n.startswith("sgd_") and n != "sgd_fraction"],
+        ),
         "nothing trains D": (
             not _has_discriminator(told),
             [n for n in told if n.startswith("discriminator_")],

@@ -79,7 +79,8 @@ class Checkpoints:
     def _read(self, name):
         held = {key.split("/")[0] for key, _ in tf.train.list_variables(name)}
         if new := self._parts.keys() - held - {"loss_scale"}:
-            print(f"{name}: has no {' or '.join(sorted(new))}, begun anew", flush=True)
+            lacking = " or ".join(sorted(new)).replace("critic", "discriminator")
+            print(f"{name}: has no {lacking}, begun anew", flush=True)
         parts = {key: part for key, part in self._parts.items() if key in held}
         try:
             tf.train.Checkpoint(**parts).restore(name).assert_existing_objects_matched()
