@@ -84,7 +84,9 @@ class Checkpoints:
         parts = {key: part for key, part in self._parts.items() if key in held}
         try:
             tf.train.Checkpoint(**parts).restore(name).assert_existing_objects_matched()
-        except AssertionError as error:  # it is whole, and its parts are made otherwise
+        except (AssertionError, ValueError) as error:  # whole, and its parts are made otherwise
+            if isinstance(error, ValueError) and "shape" not in str(error):
+                raise
             raise UserError(
                 f"{name}: written by another version of Keras, whose optimisers do not fit; go on "
                 f"with that one, or name a new --workdir and --init_from={self.path}"
