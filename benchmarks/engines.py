@@ -35,7 +35,7 @@ def open_ours(backend):
     def open_network(folder, precision):
         import tf_deblur
 
-        return tf_deblur.load(folder / WEIGHTS, precision=precision, backend=backend).run
+        return tf_deblur.load(folder / WEIGHTS, precision=precision, backend=backend).engine.run
 
     return open_network
 
@@ -60,7 +60,7 @@ def open_keras(folder, precision):
 def open_tflite(folder, precision):
     import tf_deblur
 
-    return tf_deblur.load(next(folder.rglob("*.tflite"))).run
+    return tf_deblur.load(next(folder.rglob("*.tflite"))).engine.run
 
 
 def open_torch(folder, precision):
@@ -94,8 +94,16 @@ def open_converted(folder, precision):
     import openvino
 
     network = openvino.convert_model(folder / "keras")
+    if precision == "int8":
+        import nncf  # by its own settings, and by the pictures that ours is calibrated with
+
+        from tf_deblur.pictures import photographs
+        from tf_deblur.restoring.openvino_backend import CALIBRATION
+
+        squares = np.split(photographs.read(CALIBRATION) / np.float32(255), 10)
+        network = nncf.quantize(network, nncf.Dataset([square[None] for square in squares]))
     settings = {
-        "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
+        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
         "INFERENCE_NUM_THREADS": CORES,
         "PERFORMANCE_HINT": "LATENCY",
     }
@@ -104,12 +112,13 @@ def open_converted(folder, precision):
 
 
 BOTH = ("float32", "bfloat16")
+ALL = (*BOTH, "int8")
 OURS = ("ours on OpenVINO", "ours on TensorFlow")
 ENGINES = {
     "Keras": (open_keras, BOTH),
-    "ours on OpenVINO": (open_ours("openvino"), BOTH),
+    "ours on OpenVINO": (open_ours("openvino"), ALL),
     "ours on TensorFlow": (open_ours("tensorflow"), BOTH),
-    "OpenVINO's converter": (open_converted, BOTH),
+    "OpenVINO's converter": (open_converted, ALL),
     "TFLite": (open_tflite, BOTH[:1]),
     "PyTorch": (open_torch, BOTH),
     "ONNX Runtime": (open_onnxruntime, BOTH[:1]),

@@ -30,7 +30,7 @@ _SIZES = flags.DEFINE_list(
 _PAPER_SIZES = flags.DEFINE_list(
     "paper_sizes", ["256x256", "1280x720"], "Pictures for `paper`, which takes 50 times as long."
 )
-_PRECISIONS = flags.DEFINE_list("precisions", ["float32", "bfloat16"], "Of the arithmetic.")
+_PRECISIONS = flags.DEFINE_list("precisions", ["float32", "bfloat16", "int8"], "Of the arithmetic.")
 _MEMORY_GB = flags.DEFINE_float("memory_gb", 2.0, "The budget in which pictures are tiled.")
 _ENGINE_SIZES = flags.DEFINE_list("engine_sizes", ["256x256", "1280x720"], "For `engines`.")
 _ROUNDS = flags.DEFINE_integer("rounds", 3, "Of each measurement; the best counts.", 1)
@@ -40,7 +40,11 @@ _PHOTOGRAPHS = flags.DEFINE_integer("photographs", 50, "Of one megapixel, in a f
 TARGETS = {"tiled": 1.25, "engines": 1.05, "folder": 0.95, "one": 2.5}
 FRAME = "1280x720"  # the size that `engines` is judged at: one of GoPro's frames
 LARGE = 12  # megapixels, from which on tiles must cost little: margins weigh less there
-SAME = {"float32": 1e-4, "bfloat16": 0.05}  # what differs by more is not the same network
+SAME = {
+    "float32": 1e-4,
+    "bfloat16": 0.05,
+    "int8": 0.5,
+}  # what differs by more is not the same network
 
 
 def main(argv):
@@ -169,7 +173,7 @@ def compare_engines(folder):
                     engine = Apart(engines.Engine, name, precision, folder)
                     opened[name, precision] = stack.enter_context(engine)
             except ImportError as error:
-                print(f"{name}: left out ({error}); pip install '.[bench]'")
+                print(f"{name}, {precision}: left out ({error}); pip install '.[bench]'")
         print("| picture | precision | engine | ms | to Keras | largest difference |")
         print("|---|---|---|---|---|---|")
         ratios = {size: engine_rows(size, opened) for size in _ENGINE_SIZES.value}
@@ -188,17 +192,18 @@ def engine_rows(size, opened):
     right, ratios = warm["Keras", "float32"][0][1], {}
     for precision in _PRECISIONS.value:
         names = [name for name, its in opened if its == precision]
+        in_floats = precision if ("Keras", precision) in best else "float32"
         for name in names:
             off = np.abs(warm[name, precision][0][1] - right).max()
             odd = "" if off < SAME[precision] else ": NOT THE SAME NETWORK"
             seconds = best[name, precision]
             print(
                 f"| {size} | {precision} | {name} | {seconds * 1e3:.1f} "
-                f"| {seconds / best['Keras', precision]:.2f} | {off:.1e}{odd} |",
+                f"| {seconds / best['Keras', in_floats]:.2f} | {off:.1e}{odd} |",
                 flush=True,
             )
         others = {best[name, precision]: name for name in names if name not in engines.OURS}
-        for name in set(names) & set(engines.OURS):
+        for name in set(names) & set(engines.OURS) if others else ():
             ratios[precision, name, others[min(others)]] = best[name, precision] / min(others)
     return ratios
 

@@ -36,7 +36,7 @@ FORMAT = "array_record"  # records are read by number, in the training's own ord
 
 
 def prepare(
-    spec: str, data_dir: str, manual_dir: str | None = None, **fields: Any
+    spec: str, data_dir: str, manual_dir: str | None = None, in_place: bool = False, **fields: Any
 ) -> "tfds.core.DatasetBuilder":
     """Opens a prepared data set, or prepares it now.
 
@@ -51,6 +51,7 @@ def prepare(
       data_dir: where prepared data sets are kept.
       manual_dir: where the pictures are. Without it, the one that is prepared already.
         The word "download" fetches the published archive, where a data set has one.
+      in_place: whether pairs that are files already are read from these, and nothing is prepared.
       **fields: of the configuration, as in `spec`: extent=(9, 16).
 
     Returns:
@@ -69,7 +70,10 @@ def prepare(
     config = dataclasses.replace(config, name=f"{config.name}-{ending}")
     with quiet():
         builder = module.Builder(config=config, data_dir=prepared.parent, file_format=FORMAT)
-    if not builder.data_path.exists():
+    in_place = in_place and folder is not None and hasattr(module, "read_in_place")
+    if in_place and not builder.data_path.exists():
+        module.read_in_place(builder, pathlib.Path(str(folder)).expanduser())
+    elif not builder.data_path.exists():
         _make(builder, folder, prepared.parent / "downloads/extracted" / ending)
     return builder
 

@@ -167,6 +167,32 @@ def make_splits(builder: tfds.core.DatasetBuilder, found: dict[str, list]) -> di
     return {split: builder._generate_examples(pairs) for split, pairs in found.items()}
 
 
+class InPlace:
+    """Matched pairs as serialised examples, each made when it is asked for."""
+
+    def __init__(self, builder: tfds.core.DatasetBuilder, found: list[tuple]) -> None:
+        self._builder, self._found = builder, found
+
+    def __getitem__(self, number: int) -> bytes:
+        [(_, example)] = make_examples(self._builder, [self._found[number]])
+        return self._builder.info.features.serialize_example(example)
+
+
+def read_in_place(builder: tfds.core.DatasetBuilder, found: dict[str, list]) -> None:
+    """Gives a builder that is not prepared what else preparing would: splits, and `sources`."""
+    info, found = builder.info, {split: pairs for split, pairs in found.items() if pairs}
+    make_splits(builder, found)
+    info.metadata["smallest_side"] = min(
+        min(_size(path)) for pairs in found.values() for _, _, path, _ in pairs
+    )
+    splits = [
+        tfds.core.SplitInfo(name=split, shard_lengths=[len(pairs)], num_bytes=0)
+        for split, pairs in found.items()
+    ]
+    info.set_splits(tfds.core.SplitDict(splits))
+    builder.sources = {split: InPlace(builder, pairs) for split, pairs in found.items()}
+
+
 def make_examples(
     builder: tfds.core.DatasetBuilder, pairs: Iterable[tuple]
 ) -> Iterator[tuple[int, dict]]:

@@ -36,6 +36,8 @@ class Pairs:
 
     def read(self, index: int) -> bytes:
         """The serialised example of pair `index`."""
+        if self._source is None and hasattr(self.builder, "sources"):  # not prepared
+            self._source = self.builder.sources[self.split]
         if self._source is None:
             from array_record.python.array_record_data_source import ArrayRecordDataSource
 

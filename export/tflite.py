@@ -151,7 +151,7 @@ def convert(source: str, variant: str, patches: Sequence[np.ndarray] = ()) -> by
 def cut_patches(photographs: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Patches of photographs, in turn: a list of (1, PATCH, PATCH, 3) float32 in [0, 1]."""
     if not len(photographs):
-        raise UserError("int8: wants photographs to take its ranges from, and there are none")
+        raise UserError("int8: wants photographs to take its ranges from; --calibration=FOLDER")
     rng = np.random.default_rng(0)
     patches = []
     for number in range(PATCHES):
@@ -251,7 +251,7 @@ def summarise(folder: pathlib.Path) -> Iterator[str]:
         line = [
             f"{description['bytes'] / 1e6:.1f} MB",
             f"{measured['milliseconds_a_megapixel']:.0f} ms a megapixel",
-            f"{measured['largest_difference']:.1g} from Keras at most",
+            f"{255 * measured['largest_difference']:.1g} levels of 255 from Keras at most",
             f"{near:.1f} dB" if near else "equal",
         ]
         if psnr:

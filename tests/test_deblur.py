@@ -185,7 +185,31 @@ def test_strength_blends_and_compare_shows_both(run, small_workdir, picture, tmp
     half = photographs.read(tmp_path / "photo_restored.png")
     np.testing.assert_allclose(half, (photo / 2 + full / 2), atol=0.51)
     beside = photographs.read(tmp_path / "photo_compare.png")
-    np.testing.assert_array_equal(beside, np.hstack([photo, half]))
+    np.testing.assert_array_equal(beside[-24:], np.hstack([photo, half]))
+    words = beside[:-24].max(-1)  # above each half
+    assert words.shape == (20, 80) and min(words[:, :40].max(), words[:, 40:].max()) > 200
+    assert (words[:, :40] != words[:, 40:]).any()
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp", ".avif"])
+def test_what_was_overwritten_is_restored_again_only_when_asked(
+    run, small_workdir, picture, tmp_path, suffix
+):
+    path, kept = tmp_path / f"photo{suffix}", tmp_path / f"photo_unrestored{suffix}"
+    photographs.write(path, picture(24, 40))
+    original = path.read_bytes()
+    line = ["deblur", "--model", small_workdir, "--nocheck", "--overwrite", "--backup", "."]
+    done = run(*line)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert kept.read_bytes() == original != (restored := path.read_bytes())
+    done = run(*line)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"photo{suffix}: restored already; --again restores it once more" in done.stdout
+    assert "0 of 2 restored, 2 skipped" in done.stdout and path.read_bytes() == restored
+    done = run(*line, "--again")
+    assert (done.returncode, done.stderr) == (0, "") and path.read_bytes() != restored
+    assert kept.read_bytes() == original
+    assert "--overwrite, which is not said" in run("deblur", "--backup", path).stderr
 
 
 @pytest.mark.parametrize("quiet", [False, True])

@@ -5,8 +5,10 @@ import importlib
 import operator
 import pathlib
 import re
+from importlib import metadata
 
 import pytest
+from packaging import requirements
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
 MADE = {"build", "dist", "demo", "runs", "node_modules"}  # and what begins with a dot
@@ -103,3 +105,13 @@ def test_links_lead_somewhere(path):
         target = REPOSITORY / path.parent / place if place else REPOSITORY / path
         assert target.exists(), f"{path}: {link}"
         assert not anchor or anchor in anchors(target), f"{path}: {link}"
+
+
+def test_light_lists_all_that_its_packages_want():
+    """pip installs it with --no-deps; what tf-deblur itself wants and it leaves out, trains."""
+    lines = (REPOSITORY / "light.txt").read_text().splitlines()
+    listed = {re.split(r"[=<>]", line)[0] for line in lines if line[0] not in "#."}
+    for name in listed:
+        for wanted in map(requirements.Requirement, metadata.requires(name) or []):
+            if not wanted.marker or wanted.marker.evaluate({"extra": ""}):
+                assert wanted.name in listed, f"{name} wants {wanted}"

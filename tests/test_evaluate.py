@@ -160,6 +160,8 @@ def test_one_bad_picture_is_left_out_of_every_mean(run, own_pairs, tmp_path):
     assert second.startswith("error: ./05: theirs/05_restored.png: not a whole picture")
     assert last == "error: 2 pairs left out of every method's mean, as said above"
     assert done.returncode == 1 and "partial: 10 of 12 pairs" in done.stdout
+    assert "split train, of pairs to train on, " in done.stdout
+    assert not (tmp_path / "prepared").exists()  # read where they lie
     table = json.loads((tmp_path / "scores/result.json").read_text())["tables"]["none"]
     kept = [pair for number, pair in enumerate(own_pairs) if number not in (3, 5)]
     expected = np.mean([scores_of_others(blurred, sharp)[0] for _, blurred, sharp in kept])
@@ -417,7 +419,6 @@ def test_a_wrong_command_line_is_one_line(run, own_pairs, tmp_path):
     (tmp_path / "none.txt").write_text("no numbers")
     (tmp_path / "empty.txt").write_text("")
     (tmp_path / "kernels").mkdir()
-    run("evaluate", *OWN, "--restored=b=b")  # prepares
     for arguments, status, message in [
         (["--dataset=faces"], 1, "faces"),
         (["photo.png"], 1, "photo.png: not a flag"),

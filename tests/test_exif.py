@@ -159,6 +159,19 @@ def ask_exiftool(path):
     return {name: v for name, v in tags.items() if name.partition(":")[2] not in PIXELS}
 
 
+@pytest.mark.parametrize("order", "<>")
+def test_what_marks_a_block_moves_nothing_that_its_tags_point_to(order):
+    block, *_ = camera_block(order)
+    marked = exif.mark(block)
+    assert exif.is_marked(marked) and not exif.is_marked(block) and not exif.is_marked(b"")
+    assert marked[8 : len(block)] == block[8:]
+    first, again = (
+        directories.read_entries(b, *directories.find_first(b)) for b in (block, marked)
+    )
+    assert again.pop(0xB)[1:3] == (2, len(b"tf-deblur\0")) and again == first
+    assert exif.is_marked(exif.mark(b"")) and exif.mark(b"no block") == b"no block"
+
+
 @wants_exiftool
 @pytest.mark.parametrize("order", "<>")
 @pytest.mark.parametrize("before", [*FORMATS, HEIC])

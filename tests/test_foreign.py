@@ -4,6 +4,7 @@ import functools
 import io
 import json
 import re
+import struct
 import sys
 import tarfile
 
@@ -15,6 +16,7 @@ import tf_deblur
 from tf_deblur import errors
 from tf_deblur.errors import BadPicture, UserError
 from tf_deblur.restoring import blending, engine, ensemble, foreign, restorer
+from tf_deblur.scoring import methods
 
 ZERO_TO_ONE = {"range": [0, 1]}
 ENGINES = ["OpenVINO", "ONNX Runtime"]
@@ -321,6 +323,16 @@ def test_a_tflite_file_of_others(tflite_file, keras_file, picture):
     assert restore.engine.facts.radius == 3 and restore.device.startswith("1 thread of")
 
 
+def test_a_run_goes_on_only_with_what_was_said_of_its_network(tflite_file, tmp_path):
+    path = tmp_path / "other.tflite"
+    path.write_bytes(tflite_file.read_bytes())
+    facts = []
+    for told in (ZERO_TO_ONE, ZERO_TO_ONE | {"tile_size": 64}, ZERO_TO_ONE):
+        path.with_suffix(".json").write_text(json.dumps(told))
+        facts.append(methods.open_models(str(path), "auto")[0].facts)
+    assert facts[0] == facts[2] != facts[1]
+
+
 def write_graph_model(folder, function):
     """A graph model of TensorFlow.js as its converter writes it, its weights in two shards."""
     from google.protobuf import json_format
@@ -499,6 +511,11 @@ def wrong_files(tmp_path, graph_model, tflite_file):
     yield lite, "no whole .tflite file"
     lite = tmp_path / "text.tflite"
     lite.write_text("this is no network either")
+    yield lite, "no whole .tflite file"
+    whole = tflite_file.read_bytes()
+    [root] = struct.unpack("<I", whole[:4])
+    lite = tmp_path / "before.tflite"  # what its first table points to lies before the file
+    lite.write_bytes(whole[:root] + struct.pack("<i", 2**31 - 1) + whole[root + 4 :])
     yield lite, "no whole .tflite file"
     broken = tmp_path / "shards/package/models"
     broken.mkdir(parents=True)

@@ -8,7 +8,7 @@ import pytest
 from tf_deblur.pictures import formats, photographs
 from tf_deblur.restoring import pipeline
 
-DOCS = pathlib.Path(__file__).parents[1] / "docs/restoring.md"
+DOCS = pathlib.Path(__file__).parents[1] / "docs/reference/formats.md"
 WRITTEN = [row for row in formats.FORMATS if row.save]
 
 

@@ -4,7 +4,7 @@ import sys
 import pytest
 from commands import python
 
-from tf_deblur import memory
+from tf_deblur import devices, memory
 
 MEMINFO = "MemTotal:  8000 kB\nMemFree:  100 kB\nMemAvailable:  4000 kB\n"
 
@@ -98,7 +98,7 @@ def a_block_of_paper(tmp_path_factory):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8"])
 @pytest.mark.parametrize(
     "network, backend, side",
     [
@@ -112,6 +112,10 @@ def a_block_of_paper(tmp_path_factory):
 def test_a_tile_takes_the_memory_that_is_reckoned(
     network, backend, side, precision, a_block_of_paper, exported
 ):
+    if precision == "int8" and not (
+        backend == "openvino" and devices.find_unit(devices.INT8_UNITS)
+    ):
+        pytest.skip("refused")
     named = {"compact": "compact", "paper": a_block_of_paper, "exported": exported / "compact"}
     done = python("-c", PEAK, named[network], precision, backend, side)
     assert done.returncode == 0, done.stderr

@@ -26,16 +26,16 @@ IRREGULAR = set(
 )
 # What functions of the package begin with; to and from begin a conversion, as of bytes.
 VERBS = set(
-    "abandon add apply are ask augment average be begin bind blend blur build call change check "
-    "choose compare compile compress compute convert convolve copy count cut decode describe "
-    "differ differentiate discriminate divide drain draw drop encode end enlarge estimate "
-    "exists explain export fail fill find finish flush forget format freeze from get group has "
-    "hash hear index is join leave list load lock log make map match measure meet mend mirror "
-    "name note open pad parse plan poll prepare profile quantise quiet read recompute reduce "
-    "refuse replay report require restore rotate round run save say scale score serve set share "
-    "shorten show shuffle skip split spread start stop stretch strip subtract summarise take "
-    "tell to trace train trim try turn unpack unscale unshuffle unwrap update use validate warp "
-    "watch wrap write".split()
+    "abandon add apply are ask augment average be begin bind blend blur build call change "
+    "check choose compare compile compress compute connect convert convolve copy count cut "
+    "decode describe differ differentiate discriminate divide drain draw drop encode end "
+    "enlarge estimate exists explain export fail fill find finish flush forget format "
+    "freeze from get group has hash hear index is join leave list load lock log make map "
+    "mark match measure meet mend mirror name note open pad parse plan poll prepare profile "
+    "quantise quiet read recompute reduce refuse replay report require restore rotate round "
+    "run save say scale score serve set share shorten show shuffle skip split spread start "
+    "stop stretch strip subtract summarise take tell to trace train trim try turn unpack "
+    "unscale unshuffle unwrap update use validate warp watch wrap write".split()
 )
 # Formulas and networks have the names that papers give them, entry points those that all have.
 NOUNS = {

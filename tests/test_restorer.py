@@ -20,6 +20,7 @@ import tensorflow as tf
 import tf_deblur
 from tf_deblur import devices
 from tf_deblur.errors import BadPicture, UserError
+from tf_deblur.pictures import photographs
 from tf_deblur.restoring import engine, loading, restorer, serving_backend
 
 FACTS = engine.Facts(size_multiple=8, radius=0, channels=3, pixel_bytes=100)
@@ -171,6 +172,28 @@ def test_bfloat16_is_near_and_does_not_leak(names, picture, backend):
     assert keras.mixed_precision.global_policy().name == "float32"
     options = tf.config.optimizer.get_experimental_options()
     assert not options.get(devices.BFLOAT16_GRAPHS)
+
+
+HAS_INT8 = devices.find_unit(devices.INT8_UNITS)
+
+
+@pytest.mark.skipif(not HAS_INT8, reason="the processor has no unit for it")
+def test_int8_is_within_a_level_of_float32_on_a_photograph_it_was_not_calibrated_by():
+    blurred = photographs.read("examples/photographs/plaza-at-night.jpg")[100:360, 200:500]
+    exact, rough = (load("openvino", "compact", p)(blurred) for p in ("float32", "int8"))
+    difference = np.abs(exact.astype(int) - rough)
+    assert 0 < difference.mean() < 1 and (difference > 4).mean() < 0.01
+    assert np.abs(exact.astype(int) - blurred).mean() > 3 * difference.mean()  # what is restored
+
+
+def test_int8_is_refused_in_a_line_where_it_cannot_be(names, small_workdir, monkeypatch):
+    for backend, said in [("tensorflow", "on OpenVINO"), ("saved_model", "on OpenVINO")]:
+        with pytest.raises(UserError, match=said):
+            load(backend, names[backend][0], "int8")
+    monkeypatch.setattr(devices, "find_unit", lambda units: None)
+    with pytest.raises(UserError, match="no unit for it") as raised:
+        load("openvino", small_workdir, "int8")
+    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "openvino"])

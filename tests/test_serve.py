@@ -19,7 +19,7 @@ pytest.importorskip("uvicorn", reason="needs uvicorn; pip install 'tf-deblur[ser
 from serve_server import Server, settings  # noqa: E402
 
 SETTLE = 6  # seconds within which a folder's change must have been noticed
-# What we answer otherwise: why -> recordings; docs/serving.md says it in its own words.
+# What we answer otherwise: why -> recordings; docs/reference/serving.md says it in its own words.
 DIFFERENT = {
     "JSON as it is written down: no -Inf and -NaN, no text after the document, no broken UTF-8": (
         "J0484 J0486 J0621 J0622 J0623 J0648 J0793 J0809 J0810 J0811"

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import math
+import pathlib
 import re
 import shutil
 import subprocess
@@ -18,7 +19,9 @@ import tf_deblur
 from tf_deblur.errors import BadPicture, UserError
 from tf_deblur.pictures import arrays, photographs
 from tf_deblur.restoring import restorer, tflite_backend
+from tf_deblur.scoring.metrics import psnr
 
+DOCS = pathlib.Path(__file__).parents[1] / "docs/on_device.md"
 VARIANTS = ("float32", "float16", "dynamic_int8", "int8")
 WIDTH, HEIGHT = 320, 256
 BLOCKED = """
@@ -105,6 +108,20 @@ def test_the_files_are_those_that_are_promised(files):
     sizes = [files[f"compact-{variant}"].stat().st_size for variant in VARIANTS]
     parameters = facts_of(files["compact-float32"])["parameters"]
     assert np.all(np.array(sizes) >= parameters * np.array([4, 2, 1, 1]))  # the weights are there
+
+
+def test_the_ten_lines_of_the_docs_restore_as_the_command_does(files, picture, tmp_path):
+    pytest.importorskip("ai_edge_litert")
+    photographs.write(tmp_path / "photo.jpg", picture(45, 61))  # no multiples of anything
+    shutil.copytree(files["compact-float32"].parent, tmp_path / "exported/compact-tflite")
+    lines = re.search(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)[1]
+    line = [sys.executable, "-c", f"{BLOCKED}{lines}"]
+    done = subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, timeout=300)
+    assert done.returncode == 0, done.stderr
+    restore = tf_deblur.load(files["compact-dynamic_int8"])
+    expected = restore(photographs.read(tmp_path / "photo.jpg"))
+    # OpenCV's JPEG decoder and libvips's round otherwise
+    assert psnr(photographs.read(tmp_path / "restored.png"), expected, data_range=255) > 45
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -38,7 +38,9 @@ _SEED = flags.DEFINE_integer(
     "seed", 0, "Draw the blur from this seed; another one, another blur.", lower_bound=0
 )
 _GYRO = flags.DEFINE_string(
-    "gyro", None, "Play back the rotations in a recorded gyro.txt; docs/blur.md has its format."
+    "gyro",
+    None,
+    "Play back the rotations in a recorded gyro.txt; docs/reference/blur.md has its format.",
 )
 _WRITE_GYRO = flags.DEFINE_bool(
     "write_gyro", False, "Write photo_gyro.txt too, what a phone would have recorded."

@@ -39,6 +39,12 @@ _OUTPUT = flags.DEFINE_string(
     "Results of an earlier run are replaced, originals never.",
 )
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace the originals themselves.")
+_AGAIN = flags.DEFINE_bool(
+    "again", False, "With --overwrite, restore once more what --overwrite restored before."
+)
+_BACKUP = flags.DEFINE_bool(
+    "backup", False, "With --overwrite, keep each original beside: photo_unrestored.jpg."
+)
 _SKIP_EXISTING = flags.DEFINE_bool("skip_existing", False, "Leave out what has its result.")
 _FILES_FROM = flags.DEFINE_string(
     "files_from",
@@ -80,8 +86,9 @@ _MEMORY_GB = flags.DEFINE_float(
 _PRECISION = flags.DEFINE_enum(
     "precision",
     "auto",
-    devices.PRECISIONS,
-    "Multiply in this precision; auto takes bfloat16 where the device is faster in it.",
+    devices.RESTORING,
+    "Multiply in this precision; auto takes bfloat16 where the device is faster in it; int8 is for "
+    "weights of ours on OpenVINO.",
 )
 _BACKEND = flags.DEFINE_enum(
     "backend",
@@ -94,7 +101,7 @@ _MODEL_FACTS = flags.DEFINE_string(
     "model_facts",
     None,
     'Say what the file of another\'s network does not: JSON such as {"range": [0, 1]}, or a file '
-    "of it; docs/restoring.md lists the keys.",
+    "of it; docs/reference/networks.md lists the keys.",
 )
 _THREADS = flags.DEFINE_integer(
     "threads",
@@ -124,7 +131,7 @@ LONG = 2  # seconds; what takes longer is told before, and shows a bar
 NOT_BY_BEAM = {
     **{"files_from": None, "keep_time": False, "report": None, "backend": "auto"},
     **{"compare": False, "overwrite": False, "skip_existing": False, "recursive": False},
-    **{"threads": None, "ensemble": "1"},
+    **{"threads": None, "ensemble": "1", "again": False, "backup": False},
 }
 
 
@@ -179,6 +186,8 @@ def restore_collection(patterns: list[str], runner: str) -> int:
 
 def plan(names: list[str]) -> list[jobs.Job]:
     """A job for each file that is named."""
+    if (_AGAIN.value or _BACKUP.value) and not _OVERWRITE.value:
+        raise UserError("--again and --backup: are for --overwrite, which is not said")
     return jobs.plan(
         names,
         output=_OUTPUT.value,
@@ -187,6 +196,7 @@ def plan(names: list[str]) -> list[jobs.Job]:
         overwrite=_OVERWRITE.value,
         skip_existing=_SKIP_EXISTING.value,
         compare=_COMPARE.value,
+        backup=_BACKUP.value,
     )
 
 
@@ -286,6 +296,8 @@ def tell(outcome: "pipeline.Outcome") -> None:
         kept = f"; {share:.1%} kept as it was, {because}" if share else ""
         facts = f"{outcome.made}, {outcome.seconds:.1f} s{kept}"
         say(f"{outcome.source} -> {outcome.target} ({facts})")
+    elif outcome.error:
+        say(outcome.error)
 
 
 def say(line: str) -> None:

@@ -10,10 +10,15 @@ from collections.abc import Iterator
 
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}  # precision -> Keras's name
 PRECISIONS = ("auto", *POLICIES)
+RESTORING = (*PRECISIONS, "int8")
 BFLOAT16_GRAPHS = "auto_mixed_precision_onednn_bfloat16"  # processors only
 # Units of processors that multiply bfloat16 faster than float32: how Linux calls them, and whose.
 # AMX is some 5 to 10 times as fast. AMD's AVX-512 is twice as fast in bfloat16, Intel's half.
 BFLOAT16_UNITS = {"AMX": ("amx_bf16", ""), "AVX-512 BF16": ("avx512_bf16", "AuthenticAMD")}
+# Those that sum products of 8 bits in 32; without one they overflow in 16.
+INT8_UNITS = {
+    **{"AMX": ("amx_int8",), "AVX-512 VNNI": ("avx512_vnni",), "AVX-VNNI": ("avx_vnni",)},
+}
 AMPERE = (8, 0)  # the first GPUs that multiply bfloat16
 
 
@@ -39,7 +44,7 @@ def choose_processor_precision(requested: str = "auto") -> tuple[str, str]:
     """`choose_precision` for what runs on the processor whatever else there is."""
     if requested != "auto":
         return requested, "as asked"
-    unit = find_bfloat16_unit()
+    unit = find_unit(BFLOAT16_UNITS)
     if not unit:
         return "float32", "the processor has no fast bfloat16"
     return "bfloat16", unit
@@ -146,9 +151,9 @@ def _details(gpu):
     return tf.config.experimental.get_device_details(gpu)
 
 
-def find_bfloat16_unit(root: str | pathlib.Path = "/") -> str | None:
-    """What multiplies bfloat16 faster in this processor; None if nothing does."""
+def find_unit(units: dict[str, tuple], root: str | pathlib.Path = "/") -> str | None:
+    """Which of such units this processor has; None if it has none."""
     cpuinfo = pathlib.Path(root, "proc/cpuinfo")
     told = cpuinfo.read_text() if cpuinfo.exists() else ""
-    units = (name for name, words in BFLOAT16_UNITS.items() if all(word in told for word in words))
-    return next(units, None)
+    found = (name for name, words in units.items() if all(word in told for word in words))
+    return next(found, None)

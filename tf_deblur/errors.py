@@ -156,8 +156,8 @@ def load_tensorflow() -> None:
         except ModuleNotFoundError as error:
             if error.name != "tensorflow":
                 raise
-            told = "TensorFlow is not installed; .tflite files do without it"
-            raise UserError(told) from error
+            told = "TensorFlow is not installed; pip install tf-deblur brings it"
+            raise UserError(f"{told} (.tflite files do without it)") from error
         tensorflow.config.list_physical_devices()  # says now whether CUDA is there
         tensorflow.get_logger().setLevel("WARNING" if is_wordy() else "ERROR")
 

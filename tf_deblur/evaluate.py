@@ -75,8 +75,9 @@ _ALIGN = flags.DEFINE_enum(
 _PRECISION = flags.DEFINE_enum(
     "precision",
     "auto",
-    devices.PRECISIONS,
-    "Multiply in this precision; auto takes bfloat16 where the device is faster in it.",
+    devices.RESTORING,
+    "Multiply in this precision; auto takes bfloat16 where the device is faster in it; int8 is for "
+    "weights of ours on OpenVINO.",
 )
 _ENSEMBLE = flags.DEFINE_enum(
     "ensemble",
@@ -125,7 +126,7 @@ def main(argv: list[str]) -> None:
     count = int(_ENSEMBLE.value)
     opened = (methods.open_models(name, _PRECISION.value, count) for name in choose_models())
     models = [method for of_one in opened for method in of_one]
-    builder = datasets.prepare(_DATASET.value, _DATA_DIR.value, _MANUAL_DIR.value)
+    builder = datasets.prepare(_DATASET.value, _DATA_DIR.value, _MANUAL_DIR.value, in_place=True)
     alignments = choose_alignments(builder, _ALIGN.value)
     measure, measured_by = choose_measure(alignments)
     pictures = Pictures(builder, _SPLIT.value)

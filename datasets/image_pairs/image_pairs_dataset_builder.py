@@ -41,10 +41,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         return info
 
     def _split_generators(self, dl_manager):
-        folder = pathlib.Path(dl_manager.manual_dir)
-        named = {split: folder / split for split in SPLITS if (folder / split).is_dir()}
-        found = {s: pairs.match(where) for s, where in (named or {"train": folder}).items()}
-        return pairs.make_splits(self, found)
+        return pairs.make_splits(self, match_splits(pathlib.Path(dl_manager.manual_dir)))
 
     def _generate_examples(self, found):
         """The files' own pictures, or what is left of them where they show the same."""
@@ -60,6 +57,17 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             else:
                 data = [pairs.read_half(path)[0] for path in paths]
             yield number, pairs.make_example(self, *data, sequence, frame, halves[0].shape)
+
+
+def match_splits(folder: pathlib.Path) -> dict[str, list]:
+    """{split: its pairs}."""
+    named = {split: folder / split for split in SPLITS if (folder / split).is_dir()}
+    return {split: pairs.match(where) for split, where in (named or {"train": folder}).items()}
+
+
+def read_in_place(builder: Builder, folder: pathlib.Path) -> None:
+    """Has a builder that is not prepared read its pairs where they lie."""
+    pairs.read_in_place(builder, match_splits(folder))
 
 
 def find_source(folder: pathlib.Path, config: tfds.core.BuilderConfig) -> tuple:

@@ -18,7 +18,7 @@ INITIALIZERS = {"torch7": TORCH7, "he": HE}
 ACTIVATIONS = ("relu", "linear")
 # Memory, in bytes: of each number inside a network; and of each pixel around it, where a picture
 # is several times in float32, measured on both presets (benchmarks/results.md has the figures).
-NUMBER = {"float32": 4, "bfloat16": 2}
+NUMBER = {"float32": 4, "bfloat16": 2, "int8": 3.4}
 AROUND = {"tensorflow": 60, "openvino": 90, "saved_model": 85}
 
 

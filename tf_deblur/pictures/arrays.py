@@ -8,7 +8,7 @@ def to_float(array: np.ndarray) -> np.ndarray:
     """uint8, uint16, or floats in [0, 1] already -> float32 in [0, 1], the same shape."""
     if np.issubdtype(array.dtype, np.floating):
         return array.astype(np.float32)
-    return array.astype(np.float32) / _largest(array.dtype)
+    return np.divide(array, _largest(array.dtype), dtype=np.float32)  # in one go: no other copy
 
 
 def from_float(array: np.ndarray, dtype: np.typing.DTypeLike) -> np.ndarray:

@@ -13,12 +13,15 @@ from tf_deblur.pictures.directories import (
     find_first,
     find_link,
     find_places,
+    find_values,
     read_entries,
     read_number,
 )
 from tf_deblur.pictures.libvips import EXIF, get_bytes, pyvips
 
 ORIENTATION, RESOLUTION, UNIT, DETAILS, NOTE = 0x112, 0x11A, 0x128, 0x8769, 0x927C
+SOFTWARE = 0xB  # that has processed the picture, where 0x131 is often the camera's
+MARK = b"tf-deblur\0"
 PREFIX = b"Exif\0\0"  # before a block in most formats
 _DIRECTORIES = {DETAILS, 0x8825, 0xA005}  # tags that point to one: camera's details, GPS, versions
 _SIDES = ({0x100, 0xA002}, {0x101, 0xA003})  # tags of width and of height
@@ -30,7 +33,7 @@ _OF_PHOTOGRAPH = {
     *range(0x9C9B, 0x9CA0),
     *(0x10D, 0x10E, 0x10F, 0x110, 0x11D, 0x131, 0x132, 0x13B, 0x13C, 0x4746, 0x4749, 0x8298),
     *(0x830E, 0x8482, 0x85D8, 0x87AF, 0x87B0, 0x87B1, 0xC4A5, 0xC614, 0xC62F),
-    *(DETAILS, 0x8825),
+    *(SOFTWARE, DETAILS, 0x8825),
 }
 _LIMIT = 1 << 24  # bytes of all of it; more is no camera's
 # Up to here a maker's note of a TIFF file stays where it is, or no JPEG holds it.
@@ -105,6 +108,39 @@ def has(block: bytes, tag: int) -> bool:
         return tag in find_places(block, *find_first(block))
     except (struct.error, ValueError):
         return False
+
+
+def mark(block: bytes) -> bytes:
+    """A block, or none, whose ProcessingSoftware says that the picture was restored.
+
+    Its first directory goes to the end, where it has room for a tag more; nothing else moves. What
+    is damaged is left alone.
+    """
+    data = block or struct.pack("<2sHLHL", b"II", 42, 8, 0, 0)
+    try:
+        first, order = find_first(data)
+        tags = read_entries(data, first, order)
+        link = read_number(data, find_link(data, first, order), order)
+    except (struct.error, ValueError):
+        return block
+    data += bytes(len(data) % 2)
+    start, count = len(data), len(tags.keys() | {SOFTWARE})
+    place = struct.pack(f"{order}L", start + 6 + 12 * count)
+    tags[SOFTWARE] = SOFTWARE, 2, len(MARK), place
+    packed = [struct.pack(f"{order}HHL4s", *tags[tag]) for tag in sorted(tags)]
+    begin, end = struct.pack(f"{order}H", count), struct.pack(f"{order}L", link)
+    head = data[:4] + struct.pack(f"{order}L", start)
+    return b"".join([head, data[8:], begin, *packed, end, MARK])
+
+
+def is_marked(block: bytes) -> bool:
+    """Whether `mark` made a block."""
+    try:
+        first, order = find_first(block)
+        _, _, at = find_values(block, find_places(block, first, order)[SOFTWARE], order)
+    except (struct.error, ValueError, KeyError):
+        return False
+    return block[at : at + len(MARK)] == MARK
 
 
 def _collect(data):

@@ -1,7 +1,7 @@
 """The formats that photographs come in: one row of `FORMATS` is all that we know of one.
 
 What is looked for in a folder, what a result's name ends in, the command's choices and the table
-in docs/restoring.md follow from the rows.
+in docs/reference/formats.md follow from the rows.
 """
 
 import dataclasses

@@ -195,6 +195,22 @@ def strip_metadata(photograph: Photograph) -> Photograph:
     return dataclasses.replace(photograph, pixels=pixels, header=kept)
 
 
+def mark(photograph: Photograph, suffix: str) -> Photograph:
+    """A photograph whose EXIF says that it was restored, if a format of this suffix can hold it."""
+    height, width = photograph.pixels.shape[:2]
+    block = exif.mark(exif.update(get_bytes(photograph.header, EXIF), width, height))
+    if photograph.header is None or formats.BY_SUFFIX[suffix.lower()].refuse_exif(block):
+        return photograph
+    header = photograph.header.copy()
+    header.set_type(pyvips.GValue.blob_type, EXIF, block)
+    return dataclasses.replace(photograph, header=header)
+
+
+def is_marked(photograph: Photograph) -> bool:
+    """Whether `mark` has said of it that it was restored."""
+    return exif.is_marked(get_bytes(photograph.header, EXIF))
+
+
 def read(path: str | os.PathLike) -> np.ndarray:
     """Reads a picture's pixels: (height, width, 3) RGB, uint8 or uint16, upright.
 

@@ -6,7 +6,7 @@ block grows, but not without limit. A network that fails (other weights, a shift
 numbers that are none) breaks one of the two.
 
 The limits are set by training pairs of all extents, so that of what the shipped weights
-restore there at most 2 blocks in 1,000 are kept; docs/restoring.md has the figures, and
+restore there at most 2 blocks in 1,000 are kept; docs/notes/restoring.md has the figures, and
 benchmarks/guard.py measures such pairs.
 """
 

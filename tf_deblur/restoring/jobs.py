@@ -46,7 +46,15 @@ class Job:
     @property
     def beside(self) -> pathlib.Path | None:
         """Where original and result go side by side; None if nobody asked."""
-        return self.results[1] if self.results[1:] else None
+        return self._find_result(naming.BESIDE)
+
+    @property
+    def backup(self) -> pathlib.Path | None:
+        """Where the original is kept; None if nobody asked, or it is not replaced."""
+        return self._find_result(naming.KEPT)
+
+    def _find_result(self, ending):
+        return next((path for path in self.results[1:] if path.stem.endswith(ending)), None)
 
     @property
     def is_video(self) -> bool:
@@ -68,6 +76,7 @@ def plan(
     overwrite: bool = False,
     skip_existing: bool = False,
     compare: bool = False,
+    backup: bool = False,
 ) -> list[Job]:
     """A job for each file to restore that the arguments name: files, folders, patterns, or `-`.
 
@@ -79,6 +88,7 @@ def plan(
       overwrite: whether a result takes its original's place.
       skip_existing: whether what has its result is left out, and so are results that are named.
       compare: whether original and result are written side by side too.
+      backup: whether an original whose place is taken is kept beside.
 
     Raises:
       UserError: no names, or options that contradict each other.
@@ -94,9 +104,13 @@ def plan(
     return plan_all(
         names,
         functools.partial(
-            naming.name_restored, format=format, overwrite=overwrite, compare=compare
+            naming.name_restored,
+            format=format,
+            overwrite=overwrite,
+            compare=compare,
+            backup=backup,
         ),
-        endings=(naming.ENDING, naming.BESIDE),
+        endings=(naming.ENDING, naming.BESIDE, naming.KEPT),
         wanted=WANTED,
         output=output,
         recursive=recursive,

@@ -62,6 +62,7 @@ class Row:
       takes: whether it alone runs what has this name; None for one that runs weights of ours.
       on_gpu: whether it uses a GPU where one is.
       threads: whether it is told how many.
+      int8: whether it multiplies in that, where it is asked to.
       foreign: whether it runs what others trained, and is told what the file does not say.
     """
 
@@ -72,12 +73,17 @@ class Row:
     takes: Callable | None = None
     on_gpu: bool = False
     threads: bool = False
+    int8: bool = False
     foreign: bool = False
 
 
 ENGINES = {
     "tensorflow": Row("tensorflow_backend", "TensorFlowEngine", "tensorflow", on_gpu=True),
-    "openvino": Row("openvino_backend", "OpenVINOEngine", "openvino", extra="openvino"),
+    "openvino": Row(
+        *("openvino_backend", "OpenVINOEngine", "openvino"),
+        extra="openvino",
+        int8=True,
+    ),
     "serving": Row(
         *("serving_backend", "ServingRestorer", "tensorflow"),
         takes=lambda name: str(name).startswith(("http://", "https://")),
@@ -121,9 +127,14 @@ def load(
     """Opens a trained network for restoring; `tf_deblur.load` says what with."""
     from tf_deblur.restoring import restorer
 
-    if precision not in devices.PRECISIONS:
-        raise UserError(f"{precision}: no such precision; use {', '.join(devices.PRECISIONS)}")
+    if precision not in devices.RESTORING:
+        raise UserError(f"{precision}: no such precision; use {', '.join(devices.RESTORING)}")
     row = ENGINES[choose(name, backend)]
+    if precision == "int8" and not row.int8:
+        raise UserError(
+            f"{name}: int8 is for weights of ours on OpenVINO (pip install 'tf-deblur[openvino]'); "
+            "`tf-deblur export` writes an int8 .tflite file for elsewhere"
+        )
     with _explain_what_lacks(name):
         module = importlib.import_module(f"tf_deblur.restoring.{row.module}")
     if threads and not row.threads:
@@ -173,5 +184,6 @@ def _explain_what_lacks(name):
         yield
     except ModuleNotFoundError as error:
         raise UserError(
-            f"{name}: wants {error.name}, which is not installed; .tflite files do without it"
+            f"{name}: wants {error.name}, which is not installed; pip install tf-deblur brings it "
+            "(.tflite files do without it)"
         ) from error

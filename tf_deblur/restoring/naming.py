@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from tf_deblur.pictures import formats, video
 
-ENDING, BESIDE = "_restored", "_compare"
+ENDING, BESIDE, KEPT = "_restored", "_compare", "_unrestored"
 ROOM = 255 - 16  # bytes of a name, which file systems end at 255, before an ending and a suffix
 
 
@@ -17,6 +17,7 @@ def name_restored(
     format: str | None = None,
     overwrite: bool = False,
     compare: bool = False,
+    backup: bool = False,
 ) -> tuple[str, ...]:
     """What is added to a file's stem for the names of its results: the restored, and beside it."""
     if video.is_video(path):
@@ -24,8 +25,10 @@ def name_restored(
     else:
         suffix = f".{format}" if format else formats.choose_suffix(path)
     own = suffix == path.suffix and suffix.lower() == find_original(path).suffix.lower()
-    ending = "" if overwrite and own else ENDING  # else it may be another's
-    return (f"{ending}{suffix}", f"{BESIDE}{suffix}")[: 1 + compare]
+    overwrite = overwrite and own  # else it may be another's
+    names = [f"{'' if overwrite else ENDING}{suffix}"]
+    names += [f"{BESIDE}{suffix}"] * compare + [f"{KEPT}{suffix}"] * (overwrite and backup)
+    return tuple(names)
 
 
 def choose_names(

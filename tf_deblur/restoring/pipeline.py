@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import os
 import pathlib
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -34,6 +35,7 @@ class Settings:
     check: bool = True
     strength: float = 1.0
     max_megapixels: float = photographs.MEGAPIXELS
+    again: bool = False
 
 
 @dataclasses.dataclass
@@ -44,7 +46,7 @@ class Outcome:
       status: "restored", "failed" or "skipped".
       seconds: that the network and the check took, or a video in all.
       share_kept: of the picture, that the check kept as it was.
-      error: the line that says why it failed.
+      error: the line that says why it failed, or was skipped where that is no wish of the user's.
       made: the result's size and what it lost, in words.
     """
 
@@ -55,6 +57,10 @@ class Outcome:
     share_kept: float | None = None
     error: str | None = None
     made: str | None = None
+
+
+class AlreadyRestored(BadPicture):
+    """A picture that is to be replaced, and that replaced one before."""
 
 
 def explain(error: Exception, source: object) -> str:
@@ -154,10 +160,12 @@ class Pipeline:
             return self._open(sys.stdin.buffer.read(), "standard input")
         if job.source.exists():
             photographs.check_suffix(job.target)  # before any work
-        return self._open(job.source)
+        return self._open(job.source, once=job.overwrites and not self.settings.again)
 
-    def _open(self, source, name=None):
+    def _open(self, source, name=None, once=False):
         photograph = photographs.open_photograph(source, name, self.settings.max_megapixels)
+        if once and photographs.is_marked(photograph):
+            raise AlreadyRestored("restored already; --again restores it once more", source)
         stripped = self.settings.strip_metadata
         return photographs.strip_metadata(photograph) if stripped else photograph
 
@@ -182,11 +190,13 @@ class Pipeline:
             sys.stdout.buffer.flush()
         else:
             suffix = job.target.suffix
-            self._write_file(job.source, job.target, picture, photograph)
+            _keep_original(job)
+            like = photographs.mark(photograph, suffix) if job.overwrites else photograph
+            self._write_file(job.source, job.target, picture, like)
         losses = photographs.describe_losses(suffix, photograph)
         words = [f"{picture.shape[1]}x{picture.shape[0]}", losses, links]
         if job.beside:
-            pair = arrays.join_side_by_side(photograph.pixels, picture)
+            pair = show_side_by_side(photograph.pixels, picture)
             colours = dataclasses.replace(photograph, alpha=None)
             self._write_file(job.source, job.beside, pair, colours)
             words.append(f"side by side in {job.beside}")
@@ -206,6 +216,7 @@ class Pipeline:
             shares.append(share)
             return picture
 
+        _keep_original(job)
         with self._keep_time(job.source, job.target):
             made = video.restore(
                 *(restore_frame, job.source, job.target, settings.quality),
@@ -237,4 +248,26 @@ def _await(job, future):
             outcome.status = "restored"
         except PROBLEMS as error:
             outcome.error = explain(error, job.source)
+            if isinstance(error, AlreadyRestored):
+                outcome.status = "skipped"
     return outcome
+
+
+def _keep_original(job):
+    """Copies what is about to be replaced, unless that was done before."""
+    if job.backup and not job.backup.exists():
+        with files.whole(job.backup) as part:
+            shutil.copy2(job.source, part)
+
+
+def show_side_by_side(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Two pictures of one size and type in a row, below words that say which is which."""
+    halves = []
+    high = max(20, min(before.shape[:2]) // 30)  # the line
+    font, scale, thick = cv2.FONT_HERSHEY_SIMPLEX, high * 0.45 / 20, high // 20
+    for picture, word in ((before, "before"), (after, "after")):
+        line = np.zeros((high, *picture.shape[1:]), np.uint8)
+        cv2.putText(line, word, (4, high * 7 // 10), font, scale, (255,) * 3, thick, cv2.LINE_AA)
+        line = line * picture.dtype.type(np.iinfo(picture.dtype).max // 255)
+        halves.append(np.concatenate([line, picture]))
+    return arrays.join_side_by_side(*halves)

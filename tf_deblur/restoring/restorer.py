@@ -16,6 +16,7 @@ from tf_deblur.restoring import blending, tiling
 
 GIGABYTE = 1e9
 LARGEST_TILE = 16_000_000  # pixels; larger ones gain nothing, and are long to wait for
+BAND = 16  # rows that are rounded at a time: few enough to stay in the processor's cache
 PICTURE_BYTES = 48  # of a pixel of a picture whose tiles are blended, beside them
 MOST = 2.0  # of floats on average: those above are of another range, and not a lamp's
 TOLD = 0.5 / 255  # how far blended tiles may differ before it is said
@@ -262,9 +263,12 @@ class TiledRestorer(Restorer):
 
 def apply_to_floats(run: Callable, tile: np.ndarray) -> np.ndarray:
     """A network's `run` on a picture of any type, whose type the result has."""
-    restored = run(arrays.to_float(tile)[None])[0]
-    if not np.isfinite(restored).all():
-        # what is no number becomes the farther end of the range, so that a check sees it
-        restored = np.where(np.isfinite(restored), restored, arrays.to_float(tile) < 0.5)
-    restored = np.clip(restored, 0, 1)  # in place of the other: a tile's copies are memory too
-    return arrays.from_float(restored, tile.dtype)
+    restored, result = run(arrays.to_float(tile)[None])[0], np.empty_like(tile)
+    for top in range(0, len(tile), BAND):
+        rows = slice(top, top + BAND)
+        band, finite = restored[rows], np.isfinite(restored[rows])
+        if not finite.all():
+            # what is no number becomes the farther end of the range, so that a check sees it
+            band = np.where(finite, band, arrays.to_float(tile[rows]) < 0.5)
+        result[rows] = arrays.from_float(np.clip(band, 0, 1), tile.dtype)
+    return result

@@ -15,6 +15,8 @@ from tf_deblur.restoring import describing, engine, foreign
 FACTS = ("name", "sha256", "variant", "signature", "fixed_size", "inputs", "outputs")
 # Where such files run, memory is for others too, and 12 megapixels restore in 0.7 GB with all else.
 MEMORY = 0.43e9
+# by which the interpreter, and who reads a file as flatbuffers lay it out, say that it is broken
+BROKEN = (ValueError, RuntimeError, TypeError, IndexError, struct.error)
 
 
 class TFLiteEngine(engine.Engine):
@@ -76,7 +78,7 @@ class ForeignTFLiteEngine(foreign.ForeignEngine):
             with errors.quiet():
                 opened = make(str(path), num_threads=threads)
             images, outputs = opened.get_input_details(), opened.get_output_details()
-        except (OSError, ValueError, RuntimeError, struct.error, IndexError) as error:
+        except (OSError, *BROKEN) as error:
             engine.refuse(path, error, "no whole .tflite file")
         names = [it["name"] for it in images], {it["name"]: it for it in outputs}
         restored = describing.choose_output(name, *names, told)

@@ -70,19 +70,21 @@ def open_models(name: str, precision: str, count: int = 1) -> list[Method]:
 
     With a `count` above 1 the mean of so many positions follows, as a row of its own.
     """
-    from tf_deblur.restoring import ensemble, loading
+    from tf_deblur.restoring import describing, ensemble, loading
 
     row, _, named = name.partition("=")
     if not named or "/" in row or pathlib.Path(name).exists():
         row, named = name, name
     restore = loading.load(named, precision)
-    methods = [_wrap(row, restore)]
+    beside = describing.name_beside(named)
+    told = hashlib.sha256(beside.read_bytes()).hexdigest() if beside.is_file() else None
+    methods = [_wrap(row, restore, told)]
     if count > 1:
-        methods.append(_wrap(f"{row}, mean of {count}", ensemble.Ensemble(restore, count)))
+        methods.append(_wrap(f"{row}, mean of {count}", ensemble.Ensemble(restore, count), told))
     return methods
 
 
-def _wrap(row, restore):
+def _wrap(row, restore, told):
     return Method(
         row,
         lambda pair: restore(pair["blurred"]),
@@ -90,6 +92,7 @@ def _wrap(row, restore):
             "restorer": str(restore),
             "precision": restore.precision,
             "weights_sha256": restore.weights_sha256,
+            "json_sha256": told,  # of what is said of it beside its file
         },
         notes={"tiles": restore.describe_tiles()},
         network=True,

@@ -151,12 +151,15 @@ def _title(result, alignment):
     scored, of = result["pairs"], result["of_pairs"]
     partial = of and scored < of
     count = f"partial: {scored} of {of} pairs" if partial else f"{scored} pairs"
+    split = f"split {result['split']}"
+    if result["split"] == "train":
+        split += ", of pairs to train on"
     shifted = alignment == "none" and not result["registered"]
     shifted = ", though this data set's halves are shifted" if shifted else ""
     notes = {"ssim_matlab_rgb": SSIM, "flip": PERCEPTUAL}
     metrics = result["tables"][alignment][BLURRED]
     return [
-        f"{shorten_name(result)}, split {result['split']}, {count}",
+        f"{shorten_name(result)}, {split}, {count}",
         f"{ROUNDING}; {ALIGNMENTS[alignment].told}{shifted}",
         "; ".join(["means of per-picture values", *(notes[m] for m in notes if m in metrics)]),
     ]

@@ -1,4 +1,4 @@
 """A small server of our own that speaks TensorFlow Serving's REST API: what it takes is bounded.
 
-`docs/serving.md` says what it does otherwise.
+`docs/reference/serving.md` says what it does otherwise.
 """
