@@ -15,9 +15,12 @@ import functools
 import hashlib
 import importlib
 import json
+import math
 import pathlib
+import statistics
 import sys
 import typing
+from collections.abc import Iterable
 from typing import Any
 
 from tf_deblur.errors import UserError, quiet
@@ -27,6 +30,7 @@ if typing.TYPE_CHECKING:
 
 NAMES = ("gopro", "image_pairs", "kohler", "lai", "synthetic_blur")
 ALONE = ("blurred", "sharp")  # splits of pictures whose other half is not there
+HELD_OUT_EVERY = 8
 DOWNLOAD = "download"  # said instead of a folder
 FORMAT = "array_record"  # records are read by number, in the training's own order
 
@@ -87,9 +91,20 @@ def divide_photographs(folder: str) -> tuple[list, list]:
     module = _import("synthetic_blur")
     config = module.Builder.BUILDER_CONFIGS[0]
     root, files = _find_source(module, config, folder)
-    train, held_out = module.divide(files)
+    train, held_out = module.divide(files, root)
     make = functools.partial(module.make_first_pair, folder=root, config=config)
     return train, [functools.partial(make, path) for path in held_out]
+
+
+def choose_held_out(names: Iterable[str]) -> set[str]:
+    """The one in eight that is kept for validation: one at least, and never all.
+
+    By hashes, so that what was trained on is not validated on when others are added, in any format.
+    """
+    hashes = {n: int(hashlib.sha256(n.encode()).hexdigest(), 16) for n in names}
+    least = sorted(hashes, key=lambda name: hashes[name])[:1]
+    held = [name for name, number in hashes.items() if number % HELD_OUT_EVERY == 0] or least
+    return set(sorted(held)[: len(hashes) - 1])
 
 
 def _import(name):
@@ -209,6 +224,8 @@ def _make(builder, folder, extract_dir):
     except (OSError, *_archive_errors()) as error:
         raise UserError(f"{builder.name}: not prepared: {' '.join(str(error).split())}") from error
     _say(f"prepared {builder.name}: {', '.join(_count_splits(builder.info))}")
+    if apart := builder.info.metadata.get("apart"):
+        _say(f"{builder.name}: {_describe(apart)}")
 
 
 def _all_cores():
@@ -226,6 +243,19 @@ def _count_splits(info):
         yield f"{count} {'pictures alone' if name in ALONE else 'pairs'} in {name}"
     if missing := info.metadata.get("missing"):
         yield f"no sharp half of {', '.join(missing)}"
+
+
+def _describe(apart):
+    """How far the halves of pairs are off: [name, pixels down and right, brightness] of each."""
+    far = sorted((math.hypot(*shift), name) for name, *shift, _ in apart)[::-1]
+    brighter = round(statistics.median(bright for *_, bright in apart) - 1, 2) + 0  # no "-0%"
+    worst = ", ".join(f"{name} by {by:.1f}" for by, name in far[:5] if by >= 1)
+    advice = f" ({worst}); /align=shift registers them" if worst else ""
+    middle = statistics.median(by for by, _ in far)
+    return (
+        f"blurred and sharp halves as they came lie {middle:.1f} pixels apart, at most "
+        f"{far[0][0]:.1f}{advice}; blurred ones are brighter by {brighter:+.0%}"
+    )
 
 
 def _archive_errors():

@@ -1,10 +1,11 @@
 """What builders of blurred and sharp files share: matching them by name, checking them."""
 
+import contextlib
 import io
 import os
 import pathlib
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -13,6 +14,9 @@ from tf_deblur.errors import UserError
 from tf_deblur.opencv import cv2
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
+# What people call the two folders; others than the first of each count where both are there.
+BLURRED, SHARP = ("blur", "blurred", "input", "lq"), ("sharp", "target", "gt", "GT")
+SEEN = 512  # pixels a side in the middle of a pair, by which it is told how far off it is
 PNG_RGB = 2  # colour type in a PNG file's header
 ABSENT = np.zeros((1, 1, 3), np.uint8)  # for a half that there is not: no size to score with
 
@@ -53,7 +57,7 @@ def make_info(
 
 
 def match(
-    folder: pathlib.Path, blurred_name: str = "blur", sharp_name: str = "sharp"
+    folder: pathlib.Path, blurred_names: Sequence[str] = BLURRED, sharp_names: Sequence[str] = SHARP
 ) -> list[tuple]:
     """Pairs the files of every `blur` folder below `folder` with the `sharp` one's, by name.
 
@@ -61,7 +65,7 @@ def match(
 
     Args:
       folder: folders below it may be links.
-      blurred_name, sharp_name: of the two folders in each sequence; others are ignored.
+      blurred_names, sharp_names: of the two folders in each sequence; others are ignored.
 
     Returns:
       A list of (sequence, frame, blurred path, sharp path) in the order of sequence and
@@ -74,15 +78,18 @@ def match(
     """
     found = []
     for where, folders, _ in sorted(os.walk(folder, followlinks=True)):
-        if blurred_name in folders or sharp_name in folders:
+        there = [[n for n in names if n in folders] for names in (blurred_names, sharp_names)]
+        if several := next((names for names in there if len(names) > 1), None):
+            raise UserError(f"{where}: {' and '.join(several)} are there; take one away")
+        if all(there) or {blurred_names[0], sharp_names[0]} & {*folders}:
             sequence = pathlib.Path(where).relative_to(folder).as_posix()
-            found += _match_sequence(
-                sequence, *(pathlib.Path(where, n) for n in (blurred_name, sharp_name))
-            )
+            both = [*there[0], *blurred_names][0], [*there[1], *sharp_names][0]
+            found += _match_sequence(sequence, *(pathlib.Path(where, name) for name in both))
     if not found:
         raise UserError(
-            f"{folder}: no pairs; it wants folders {blurred_name} and {sharp_name} side by side, "
-            "at any depth, with pictures of the same names right in them"
+            f"{folder}: no pairs; it wants folders {' or '.join(blurred_names)} and "
+            f"{' or '.join(sharp_names)} side by side, at any depth, with pictures of the same "
+            "names right in them"
         )
     for _, _, *paths in found:
         check_sizes(*paths)
@@ -255,6 +262,29 @@ def encode_png(image: np.ndarray) -> bytes:
     """(h, w, 3) uint8 RGB -> the bytes of a PNG file, compressed little, and so quickly."""
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     return cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
+
+
+def find_shift(blurred: np.ndarray, sharp: np.ndarray) -> tuple[float, float]:
+    """How far down and right of the sharp picture the blurred one's middle lies, in pixels."""
+    middle = tuple(slice(max(n - SEEN, 0) // 2, (n + SEEN) // 2) for n in sharp.shape[:2])
+    grey = [np.float32(cv2.cvtColor(x[middle], cv2.COLOR_RGB2GRAY)) for x in (sharp, blurred)]
+    window = cv2.createHanningWindow(grey[0].shape[::-1], cv2.CV_32F)
+    (right, down), _ = cv2.phaseCorrelate(*grey, window)  # to a pixel
+    warp = np.array([[1, 0, right], [0, 1, down]], np.float32)
+    stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 50, 1e-4)
+    with contextlib.suppress(cv2.error):  # where there is nothing to go by
+        _, warp = cv2.findTransformECC(*grey, warp, cv2.MOTION_TRANSLATION, stop, None, 5)
+    return float(warp[1, 2]), float(warp[0, 2])
+
+
+def register(blurred: np.ndarray, sharp: np.ndarray, down: int, right: int) -> tuple:
+    """Both, cut to where they show the same; nothing is resampled, which would soften it."""
+    height, width = sharp.shape[:2]
+
+    def cut(image, y, x):
+        return image[max(y, 0) : height + min(y, 0), max(x, 0) : width + min(x, 0)]
+
+    return cut(blurred, down, right), cut(sharp, -down, -right)
 
 
 def count_sequences(pairs: list[tuple]) -> list[list]:

@@ -1,20 +1,17 @@
 """Prepared data, read by number: its pairs, which of them are held out, whole pairs to score."""
 
 import dataclasses
-import hashlib
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
 
+from tf_deblur import datasets
 from tf_deblur.errors import UserError
-from tf_deblur.pictures import arrays
 
 if typing.TYPE_CHECKING:
     import tensorflow_datasets as tfds
-
-EVERY = 8  # of a data set without a validation split one name in so many is held out
 
 
 @dataclasses.dataclass
@@ -116,31 +113,20 @@ def _choose_held_out(pairs):
     if len(sequences) == 1:
         frames = pairs.builder.info.metadata.get("frames", {})  # not of what was prepared before
         names = np.array(frames.get("train") or [pairs.read_frame(n) for n in range(len(pairs))])
-    numbers = {
-        n: int(hashlib.sha256(n.encode()).hexdigest(), 16) for n in sorted({*names.tolist()})
-    }
-    held = [name for name, number in numbers.items() if number % EVERY == 0]
-    return names, (held or [min(numbers, key=lambda name: numbers[name])])[: len(numbers) - 1]
+    return names, [*datasets.choose_held_out(names.tolist())]
 
 
-def read_frames(held_out: Pairs | list[Callable], limit: int | None = None) -> Iterable[tuple]:
-    """Whole pairs for scoring: (blurred, sharp), each (1, h, w, 3) in [0, 1].
+def read_frames(held_out: Pairs | list[Callable], limit: int | None = None) -> Iterator[tuple]:
+    """Whole pairs for scoring: (blurred, sharp), (h, w, 3) uint8 each.
 
     Args:
-      held_out: `Pairs`, read as they are asked for; or functions that make a pair of (h, w, 3)
-        uint8 each, which are called now.
+      held_out: `Pairs`, or functions that make a pair each.
       limit: at most so many, evenly spaced.
     """
     count = min(limit or len(held_out), len(held_out))
-    chosen = np.linspace(0, len(held_out) - 1, count).round().astype(np.int64)
-    if not isinstance(held_out, Pairs):
-        made = (held_out[index]() for index in chosen)
-        return [tuple(tf.constant(arrays.to_float(half)[None]) for half in pair) for pair in made]
-
-    @tf.autograph.experimental.do_not_convert
-    def read(index):
-        example = tf.numpy_function(held_out.read, [index], tf.string, stateful=False)
-        features = held_out.decode(tf.ensure_shape(example, []))
-        return tuple(tf.cast(features[key], tf.float32)[None] / 255 for key in ("blurred", "sharp"))
-
-    return tf.data.Dataset.from_tensor_slices(chosen).map(read).prefetch(1)
+    for index in np.linspace(0, len(held_out) - 1, count).round().astype(np.int64):
+        if isinstance(held_out, Pairs):
+            features = held_out.decode(held_out.read(index))
+            yield features["blurred"].numpy(), features["sharp"].numpy()
+        else:
+            yield held_out[index]()

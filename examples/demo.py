@@ -82,7 +82,7 @@ def write_example(dataset, split, data_dir, path):
 
 def say(output, scores, models):
     """The last lines: what was made, where, and how much better it is."""
-    print("\nOn photographs that it did not train on, mean PSNR of blurred and restored:")
+    print("\nOn photographs that were not trained on now, mean PSNR of blurred and restored:")
     blurred = scores.pop("blurred")
     for model, mean in scores.items():
         who = "the weights that ship" if model == "compact" else f"trained now, {model}"

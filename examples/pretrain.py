@@ -13,6 +13,7 @@ then a cosine over `--minutes`. Started again with the same `--output`, a run go
 
 import argparse
 import concurrent.futures
+import hashlib
 import io
 import math
 import pathlib
@@ -26,7 +27,6 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.optim import swa_utils
 
-HELD_OUT = 8  # every eighth photograph by name is validated on; so does `synthetic_blur`
 VALIDATION = ("GOPR0374_11_00", "GOPR0384_11_02")  # never trained on, as in datasets/gopro
 MARGIN = 48  # pixels round a crop that blur may reach into: the largest extent
 FINE = 64  # moments at which a path is drawn
@@ -284,13 +284,22 @@ def read(path, device):
 
 
 def read_all(folder, device):
-    """Every picture below a folder, in the order of names."""
+    """Every picture below a folder, by its name: the path in it, without suffix."""
     kinds = (".jpg", ".jpeg", ".png", ".webp")
     files = sorted(p for p in pathlib.Path(folder).glob("**/*") if p.suffix.lower() in kinds)
     if not files:
         raise SystemExit(f"error: {folder}: no JPEG, PNG or WebP files in it")
+    names = [path.relative_to(folder).with_suffix("").as_posix() for path in files]
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        return list(pool.map(lambda path: read(path, device), files))
+        return dict(zip(names, pool.map(lambda path: read(path, device), files)))
+
+
+def choose_held_out(names):
+    """One in eight, by hashes of the names: `tf_deblur.datasets.choose_held_out`, here alone."""
+    hashes = {n: int(hashlib.sha256(n.encode()).hexdigest(), 16) for n in names}
+    least = sorted(hashes, key=lambda name: hashes[name])[:1]
+    held = [name for name, number in hashes.items() if number % 8 == 0] or least
+    return set(sorted(held)[: len(hashes) - 1])
 
 
 def read_gopro(folder, device):
@@ -455,7 +464,7 @@ class Run:
 
 def flags():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--photographs", required=True, help="sharp ones; every eighth is held out")
+    parser.add_argument("--photographs", required=True, help="sharp ones; one in eight is held out")
     parser.add_argument("--more", help="sharp photographs of which none is held out")
     parser.add_argument("--gopro", help="GoPro's train/: SEQUENCE/blur and SEQUENCE/sharp")
     parser.add_argument("--output", required=True, help="folder for weights and the run's state")
@@ -479,12 +488,13 @@ def main():
 
     side = told.patch + 64  # of a pair: a patch is cut from a random place in it
     photographs = read_all(told.photographs, told.device)
-    train = [photograph for n, photograph in enumerate(photographs) if n % HELD_OUT]
-    train += read_all(told.more, told.device) if told.more else []
+    held = [photographs.pop(name) for name in sorted(choose_held_out(photographs))]
+    train = [*photographs.values()]
+    train += read_all(told.more, told.device).values() if told.more else []
     pairs, frames = read_gopro(told.gopro, told.device) if told.gopro else ([], [])
     made_from = f"blur made from {len(train)} photographs, {len(pairs)} pairs of GoPro"
     sizes = [scale(p, by) for p in train for by in (1, 0.7, 0.5, 1.35)]
-    bank, held_out = (Bank(p, side + 2 * MARGIN) for p in (sizes, photographs[::HELD_OUT]))
+    bank, held_out = (Bank(p, side + 2 * MARGIN) for p in (sizes, held))
     bank_of_pairs = Bank(pairs, side)
     ring, run = Ring(told.ring, side, told.device), Run(told)
 

@@ -82,6 +82,31 @@ def test_a_jpeg_half_is_kept_as_it_decodes(make, prepare, tmp_path):
     assert_equal(read(prepare("image_pairs@pictures"), "train"), {"./1": (decoded, sharp)})
 
 
+def test_other_names_and_pairs_that_lie_apart(picture, prepare, tmp_path, capsys):
+    scene = picture(140, 150)
+    for frame, (down, right) in {"1": (0, 0), "2": (3, -2)}.items():
+        blurred = np.uint8(scene[10 - down : 130 - down, 10 - right : 140 - right] * 0.9)
+        photographs.write(tmp_path / f"pictures/input/{frame}.png", blurred)
+        photographs.write(tmp_path / f"pictures/target/{frame}.png", scene[10:130, 10:140])
+    whole = read(prepare("image_pairs@pictures"), "train")
+    assert [half.shape for half in whole["./2"]] == [(120, 130, 3)] * 2
+    told = capsys.readouterr().err
+    assert "at most 3.6 (./2 by 3.6); /align=shift registers them" in told
+    assert "blurred ones are brighter by -10%" in told
+    registered = read(prepare("image_pairs/align=shift@pictures"), "train")
+    assert_equal({"./1": registered["./1"]}, {"./1": whole["./1"]})
+    blurred, sharp = registered["./2"]
+    np.testing.assert_array_equal(blurred, np.uint8(sharp * 0.9))
+    assert sharp.shape == (117, 128, 3)
+
+
+def test_two_folders_of_blurred_ones_are_refused(make, prepare):
+    make("pictures", "1")
+    make("pictures", "1", blurred="input")
+    with pytest.raises(UserError, match="pictures: blur and input are there; take one away"):
+        prepare("image_pairs@pictures")
+
+
 def test_folders_named_after_splits_are_splits(make, prepare):
     for folder in ("train/a", "validation", "test/b", "elsewhere"):
         make(f"pictures/{folder}", "1")

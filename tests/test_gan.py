@@ -165,6 +165,8 @@ def test_in_float16_an_overflow_changes_nothing_and_halves_the_scale():
     for a, b in zip(values(model.generator), values(plain.generator)):
         np.testing.assert_allclose(a, b, atol=2e-4)
     assert float(model.loss_scale.value) == pytest.approx(2**15, rel=1e-3)  # as Keras begins
+    model.compile(*(keras.optimizers.Adam(1e-2) for _ in "gd"), adversarial_weight=0.1)
+    step(model)  # Adam has a momentum now
     model.loss_scale.value.assign(1e30)
     before = values(model.generator) + values(model.discriminator)
     step(model)
@@ -190,16 +192,6 @@ def test_the_average_follows_slowly_and_without_a_decay_at_once():
     for a, mean, live in zip(begin, values(slow.average), values(slow.generator)):
         np.testing.assert_allclose(mean, a + 9 / 11 * (live - a), atol=1e-6)
     assert not differ(values(none.average), values(none.generator))
-
-
-@pytest.mark.parametrize("level", [100, 101])
-def test_validation_reports_the_blurred_inputs_psnr(level):
-    model = small_gan()
-    blurred = np.full((1, 9, 10, 3), level / 255, "float32")
-    sharp = np.full((1, 9, 10, 3), 100 / 255, "float32")
-    _, of_blurred = model.score(tf.constant(blurred), tf.constant(sharp))
-    expected = 48.1308 if level == 101 else np.inf  # one grey level of 255
-    assert float(of_blurred[0]) == pytest.approx(expected, abs=1e-3)
 
 
 def test_the_paper_overfits_a_batch_until_it_beats_the_blurred_input():

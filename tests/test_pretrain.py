@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from tf_deblur import datasets
 from tf_deblur.blurring import motion
 from tf_deblur.models import losses, networks, weights
 from tf_deblur.pictures import arrays
@@ -138,6 +139,16 @@ def test_a_sharp_pair_stays_equal_and_short_paths_take_few_poses(pretrain, monke
         blurred, sharp = pretrain.make_pairs(crops, rng)
         assert (blurred.int() - sharp.int()).abs().max() <= 1
     assert poses[0] == 1 and poses[1] < 16 and poses[2] == pretrain.MOST_POSES
+
+
+def test_the_same_photographs_are_held_out(pretrain):
+    names = [f"deeper/{number}" for number in range(100)]
+    for count in (0, 1, 2, 9, 100):
+        held = datasets.choose_held_out(names[:count])
+        assert held == pretrain.choose_held_out(names[:count])
+        assert min(1, count - 1) <= len(held) < max(count, 1) or not count
+    before, after = map(datasets.choose_held_out, (names[:60], names))
+    assert before == after & {*names[:60]} and 5 < len(after) < 25
 
 
 def test_a_few_steps_write_weights_and_a_second_start_goes_on(picture, tmp_path):

@@ -119,6 +119,13 @@ def test_photographs_that_do_not_fit_are_refused_before_they_are_read(photograph
         opened(photographs)
 
 
+def test_photographs_that_a_gpu_has_no_room_for_are_refused(photographs, monkeypatch):
+    monkeypatch.setattr(ring.devices, "list_gpus", lambda: ["a GPU"])
+    monkeypatch.setattr(ring.devices, "measure_gpu_free", lambda: 1e6)
+    with pytest.raises(UserError, match="are free on the GPU; use fewer"):
+        ring.check_room(photographs, 10**6)
+
+
 def test_a_damaged_photograph_is_named(tmp_path, photographs):
     path = tmp_path / "cut.png"
     path.write_bytes(photographs[0].read_bytes()[:5000])

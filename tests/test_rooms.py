@@ -13,7 +13,7 @@ ROOMS = {
     "models": set(),
     "pictures": set(),
     "blurring": set(),
-    "training": {"models", "pictures", "blurring", "datasets"},
+    "training": {"models", "pictures", "blurring", "datasets", "restoring", "scoring"},
     "restoring": {"models", "pictures"},
     "scoring": {"pictures", "restoring", "datasets"},
     "datasets": {"pictures", "blurring"},

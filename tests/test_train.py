@@ -80,7 +80,7 @@ def test_the_logs_hold_every_promised_scalar(whole, pairs):
     steps = {"loss", "content", "spectral", "adversarial", "zeros"}
     steps |= {"discriminator", "d_sharp", "d_restored"}
     both = {f"{what}_{of}" for what in ("gradient", "learning_rate") for of in NETWORKS}
-    scores = {"psnr", "blurred_psnr", "patches_per_second"}
+    scores = {"psnr", "ssim", "blurred_psnr", "blurred_ssim", "patches_per_second"}
     assert set(logged) == steps | both | scores | {"blurred, restored, sharp", "flags"}
     assert f"--steps={STEPS}\n" in logged["flags"][0].item().decode()
     assert logged["learning_rate_generator"][-1] == pytest.approx(1e-5)  # SGD's
@@ -399,6 +399,29 @@ def test_what_the_paper_leaves_open_is_a_flag_with_this_default():
         if line.startswith("--")
     }
     assert set(expected) <= spelt_out
+
+
+FROM_PYTHON = """
+import json, keras, sys, tf_deblur
+from tf_deblur import errors, train
+chosen = dict(flag.lstrip("-").split("=", 1) for flag in sys.argv[1:])
+arguments = json.loads(chosen.pop("generator_arguments"))
+chosen |= {"steps": 2, "precision": "bfloat16", "minutes": None}
+folder = train.run(**chosen, generator_arguments=arguments, workdir="run")
+assert keras.mixed_precision.global_policy().name == "float32"
+tf_deblur.load(folder)
+try:
+    train.run(workdir="run", patch_size=100)
+except errors.UserError as error:
+    print(error)
+"""
+
+
+def test_python_trains_too(place):
+    done = python("-c", FROM_PYTHON, *TINY, "--adversarial_weight=0", cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert "run: finished after 2 steps" in done.stdout and "in bfloat16" in done.stdout
+    assert "100" in done.stdout.splitlines()[-1] and (place / "run/best.safetensors").exists()
 
 
 def test_no_folders_go_into_the_weights():

@@ -109,6 +109,15 @@ def list_gpus() -> list:
     return found
 
 
+def measure_gpu_free() -> int:
+    """Bytes that TensorFlow may still take of its first GPU, where variables lie."""
+    import tensorflow as tf
+    from tensorflow.python.client import device_lib
+
+    most = [d.memory_limit for d in device_lib.list_local_devices() if d.device_type == "GPU"]
+    return most[0] - tf.config.experimental.get_memory_info("GPU:0")["current"]
+
+
 @contextlib.contextmanager
 def use_bfloat16_graphs(wanted: bool) -> Iterator[None]:
     """Whether float32 graphs that run inside multiply in bfloat16; for processors only."""

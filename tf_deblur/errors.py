@@ -247,7 +247,7 @@ def _format_flag(name, text):
 
 def _parse(argv):
     try:
-        rest = flags.FLAGS([_find_flagfile(argument) for argument in argv])
+        rest = flags.FLAGS([find_flagfile(argument) for argument in argv])
     except (flags.Error, OSError) as error:
         sys.exit(_fail(str(error).replace("\n", " "), status=2))
     for name in flags.FLAGS:
@@ -258,16 +258,16 @@ def _parse(argv):
     return rest
 
 
-def _find_flagfile(argument):
+def find_flagfile(argument: str) -> str:
     """--flagfile=configs/X finds the file inside the package where the folder has none."""
-    name, _, path = argument.partition("=")
-    path = pathlib.Path(path)
+    name, _, text = argument.partition("=")
+    path = pathlib.Path(text)
     if name.lstrip("-") != "flagfile" or path.exists():
         return argument
     for folder in CONFIGS if path.parent.name == "configs" else ():
         if (folder / path.name).exists():
             return f"--flagfile={folder / path.name}"
-    sys.exit(_fail(f"{path}: no such flag file; use configs/paper.flags or your own", status=2))
+    raise flags.Error(f"{path}: no such flag file; use configs/paper.flags or your own")
 
 
 def _fail(message, status):

@@ -5,10 +5,12 @@ python -m tf_deblur.train --flagfile=configs/paper.flags --workdir=runs/paper
 
 import dataclasses
 import json
+import math
 import pathlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
+from absl.testing import flagsaver
 
 from tf_deblur import devices, errors
 from tf_deblur.models import generators
@@ -22,8 +24,8 @@ if TYPE_CHECKING:  # they load TensorFlow
     from tf_deblur.models.gan import DeblurGAN
     from tf_deblur.training.checkpoints import Checkpoints
     from tf_deblur.training.monitor import Monitor
-    from tf_deblur.training.sources import Validation
     from tf_deblur.training.team import Team
+    from tf_deblur.training.validation import Validation
     from tf_deblur.training.workdir import Workdir
 
 DEFAULT = PatchSettings()
@@ -41,6 +43,12 @@ _DATA_DIR = flags.DEFINE_string(
 )
 _MANUAL_DIR = flags.DEFINE_string(
     "manual_dir", None, "Take pictures from this folder: the one that holds GOPRO_Large, say."
+)
+_VALIDATION = flags.DEFINE_string(
+    "validation",
+    None,
+    "Validate on these data sets, with commas between: the first chooses the best. Without it: on "
+    "what is held out of the first of --dataset that holds some out.",
 )
 _GENERATOR = flags.DEFINE_enum("generator", "paper", list(generators.PRESETS), "Train this preset.")
 _GENERATOR_ARGUMENTS = flags.DEFINE_string(
@@ -89,12 +97,22 @@ _DISCRIMINATOR_WARMUP_STEPS = flags.DEFINE_integer(
     "discriminator_warmup_steps", 0, "Let G wait for D's first so many updates.", 0
 )
 _LEARNING_RATE = flags.DEFINE_float("learning_rate", 1e-4, "Give Adam this learning rate.", 0)
+_DISCRIMINATOR_LEARNING_RATE = flags.DEFINE_float(
+    "discriminator_learning_rate", None, "Give D's Adam this one all the time, not G's.", 0
+)
 _ADAM_BETA_1 = flags.DEFINE_float("adam_beta_1", 0.9, "Give Adam this momentum.", 0, 0.9999)
+_ADAM_BETA_2 = flags.DEFINE_float("adam_beta_2", 0.999, "Let Adam remember squares so.", 0, 0.99999)
+_WEIGHT_DECAY = flags.DEFINE_float(
+    "weight_decay", 0.0, "Let Adam shrink weights by this times the learning rate a step.", 0, 1
+)
 _WARMUP_STEPS = flags.DEFINE_integer(
     "warmup_steps", 0, "Raise Adam's learning rate to its full value over so many steps.", 0
 )
 _DECAY = flags.DEFINE_enum(
     "decay", "none", DECAYS, "Lower Adam's learning rate over the run this way."
+)
+_DECAY_FLOOR = flags.DEFINE_float(
+    "decay_floor", 0.0, "Let the learning rate fall to this share of its full value.", 0, 1
 )
 _CLIP_NORM = flags.DEFINE_float(
     "clip_norm", 0, "Bound the norm of all of a network's gradients by this; 0 bounds nothing.", 0
@@ -157,14 +175,34 @@ _PROFILE_STEPS = flags.DEFINE_integer(
 
 OWN_FOLDERS = {"workdir", "data_dir", "manual_dir"}  # may differ from machine to machine
 
-flags.register_validator(
-    "patch_size", lambda side: side & (side - 1) == 0, "a power of two from 8 up is wanted"
+SHARES = ["content_fraction", "sgd_fraction"]
+flags.register_multi_flags_validator(
+    ["patch_size", "content_fraction", "adversarial_weight"],
+    lambda told: (
+        told["patch_size"] % 8 == 0
+        and (not _has_discriminator(told) or told["patch_size"].bit_count() == 1)
+    ),
+    "a patch size is a power of two from 8 up, or without a discriminator a multiple of 8",
 )
 flags.register_multi_flags_validator(
-    ["content_fraction", "sgd_fraction"],
-    lambda shares: sum(shares.values()) <= 1,
+    SHARES,
+    lambda shares: sum(shares.values()) <= 1 + 1e-9,
     "the two shares are more than the whole run",
 )
+flags.register_multi_flags_validator(
+    [*SHARES, "adversarial_weight"],
+    lambda told: (
+        not (_has_discriminator(told) and told["content_fraction"])
+        or sum(told[share] for share in SHARES) < 1 - 1e-9
+    ),
+    "nothing is left between the two shares, and SGD would meet an untrained discriminator; use "
+    "a smaller --content_fraction, --sgd_fraction=0 or --adversarial_weight=0",
+)
+
+
+def _has_discriminator(told):
+    """Whether flags, by name, leave anything to train one for."""
+    return bool(told["adversarial_weight"]) and told["content_fraction"] < 1
 
 
 def main(argv: list[str]) -> None:
@@ -175,6 +213,32 @@ def main(argv: list[str]) -> None:
     team = Team(_STRATEGY.value)
     with team.watch():
         train(team)
+
+
+def run(**chosen: Any) -> pathlib.Path:
+    """A training from Python, its flags as arguments: run(dataset="image_pairs", minutes=60, …).
+
+    Returns:
+      The training's folder, which `tf_deblur.load` takes.
+
+    Raises:
+      UserError: as the command has it, a wrong flag included.
+    """
+    errors.load_tensorflow()
+    import keras
+
+    told = {n: json.dumps(v) if isinstance(v, dict) else v for n, v in chosen.items()}
+    line = [f"--{name}={value}" for name, value in told.items() if value is not None]
+    policy = keras.mixed_precision.global_policy()
+    with flagsaver.flagsaver():
+        try:
+            flags.FLAGS([__name__, *map(errors.find_flagfile, line)])
+            main([__name__])
+            return pathlib.Path(_WORKDIR.value)
+        except flags.Error as error:
+            raise errors.UserError(str(error)) from error
+        finally:
+            keras.mixed_precision.set_global_policy(policy)
 
 
 def train(team: "Team") -> None:
@@ -197,11 +261,12 @@ def train(team: "Team") -> None:
     if plan.measure(saved.progress) >= 1:
         print(f"{saved.path}: finished already, {saved.describe()}")
         return
-    data, validation = open_data(team)
-    watch = begin_run(folder, saved, plan, validation) if team.chief else None
+    data, validations = open_data(team)
+    watch = begin_run(folder, saved, plan, validations) if team.chief else None
     training = trainer.Trainer(team, saved, plan, watch, _PROFILE_STEPS.value)
     with training.save_at_end():
-        updates = int(tf.convert_to_tensor(optimizers["adam"].discriminator.iterations))
+        own = optimizers["adam"].discriminator
+        updates = int(tf.convert_to_tensor(own.iterations)) if own else 0
         for phase in plan.list_phases(saved.progress, updates):
             own = optimizers[phase.optimizers]
             gan.compile(own.generator, own.discriminator, **read_losses(phase))
@@ -219,22 +284,26 @@ def read_schedule() -> Schedule:
         sgd_fraction=_SGD_FRACTION.value,
         warmup_steps=_WARMUP_STEPS.value,
         decay=_DECAY.value,
+        floor=_DECAY_FLOOR.value,
         discriminator_warmup=_DISCRIMINATOR_WARMUP_STEPS.value if _ADVERSARIAL_WEIGHT.value else 0,
         discriminator_steps=_DISCRIMINATOR_STEPS.value,
     )
 
 
 def open_data(team: "Team") -> tuple:
-    """What is trained on, a `Mixture`, and the chief's `Validation`, or None."""
-    from tf_deblur.training import mixture, sources
+    """What is trained on, a `Mixture`, and what the chief validates on."""
+    from tf_deblur.training import mixture, sources, validation
 
     chosen: dict = {f.name: flags.FLAGS[f.name].value for f in dataclasses.fields(PatchSettings)}
     settings, folders = PatchSettings(**chosen), (_DATA_DIR.value, _MANUAL_DIR.value)
     opened = sources.open_sources(_DATASET.value, *folders, settings, team)
-    validation = sources.open_validation(opened, _VALIDATION_PAIRS.value) if team.chief else None
+    specs, limit = (_VALIDATION.value or "").split(","), _VALIDATION_PAIRS.value
+    held_out = []
+    if team.chief:
+        held_out = validation.open_validations([*filter(None, specs)], opened, *folders, limit)
     share = {"seed": _SEED.value, "worker": team.index, "workers": team.count}
     batches = {"batch_size": _BATCH_SIZE.value, "cache": _CACHE.value, **share}
-    return mixture.Mixture(*sources.group(opened), settings, **batches), validation
+    return mixture.Mixture(*sources.group(opened), settings, **batches), held_out
 
 
 def build() -> tuple["DeblurGAN", dict[str, Optimizers]]:
@@ -245,16 +314,20 @@ def build() -> tuple["DeblurGAN", dict[str, Optimizers]]:
 
     keras.utils.set_random_seed(_SEED.value)
     generator, average = build_generator(), build_generator()
-    side, filters = _PATCH_SIZE.value, _DISCRIMINATOR_FILTERS.value
-    discriminator = networks.cut_at_logit(networks.build_discriminator(side, filters))
+    discriminator = None
+    if _has_discriminator(flags.FLAGS.flag_values_dict()):
+        of = _PATCH_SIZE.value, _DISCRIMINATOR_FILTERS.value
+        discriminator = networks.cut_at_logit(networks.build_discriminator(*of))
     both = generator, discriminator
     clip = {"global_clipnorm": _CLIP_NORM.value or None}
-    adam = {"beta_1": _ADAM_BETA_1.value, **clip}
-    sgd = {"momentum": _SGD_MOMENTUM.value, "nesterov": _SGD_NESTEROV.value, **clip}
-    optimizers = {
-        "adam": Optimizers.build(keras.optimizers.Adam, both, _LEARNING_RATE.value, True, **adam),
-        "sgd": Optimizers.build(keras.optimizers.SGD, both, _SGD_LEARNING_RATE.value, False, **sgd),
-    }
+    adam = {"beta_1": _ADAM_BETA_1.value, "beta_2": _ADAM_BETA_2.value, **clip}
+    adam["weight_decay"] = _WEIGHT_DECAY.value or None
+    rates = _LEARNING_RATE.value, True, _DISCRIMINATOR_LEARNING_RATE.value
+    optimizers = {"adam": Optimizers.build(keras.optimizers.Adam, both, *rates, **adam)}
+    if _SGD_FRACTION.value:
+        sgd = {"momentum": _SGD_MOMENTUM.value, "nesterov": _SGD_NESTEROV.value, **clip}
+        rate = _SGD_LEARNING_RATE.value
+        optimizers["sgd"] = Optimizers.build(keras.optimizers.SGD, both, rate, False, **sgd)
     faster = {"recompute": _RECOMPUTE.value, "jit_compile": _JIT_COMPILE.value}
     return gan.DeblurGAN(*both, average, _AVERAGE_DECAY.value, **faster), optimizers
 
@@ -285,11 +358,14 @@ def open_run(gan: "DeblurGAN", optimizers: dict[str, Optimizers], team: "Team") 
     folder, saved = None, checkpoints.Checkpoints(_WORKDIR.value, gan, optimizers)
     if team.chief:
         architecture: dict = weights.describe_network(gan.generator)
-        for flag in (_PATCH_SIZE, _DISCRIMINATOR_FILTERS):
+        for flag in (_PATCH_SIZE, _DISCRIMINATOR_FILTERS) if gan.discriminator else ():
             architecture[flag.name] = flag.value
         folder = workdir.Workdir(saved.path, architecture)
         folder.lock()
-        if not saved.restore() and _INIT_FROM.value:
+        going_on = saved.restore()
+        if idle := list_idle(going_on, saved.progress.step):
+            print(f"{saved.path}: flags that do nothing here: {idle}", flush=True)
+        if not going_on and _INIT_FROM.value:
             weights.load_into(gan.generator, _INIT_FROM.value)
             gan.copy_to_average()
             print(f"{saved.path}: starting from the weights of {_INIT_FROM.value}", flush=True)
@@ -298,7 +374,7 @@ def open_run(gan: "DeblurGAN", optimizers: dict[str, Optimizers], team: "Team") 
 
 
 def begin_run(
-    folder: "Workdir", saved: "Checkpoints", plan: Schedule, validation: "Validation | None"
+    folder: "Workdir", saved: "Checkpoints", plan: Schedule, validations: "list[Validation]"
 ) -> "Monitor":
     """The chief's `Monitor`, and all that it writes to; says what is not as it was before."""
     from tf_deblur.training import monitor, scalars, sources
@@ -306,7 +382,7 @@ def begin_run(
     text = "".join(f"{flag.serialize()}\n" for flag in list_flags() if flag.value is not None)
     if changes := folder.list_changes(text, OWN_FOLDERS):
         print(f"{saved.path}: other flags than before: {changes}", flush=True)
-    if validation and saved.forget_other_best(validation.fingerprint):
+    if validations and not saved.read_best(validations[0].fingerprint):
         print(f"{saved.path}: other validation pairs than before, so best begins anew", flush=True)
     folder.begin(text)
     saved.begin()
@@ -317,7 +393,37 @@ def begin_run(
     if start := pathlib.Path(_INIT_FROM.value or "").name:
         notes["started_from"] = start
     every = _BATCH_SIZE.value, _CHECKPOINT_MINUTES.value
-    return monitor.Monitor(saved, log, plan, validation, *every, notes)
+    return monitor.Monitor(saved, log, plan, validations, *every, notes)
+
+
+def list_idle(going_on: bool, step: int) -> str:
+    """The flags that do nothing in this sitting, each with what makes it idle; empty for none."""
+    from tf_deblur.training.trainer import PROFILE_AFTER
+
+    told = flags.FLAGS.flag_values_dict()
+    ends = _STEPS.value if _MINUTES.value is None else math.inf
+    idle: dict[str, tuple] = {
+        "--generator": (_GENERATOR.value != "paper", ["initializer", "output_activation"]),
+        "--minutes": (_MINUTES.value is not None, ["steps"]),
+        "--sgd_fraction=0": (
+            not _SGD_FRACTION.value,
+            [n for n in told if n.startswith("sgd_") and n != "sgd_fraction"],
+        ),
+        "nothing trains D": (
+            not _has_discriminator(told),
+            [n for n in told if n.startswith("discriminator_")],
+        ),
+        "--decay=none": (_DECAY.value == "none", ["decay_floor"]),
+        "the run goes on": (going_on, ["init_from"]),
+        "it ends before": (step + PROFILE_AFTER + _PROFILE_STEPS.value > ends, ["profile_steps"]),
+    }
+    found = [
+        f"--{name} ({why})"
+        for why, (holds, names) in idle.items()
+        for name in names
+        if holds and flags.FLAGS[name].present and told[name] != flags.FLAGS[name].default
+    ]
+    return ", ".join(found)
 
 
 def list_flags() -> list[flags.Flag]:

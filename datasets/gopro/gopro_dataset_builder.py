@@ -75,7 +75,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         present = [split for split in OFFICIAL if (root / split).is_dir()]
         if _averages(config):
             return pairs.make_splits(self, {s: find_runs(root / s, config) for s in present})
-        return pairs.make_splits(self, {s: pairs.match(root / s, config.blurred) for s in present})
+        return pairs.make_splits(
+            self, {s: pairs.match(root / s, [config.blurred], ["sharp"]) for s in present}
+        )
 
     def _unpack(self, dl_manager):
         """The folder with train/ and test/: the user's, his archive's, or the published one's."""

@@ -14,6 +14,7 @@ import tensorflow_datasets as tfds
 from etils import epath
 from numpy.random import Generator
 
+from tf_deblur import datasets
 from tf_deblur.blurring import gyro, motion
 from tf_deblur.datasets import pairs
 from tf_deblur.errors import UserError
@@ -21,7 +22,6 @@ from tf_deblur.opencv import cv2
 from tf_deblur.pictures import arrays, photographs
 
 BLURRED = {"blur", "blur_gamma"}  # folders of other data sets, whose pictures are not sharp
-HELD_OUT = 8  # the 1st, 9th, 17th … photograph by name is for validation
 
 
 @dataclasses.dataclass
@@ -91,7 +91,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     """A photograph is a sequence; its pairs are the frames, each blurred on a path of its own."""
 
     pkg_dir_path = epath.Path(__file__).parent  # an editable install maps it elsewhere
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("1.1.0")  # held out by name
     MANUAL_DOWNLOAD_INSTRUCTIONS = "a folder of sharp photographs, or one that holds it as sharp/"
     BUILDER_CONFIGS = [
         BlurConfig(name="mixed", description="blur of 2 to 46 pixels, for training"),
@@ -117,7 +117,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             raise UserError(f"{folder}: no JPEG or PNG photographs in it")
         for path in sharp:
             photographs.read(path)  # a damaged one is found before hours of work
-        splits = dict(zip(("train", "validation"), divide(sharp)))
+        splits = dict(zip(("train", "validation"), divide(sharp, folder)))
         frames = [f"{variant:03d}" for variant in range(self.builder_config.variants)]
         tasks = {
             split: [(_sequence(path, folder), frame, path) for path in found for frame in frames]
@@ -183,11 +183,13 @@ def find_source(folder: pathlib.Path, config: tfds.core.BuilderConfig) -> tuple:
     return folder, sharp + recordings
 
 
-def divide(sharp: list) -> tuple[list, list]:
-    """Photographs, or anything, in the order of names -> those to train on, those held out."""
-    if len(sharp) < 2:
-        return sharp, []  # the only one is trained on
-    return [path for n, path in enumerate(sharp) if n % HELD_OUT], sharp[::HELD_OUT]
+def divide(sharp: list[pathlib.Path], folder: pathlib.Path) -> tuple[list, list]:
+    """Photographs below a folder -> those to train on, those held out."""
+    held = datasets.choose_held_out(_sequence(path, folder) for path in sharp)
+    parts: tuple[list, list] = [], []
+    for path in sharp:
+        parts[_sequence(path, folder) in held].append(path)
+    return parts
 
 
 def _sequence(path, folder):

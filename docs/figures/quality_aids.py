@@ -32,7 +32,7 @@ RUNS = {"with": [], "without": WITHOUT}
 
 def main(_):
     output = pathlib.Path(_OUTPUT.value)
-    shared = ["--flagfile=configs/compact.flags", "--content_fraction=1", "--spectral_weight=0"]
+    shared = ["--flagfile=configs/compact.flags", "--spectral_weight=0"]
     passed = (_STEPS, _BATCH_SIZE, _MANUAL_DIR, _DATA_DIR)
     shared += [f"--{flag.name}={flag.value}" for flag in passed]
     for name, aids in RUNS.items():

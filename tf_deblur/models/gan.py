@@ -16,7 +16,8 @@ ONCE = tf.VariableAggregation.ONLY_FIRST_REPLICA  # all replicas assign the same
 class LossScale:
     """What losses are multiplied by: in float16, which holds nothing below 6e-8; elsewhere 1.
 
-    It doubles in 2,000 updates, and is halved by gradients that overflow, which count as zero.
+    It doubles in 2,000 updates, and is halved by gradients that overflow, which count as zero,
+    and whose update is none.
     """
 
     def __init__(self):
@@ -47,7 +48,7 @@ class DeblurGAN(keras.Model):
 
     Args:
       generator: (n, h, w, 3) -> the same, in [0, 1].
-      discriminator: (n, s, s, 3) -> (n, 1), up to its logit.
+      discriminator: (n, s, s, 3) -> (n, 1), up to its logit; None where content is all.
       average: a second generator of the same kind, which holds the moving average of the
         first one's weights; it is what validation scores.
       average_decay: the average's memory; 0 makes it a copy of the generator.
@@ -58,14 +59,15 @@ class DeblurGAN(keras.Model):
     def __init__(
         self,
         generator: keras.Model,
-        discriminator: keras.Model,
+        discriminator: keras.Model | None,
         average: keras.Model,
         average_decay: float = 0.999,
         recompute: bool = False,
         jit_compile: bool = False,
     ):
         super().__init__()
-        self.generator, self.discriminator, self.average = generator, discriminator, average
+        self.generator, self.average = generator, average
+        self.discriminator: keras.Model = discriminator
         self.average_decay, self.jit_compile_gradients = average_decay, jit_compile
         self.run_generator = recompute_blocks(generator) if recompute else generator
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step", aggregation=ONCE)
@@ -75,7 +77,7 @@ class DeblurGAN(keras.Model):
     def compile(
         self,
         generator_optimizer: keras.optimizers.Optimizer,
-        discriminator_optimizer: keras.optimizers.Optimizer,
+        discriminator_optimizer: keras.optimizers.Optimizer | None,
         content: str = "squared",
         content_weight: float = 1.0,
         spectral_weight: float = 0.0,
@@ -99,7 +101,9 @@ class DeblurGAN(keras.Model):
         """
         super().compile(jit_compile=False)
         self.generator_optimizer = skip_reduction(generator_optimizer)
-        self.discriminator_optimizer = skip_reduction(discriminator_optimizer)
+        self.discriminator_optimizer = discriminator_optimizer
+        if discriminator_optimizer:
+            skip_reduction(discriminator_optimizer)
         self.content = losses.CONTENT[content]
         self.content_weight, self.adversarial_weight = content_weight, adversarial_weight
         self.spectral_weight = spectral_weight
@@ -112,9 +116,10 @@ class DeblurGAN(keras.Model):
             self.learn = tuple(map(compiled, self.learn))
 
     def read_learning_rates(self) -> dict[str, float]:
-        """The two optimisers' present ones, by the names of their scalars."""
+        """The optimisers' present ones, by the names of their scalars."""
         optimizers = {"generator": self.generator_optimizer}
-        optimizers["discriminator"] = self.discriminator_optimizer
+        if self.discriminator_optimizer:
+            optimizers["discriminator"] = self.discriminator_optimizer
         return {
             f"learning_rate_{name}": float(tf.convert_to_tensor(optimizer.learning_rate))
             for name, optimizer in optimizers.items()
@@ -137,11 +142,12 @@ class DeblurGAN(keras.Model):
             for seed in seeds:
                 d_gradients, d_scalars = of_discriminator(restored, sharp, seed)
                 d_gradients, norm = self.reduce_gradients(d_gradients)
-                update(self.discriminator_optimizer, d_gradients, self.discriminator)
+                self.update(self.discriminator_optimizer, d_gradients, norm, self.discriminator)
                 d_scalars["gradient_discriminator"] = norm
                 scalars.update(d_scalars)
         if gradients:
-            update(self.generator_optimizer, gradients, self.generator)
+            norm = scalars["gradient_generator"]
+            self.update(self.generator_optimizer, gradients, norm, self.generator)
         self.step.assign_add(1)
         self.update_average()
         return scalars
@@ -202,6 +208,27 @@ class DeblurGAN(keras.Model):
         gradients = self.loss_scale.unscale(gradients)
         return gradients, tf.linalg.global_norm(gradients)
 
+    def update(
+        self,
+        optimizer: keras.optimizers.Optimizer,
+        gradients: list[tf.Tensor],
+        norm: tf.Tensor,
+        network: keras.Model,
+    ) -> None:
+        """An optimiser's update; after an overflow none, for its momentum would go on."""
+        variables = unwrap_variables([*network.trainable_variables, *optimizer.variables])
+        before = [tf.identity(v) for v in variables] if self.loss_scale.active else []
+        optimizer.apply_gradients(zip(gradients, network.trainable_variables))
+
+        def undo(strategy, good, before):
+            for variable, old in zip(variables, before):
+                strategy.extended.update(
+                    variable, lambda v, good, old: v.assign(tf.where(good, v, old)), (good, old)
+                )
+
+        if before:
+            tf.distribute.get_replica_context().merge_call(undo, args=(norm > 0, before))
+
     def update_average(self) -> None:
         """Moves the average a little towards the generator; further while it is young."""
         networks = self.average, self.generator
@@ -219,15 +246,6 @@ class DeblurGAN(keras.Model):
         self.average.set_weights(self.generator.get_weights())
 
     @tf.function(reduce_retracing=True, autograph=False)
-    def score(self, blurred: tf.Tensor, sharp: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """PSNR of a whole frame as it would be saved, and the blurred input's, in dB."""
-        restored = tf.round(restore(self.average, blurred) * 255) / 255
-        return tf.image.psnr(restored, sharp, max_val=1.0), tf.image.psnr(
-            blurred, sharp, max_val=1.0
-        )
-
-
-def update(
-    optimizer: keras.optimizers.Optimizer, gradients: list[tf.Tensor], network: keras.Model
-) -> None:
-    optimizer.apply_gradients(zip(gradients, network.trainable_variables))
+    def restore(self, blurred: tf.Tensor) -> tf.Tensor:
+        """By the average: (n, h, w, 3) in [0, 1] of any size -> the same, clipped."""
+        return restore(self.average, blurred)

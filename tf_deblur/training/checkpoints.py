@@ -1,10 +1,10 @@
 """A training's state, written so that a kill, a full disk or a damaged file costs little of it."""
 
+import math
 import os
 import pathlib
 import shutil
 
-import numpy as np
 import tensorflow as tf
 
 from tf_deblur.errors import UserError, explain_unwritable
@@ -27,43 +27,44 @@ class Checkpoints:
 
     Attributes:
       progress: `restore` sets it, `save` writes it.
+      best: the best validation PSNR so far, in dB; minus infinity before the first.
     """
 
     def __init__(self, path: str, gan: DeblurGAN, optimizers: dict[str, Optimizers]):
         self.path, self.gan, self.progress = pathlib.Path(path), gan, Progress()
         self._damaged: list[str] = []
         self._seconds = tf.Variable(0.0, dtype=tf.float64)
-        self._best = tf.Variable(-np.inf, dtype=tf.float64)
+        self.best = -math.inf
         # the discriminator has its first name here, so that trainings of any age go on
-        self._owners = {
+        owners = {
             "generator": gan.generator,
             "critic": gan.discriminator,
             "average": gan.average,
             **{f"{kind}_generator": both.generator for kind, both in optimizers.items()},
             **{f"{kind}_discriminator": both.discriminator for kind, both in optimizers.items()},
         }
-        self._checkpoint = tf.train.Checkpoint(
-            step=gan.step,
-            seconds=self._seconds,
-            best=self._best,
-            **({"loss_scale": gan.loss_scale.value} if gan.loss_scale.active else {}),
-            **self._owners,
-        )
+        self._owners = {name: owner for name, owner in owners.items() if owner is not None}
+        self._parts = {"step": gan.step, "seconds": self._seconds, **self._owners}
+        if gan.loss_scale.active:
+            self._parts["loss_scale"] = gan.loss_scale.value
+        self._checkpoint = tf.train.Checkpoint(**self._parts)
 
     def restore(self) -> bool:
         """Goes on from the last checkpoint that is whole; a damaged one is passed over, and said.
+
+        What it does not hold (another precision or loss has none) begins anew, and is said.
 
         Returns:
           Whether there was one.
 
         Raises:
-          UserError: every checkpoint is damaged.
+          UserError: every checkpoint is damaged, or one is of another version of Keras.
         """
         there = _list_checkpoints(self.path / "checkpoints")
         for name in reversed(there):
             try:
-                self._checkpoint.restore(name).assert_existing_objects_matched()
-            except (*UNREADABLE, AssertionError) as error:
+                self._read(name)
+            except UNREADABLE as error:
                 self._damaged.append(name)
                 why = str(error).splitlines()[0][:80]
                 print(f"{name}: damaged ({why}); the one before is used", flush=True)
@@ -74,6 +75,22 @@ class Checkpoints:
                 raise UserError(f"{self.path}: every checkpoint is damaged; name a new --workdir")
         self._read_progress()
         return bool(there)
+
+    def _read(self, name):
+        held = {key.split("/")[0] for key, _ in tf.train.list_variables(name)}
+        if new := self._parts.keys() - held - {"loss_scale"}:
+            lacking = " or ".join(sorted(new)).replace("critic", "discriminator")
+            print(f"{name}: has no {lacking}, begun anew", flush=True)
+        parts = {key: part for key, part in self._parts.items() if key in held}
+        try:
+            tf.train.Checkpoint(**parts).restore(name).assert_existing_objects_matched()
+        except (AssertionError, ValueError) as error:  # whole, and its parts are made otherwise
+            if isinstance(error, ValueError) and "shape" not in str(error):
+                raise
+            raise UserError(
+                f"{name}: written by another version of Keras, whose optimisers do not fit; go on "
+                f"with that one, or name a new --workdir and --init_from={self.path}"
+            ) from error
 
     def share(self, team: Team) -> None:
         """All processes together: what the chief has restored, or begun with, everywhere."""
@@ -124,20 +141,15 @@ class Checkpoints:
     def describe(self) -> str:
         return f"after {self.progress.step} steps; its weights are {self.weights}"
 
-    @property
-    def best(self) -> float:
-        """Best validation PSNR so far, in dB; minus infinity before the first."""
-        return float(self._best)
-
-    def forget_other_best(self, validated_on: str) -> bool:
-        """Whether the best score is of other pairs than those of this fingerprint, and gone so."""
-        if not np.isfinite(self.best):
-            return False
-        file = self.path / BEST
-        same = file.exists() and weights.describe(file).get("validated_on") == validated_on
-        if not same:
-            self._best.assign(-np.inf)
-        return not same
+    def read_best(self, validated_on: str) -> bool:
+        """Sets the best score to that of `BEST`; whether it is of these pairs, if there is one."""
+        if not (file := self.path / BEST).exists():
+            return True
+        notes = weights.describe(file)
+        same = notes.get("validated_on") == validated_on
+        if same:
+            self.best = float(notes["validation"].split()[0])
+        return same
 
     def save(self, **notes: str) -> None:
         """Writes a checkpoint and the weights to restore with."""
@@ -145,8 +157,8 @@ class Checkpoints:
 
     def save_best(self, score: float, **notes: str) -> None:
         """Keeps a checkpoint and the weights of the best validation PSNR, in dB, so far."""
-        self._best.assign(score)  # into the variable: a resumed run remembers it
-        self._write(self._of_best, self.path / BEST, notes)
+        self.best = score
+        self._write(self._of_best, self.path / BEST, {"validation": f"{score!r} dB", **notes})
 
     def _write(self, manager, file, notes):
         self._seconds.assign(self.progress.seconds)

@@ -1,27 +1,23 @@
 """What the chief does beside the steps: progress line, scalars, validation, checkpoints."""
 
-import itertools
 import math
 import sys
 import time
-from collections.abc import Iterable
 
-import numpy as np
 from tqdm import tqdm
 
-from tf_deblur.models.networks import restore
-from tf_deblur.pictures import arrays
 from tf_deblur.training.checkpoints import Checkpoints
 from tf_deblur.training.scalars import Scalars
 from tf_deblur.training.schedule import Phase, Schedule
-from tf_deblur.training.sources import Validation
+from tf_deblur.training.sources import leave_folders
+from tf_deblur.training.validation import Validation
 
 
 class Monitor:
     """Shows progress, logs scalars, validates and saves.
 
     Args:
-      validation: what is validated on; None for nothing.
+      validations: what is validated on, the first to choose the best; none for nothing.
       batch_size: patches a step.
       checkpoint_minutes: between two checkpoints, each with a validation.
       notes: dict for the metadata of the weights.
@@ -32,13 +28,13 @@ class Monitor:
         checkpoints: Checkpoints,
         scalars: Scalars,
         schedule: Schedule,
-        validation: Validation | None,
+        validations: list[Validation],
         batch_size: int,
         checkpoint_minutes: float,
         notes: dict[str, str],
     ):
         self.checkpoints, self.scalars, self.schedule = checkpoints, scalars, schedule
-        self.validation, self.batch_size, self.notes = validation, batch_size, notes
+        self.validations, self.batch_size, self.notes = validations, batch_size, notes
         self.between = checkpoint_minutes * 60
         self.bar = tqdm(total=1.0, disable=None, bar_format="{percentage:3.0f}%|{bar:10}| {desc}")
         self.speed, self.recent, self.spent, self.score = 0.0, 0.0, 0.0, ""
@@ -83,9 +79,9 @@ class Monitor:
         self.bar.set_description_str(self.line)
 
     def save(self) -> None:
-        """Validation, before and after, checkpoint; their time is not the training's."""
+        """Checkpoint, validation, before and after; their time is not the training's."""
+        self.save_checkpoint()  # first: whatever stops a validation, what was trained is kept
         self.validate()
-        self.save_checkpoint()
         self.report()
         tqdm.write(self.line, file=sys.stderr)
         self.saved = self.before = time.monotonic()
@@ -96,29 +92,21 @@ class Monitor:
 
     def validate(self) -> None:
         """By this process alone, outside the strategy: others have no frames to wait with."""
-        if self.validation is None:
-            return
-        frames = self.validation.frames
-        scores = [self.checkpoints.gan.score(blurred, sharp) for blurred, sharp in frames]
-        psnr, blurred = np.mean(scores, axis=0, dtype=np.float64).ravel().tolist()
-        self.scalars.log({"psnr": psnr, "blurred_psnr": blurred})
-        self.score = f", validation {psnr:.2f} dB (blurred {blurred:.2f})"
-        self.log_pictures(frames)
-        if psnr > self.checkpoints.best:
-            notes = {"validation": f"{psnr:.3f} dB, blurred {blurred:.3f} dB", **self._describe()}
-            self.checkpoints.save_best(psnr, validated_on=self.validation.fingerprint, **notes)
-
-    def log_pictures(self, frames: Iterable, most: int = 3, side: int = 320) -> None:
-        """The middles of the first validation frames: blurred, restored, sharp, a row each."""
-        rows = []
-        for blurred, sharp in itertools.islice(frames, most):
-            triple = blurred, restore(self.checkpoints.gan.average, blurred), sharp
-            top, left = (max(length - side, 0) // 2 for length in blurred.shape[1:3])
-            cut = [np.asarray(x)[0, top : top + side, left : left + side] for x in triple]
-            rows.append(arrays.join_side_by_side(*map(arrays.to_uint8, cut)))
-        width = max(row.shape[1] for row in rows)
-        padded = [np.pad(row, [(0, 0), (0, width - row.shape[1]), (0, 0)]) for row in rows]
-        self.scalars.log_picture(np.concatenate(padded))
+        told = []
+        for number, one in enumerate(self.validations):  # the first chooses the best
+            name = leave_folders(one.name)
+            scores, picture = one.score(self.checkpoints.gan)
+            before = f"{name}/" if number else ""
+            self.scalars.log({f"{before}{key}": value for key, value in scores.items()})
+            text = "{psnr:.2f} dB {ssim:.3f} (blurred {blurred_psnr:.2f} {blurred_ssim:.3f})"
+            told.append(f", {name if number else 'validation'} {text.format(**scores)}")
+            if not number:
+                self.scalars.log_picture(picture)
+                if scores["psnr"] > self.checkpoints.best:
+                    notes = {"validated_on": one.fingerprint, **self._describe()}
+                    notes["blurred"] = "{blurred_psnr:.3f} dB".format(**scores)
+                    self.checkpoints.save_best(scores["psnr"], **notes)
+        self.score = "".join(told)
 
     def _describe(self):
         progress = self.checkpoints.progress

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from tf_deblur import memory
+from tf_deblur import devices, memory
 from tf_deblur.errors import UserError
 
 ROTATIONS = ("any", "right_angles")
@@ -41,11 +41,11 @@ def share_batch(batch_size: int, workers: int) -> int:
     return batch_size // workers
 
 
-def check_memory(what: str, wanted: float, instead: str) -> None:
-    """UserError if so many bytes are more than a source of patches may take."""
-    free = memory.measure_free()
+def check_memory(what: str, wanted: float, instead: str, gpu: bool = False) -> None:
+    """UserError if so many bytes are more than a source of patches may take, here or on a GPU."""
+    free = devices.measure_gpu_free() if gpu else memory.measure_free()
     if wanted > MEMORY_SHARE * free:
         raise UserError(
             f"{what} take {wanted / 1e9:.1f} GB, and may have {MEMORY_SHARE * free / 1e9:.1f} of "
-            f"the {free / 1e9:.1f} GB that are free; {instead}"
+            f"the {free / 1e9:.1f} GB that are free{' on the GPU' if gpu else ''}; {instead}"
         )

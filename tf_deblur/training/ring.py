@@ -236,11 +236,13 @@ def check_room(paths: list[pathlib.Path], ring: int) -> None:
     for path in paths:
         with contextlib.suppress(OSError), Image.open(path) as picture:  # who reads it says it
             pixels += min(picture.width * picture.height, LARGEST)
-    patches.check_memory(
-        f"{len(paths)} photographs and the pairs made of them",
-        3 * 3 * pixels * sum(size**2 for size in SIZES) + ring,  # read, joined, on the device
-        "use fewer, or prepare pairs by --dataset=synthetic_blur",
-    )
+    what = f"{len(paths)} photographs and the pairs made of them"
+    instead = "use fewer, or prepare pairs by --dataset=synthetic_blur"
+    once, gpu = 3 * pixels * sum(size**2 for size in SIZES), bool(devices.list_gpus())
+    if gpu:
+        patches.check_memory(what, once + ring, instead, gpu)
+    here = 2 * once if gpu else 3 * once + ring  # read, joined, on the device
+    patches.check_memory(what, here, instead)
 
 
 def cut(pixels: Tensor, first: Tensor, down: Tensor, right: Tensor, size: int) -> Tensor:

@@ -50,25 +50,36 @@ class Optimizers:
     """One kind of optimiser for both networks.
 
     Attributes:
-      generator, discriminator: a Keras optimiser each, built.
+      generator, discriminator: a Keras optimiser each, built; None without a discriminator.
       learning_rate: the full one.
       scheduled: whether it follows `Schedule.scale_rate`.
+      discriminator_rate: D's own, which follows nothing; None for one as G's.
     """
 
     generator: "keras.optimizers.Optimizer"
-    discriminator: "keras.optimizers.Optimizer"
+    discriminator: "keras.optimizers.Optimizer | None"
     learning_rate: float
     scheduled: bool
+    discriminator_rate: float | None = None
 
     @classmethod
     def build(
-        cls, kind: Callable, networks: Iterable, rate: float, scheduled: bool, **options: Any
+        cls, kind: Callable, networks: Iterable, *rates: float | None, **options: Any
     ) -> "Optimizers":
         """Of a `kind` of Keras', for a generator and a discriminator; a checkpoint fits them."""
-        first, second = (kind(rate, **options) for _ in networks)
-        for optimizer, network in zip((first, second), networks):
-            optimizer.build(network.trainable_variables)
-        return cls(first, second, rate, scheduled)
+        made = [network and kind(rates[0], **options) for network in networks]
+        for optimizer, network in zip(made, networks):
+            if optimizer:
+                optimizer.build(network.trainable_variables)
+        return cls(*made, *rates)
+
+    def set_rates(self, scale: float) -> None:
+        """Gives both the learning rate of a step, of which `scale` is left where scheduled."""
+        rate = self.learning_rate * (scale if self.scheduled else 1)
+        self.generator.learning_rate = rate
+        if self.discriminator:
+            own = self.discriminator_rate
+            self.discriminator.learning_rate = rate if own is None else own
 
 
 @dataclasses.dataclass
@@ -80,7 +91,8 @@ class Schedule:
       content_fraction: share at the start with content loss only.
       sgd_fraction: share at the end by SGD.
       warmup_steps: in which Adam's learning rate rises to its full value.
-      decay: one of `DECAYS`: with "cosine" the rate falls to zero over the run.
+      decay: one of `DECAYS`: with "cosine" the rate falls to its floor over the run.
+      floor: that, as a share of the full rate.
       discriminator_warmup: D's updates before G learns from it.
       discriminator_steps: D's updates a step.
     """
@@ -91,6 +103,7 @@ class Schedule:
     sgd_fraction: float
     warmup_steps: int
     decay: str
+    floor: float = 0.0
     discriminator_warmup: int = 0
     discriminator_steps: int = 1
 
@@ -101,7 +114,7 @@ class Schedule:
           progress: looked at anew before each phase.
           updates: D's until now, of those of its warm-up.
         """
-        last = 1 - self.sgd_fraction
+        last = round(1 - self.sgd_fraction, 9)  # 1 - 0.7 is above 0.3
         left = math.ceil((self.discriminator_warmup - updates) / self.discriminator_steps)
         for phase in (
             Phase("content", self.content_fraction),
@@ -125,4 +138,5 @@ class Schedule:
         """What Adam's full learning rate is multiplied with."""
         warm = min(1.0, (progress.step + 1) / self.warmup_steps) if self.warmup_steps else 1.0
         done = min(1.0, self.measure(progress))
-        return warm * (0.5 + 0.5 * math.cos(math.pi * done) if self.decay == "cosine" else 1.0)
+        left = 0.5 + 0.5 * math.cos(math.pi * done) if self.decay == "cosine" else 1.0
+        return warm * (self.floor + (1 - self.floor) * left)

@@ -1,10 +1,10 @@
 """What --dataset names, opened: gopro:0.3,photographs@FOLDER:0.7."""
 
 import dataclasses
-import hashlib
+import functools
 import math
 import pathlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from tf_deblur import datasets
 from tf_deblur.datasets import prepared
@@ -93,7 +93,8 @@ def _open_photographs(spec, name, folder, settings):
         raise UserError(f"{spec}: wants --rotation=right_angles, which keep pixels as they are")
     train, held_out = datasets.divide_photographs(folder)
     paths = [*train, *(make.args[0] for make in held_out)]
-    return train, held_out, " ".join(f"{path.name} {path.stat().st_size}" for path in paths)
+    facts = " ".join(f"{path.name} {path.stat().st_size}" for path in paths)
+    return train, [functools.cache(make) for make in held_out], facts  # each made once
 
 
 def _split_weight(part):
@@ -112,32 +113,6 @@ def group(sources: list[Source]) -> tuple[list, list]:
     """Pairs and photographs, each with its weight, as `Mixture` takes them."""
     pairs = [(s.train, s.weight) for s in sources if isinstance(s.train, Pairs)]
     return pairs, [(s.train, s.weight) for s in sources if not isinstance(s.train, Pairs)]
-
-
-@dataclasses.dataclass(frozen=True)
-class Validation:
-    """What a training is validated on.
-
-    Attributes:
-      frames: whole pairs, each (1, h, w, 3) in [0, 1], as often as asked.
-      fingerprint: of what they are; scores of another one do not compare.
-    """
-
-    frames: Iterable[tuple]
-    fingerprint: str
-
-
-def open_validation(sources: list[Source], limit: int) -> Validation | None:
-    """At most `limit` pairs of the first source that holds some out; says which, or that none."""
-    source = next((source for source in sources if len(source.held_out)), None)
-    if not source:
-        print("nothing is held out to validate on: no best.safetensors will be written", flush=True)
-        return None
-    held_out, count = source.held_out, min(limit, len(source.held_out))
-    print(f"best.safetensors: by {count} of those of {source.name}", flush=True)
-    which = held_out.numbers.tolist() if isinstance(held_out, Pairs) else ""
-    fingerprint = hashlib.sha256(f"{count} of {source.facts} {which}".encode()).hexdigest()
-    return Validation(prepared.read_frames(held_out, limit), fingerprint)
 
 
 def leave_folders(dataset: str) -> str:

@@ -49,7 +49,7 @@ class Trainer:
         before, last = time.monotonic(), None
         steps = self.schedule.count_steps(phase, self.progress)
         for batch in itertools.islice(batches, steps):
-            self.set_learning_rates(optimizers)
+            optimizers.set_rates(self.schedule.scale_rate(self.progress))
             now = time.monotonic()
             elapsed, before = now - before, now
             wishes = Agreement(stop=self.signal)
@@ -71,13 +71,6 @@ class Trainer:
             if self.schedule.measure(self.progress) >= phase.end:
                 break
         self.finish_step(last)
-
-    def set_learning_rates(self, optimizers: Optimizers) -> None:
-        rate = optimizers.learning_rate
-        if optimizers.scheduled:
-            rate *= self.schedule.scale_rate(self.progress)
-        for optimizer in (optimizers.generator, optimizers.discriminator):
-            optimizer.learning_rate = rate
 
     def finish_step(self, read: Callable | None) -> Agreement:
         """Waits for a step, if there is one to wait for: what the processes, all alike, then do."""
@@ -138,7 +131,7 @@ class Trainer:
     def check_weights(self) -> None:
         """A step's last update shows in no loss before the next one, and must not be kept."""
         gan = self.checkpoints.gan
-        networks = gan.generator, gan.discriminator, gan.average
+        networks = filter(None, (gan.generator, gan.discriminator, gan.average))
         weights = [weight for network in networks for weight in network.trainable_variables]
         if not all(tf.reduce_all(tf.math.is_finite(weight)) for weight in weights):
             self.fail("a weight is no longer finite; use a lower --learning_rate")

@@ -51,7 +51,7 @@ class Workdir:
                 f"{description}: cannot be read ({error}); name a new --workdir and "
                 f"--init_from={self.path}"
             ) from error
-        odd = [key for key, value in self.architecture.items() if before.get(key) != value]
+        odd = [key for key, value in self.architecture.items() if before.get(key, value) != value]
         if odd:
             raise UserError(
                 f"{self.path}: was made with {odd[0]} {before.get(odd[0])}, not "
