@@ -32,10 +32,11 @@ VERBS = set(
     "enlarge estimate exists explain export fail fill find finish flush forget format "
     "freeze from get group has hash hear index is join keep leave list load lock log make "
     "map mark match measure meet mend mirror name note open pad parse plan poll prepare "
-    "profile quantise quiet read recompute reduce refuse replay report require restore "
-    "rotate round run save say scale score serve set share shorten show shuffle skip split "
-    "spread start stop stretch strip subtract summarise take tell to trace train trim try "
-    "turn unpack unscale unshuffle unwrap update use validate warp watch wrap write".split()
+    "profile quantise quiet read recompute reduce refuse register replay report require "
+    "restore rotate round run save say scale score serve set share shorten show shuffle "
+    "skip split spread start stop stretch strip subtract summarise take tell to trace train "
+    "trim try turn unpack unscale unshuffle unwrap update use validate warp watch wrap "
+    "write".split()
 )
 # Formulas and networks have the names that papers give them, entry points those that all have.
 NOUNS = {
