@@ -245,7 +245,10 @@ DAMAGE = {
     "damage inside": (lambda f: flip_a_byte(f / "sharp/2.png"), "sharp/2.png: not a whole PNG"),
     "two of one name": (lambda f: shutil.copy(f / "blur/2.png", f / "blur/2.jpg"), "2.jpg has its"),
     "no pairs": (lambda f: [shutil.rmtree(f / n) for n in ("blur", "sharp")], "no pictures in it"),
-    "no blur folder": (lambda f: (f / "blur").rename(f / "lq"), "sharp/1.png: has no other half"),
+    "no blur folder": (
+        lambda f: (f / "blur").rename(f / "blurry"),
+        "sharp/1.png: has no other half",
+    ),
     "no folder": (shutil.rmtree, "pictures: no such folder"),
 }
 
@@ -268,7 +271,7 @@ def test_a_damaged_source_is_named_and_leaves_nothing_behind(
     [
         ("faces", "faces: no such data set"),
         ("gopro/sharpest", "no configuration sharpest; use one of blur, blur_gamma, all"),
-        ("image_pairs/side=4", "no field side; it has none"),
+        ("image_pairs/side=4", "no field side; it has align"),
         ("synthetic_blur/size=4", "no field size; it has extent"),
         ("synthetic_blur/variants", "no configuration variants"),
         ("synthetic_blur/mixed/variants", "'variants' is no FIELD=VALUE"),
