@@ -6,6 +6,7 @@ import pathlib
 import shutil
 
 import tensorflow as tf
+from tensorflow.core.protobuf import trackable_object_graph_pb2
 
 from tf_deblur.errors import UserError, explain_unwritable
 from tf_deblur.models import weights
@@ -77,7 +78,7 @@ class Checkpoints:
         return bool(there)
 
     def _read(self, name):
-        held = {key.split("/")[0] for key, _ in tf.train.list_variables(name)}
+        held = _list_parts(name)
         if new := self._parts.keys() - held - {"loss_scale"}:
             lacking = " or ".join(sorted(new)).replace("critic", "discriminator")
             print(f"{name}: has no {lacking}, begun anew", flush=True)
@@ -165,6 +166,13 @@ class Checkpoints:
         with explain_unwritable(self.path, tf.errors.OpError):
             manager.save(self.progress.step)
             weights.save(file, self.gan.average, **notes)
+
+
+def _list_parts(name):
+    """What a checkpoint holds, by the names that it was given; its variables may have others'."""
+    graph = trackable_object_graph_pb2.TrackableObjectGraph()
+    graph.ParseFromString(tf.train.load_checkpoint(name).get_tensor("_CHECKPOINTABLE_OBJECT_GRAPH"))
+    return {child.local_name for child in graph.nodes[0].children}
 
 
 def _list_checkpoints(folder):
