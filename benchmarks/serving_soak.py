@@ -119,12 +119,12 @@ class Good:
         told = self._told[first:]
         took, right, again = zip(*told) if told else ([0], [False], [0])
         part = {"seconds": list(took), "wrong": right.count(False), "held": np.median(held)}
-        cells = [f"{seconds:.0f}", bad and _BAD.value, len(told), part["wrong"], sum(again)]
+        cells = [f"{seconds:.0f}", _BAD.value if bad else 0, len(told), part["wrong"], sum(again)]
         cells += [f"{np.percentile(took, each):.2f} s" for each in (50, 95)]
         cells += [f"{each:.0f} MB" for each in (part["held"], max(held))]
         for each, before in zip((process, OURS, bad), busy):
             cells.append(f"{(served.processor_seconds(each) - before) / seconds:.2f}")
-        print("|", " | ".join(map(str, cells)), "|", flush=True)
+        print("|", " | ".join(map(str, cells)), "|" if bad else "| |", flush=True)
         return part
 
 
