@@ -6,6 +6,7 @@ import pathlib
 import shutil
 
 import tensorflow as tf
+from tensorflow.core.protobuf import trackable_object_graph_pb2
 
 from tf_deblur.errors import UserError, explain_unwritable
 from tf_deblur.models import weights
@@ -77,7 +78,10 @@ class Checkpoints:
         return bool(there)
 
     def _read(self, name):
-        held = {key.split("/")[0] for key, _ in tf.train.list_variables(name)}
+        # the names of the variables do not tell it: one of G's may stand by its optimiser's
+        told = tf.train.load_checkpoint(name).get_tensor("_CHECKPOINTABLE_OBJECT_GRAPH")
+        root, *_ = trackable_object_graph_pb2.TrackableObjectGraph.FromString(told).nodes
+        held = {part.local_name for part in root.children}
         if new := self._parts.keys() - held - {"loss_scale"}:
             lacking = " or ".join(sorted(new)).replace("critic", "discriminator")
             print(f"{name}: has no {lacking}, begun anew", flush=True)
